@@ -1,0 +1,16 @@
+//! The ground floor: errors, time, identifiers, secrets, back-off and owned tasks. It knows no other room.
+
+pub mod backoff;
+pub mod clock;
+pub mod complaints;
+pub mod error;
+pub mod id;
+pub mod name;
+pub mod secret;
+pub mod tasks;
+
+pub use clock::{Clock, Monotonic, WallTime};
+pub use error::{Error, Kind};
+pub use name::{PathName, Rendition};
+pub use secret::Secret;
+pub use tasks::Tasks;

@@ -1,0 +1,15 @@
+//! Campanile: a media relay for people who watch cameras and sensors.
+//!
+//! Cameras come in at one side; players, dashboards and alert channels hang on the other. In between stand two small
+//! things that everything else leans on: the ring (what a camera sends, [`hub`]) and the log (what happened). Doors
+//! open downwards only; `tests/architecture.rs` reads the sources and holds the rule.
+//!
+//! ```text
+//! L0 base                         L3 net  hub
+//! L1 media                        L4 ingest  rtsp  cmaf → hls
+//! L2 rtp  config  stats  auth     L5 http
+//!                                 L6 app → cli → main
+//! ```
+
+pub mod base;
+pub mod media;
