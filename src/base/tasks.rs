@@ -94,7 +94,6 @@ impl Tasks {
     }
 
     /// Starts a task. A panic in it is counted and logged with `name`; it ends that task alone.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn<F>(&self, name: impl Into<String>, span: Span, future: F) -> Task
     where
         F: Future<Output = ()> + Send + 'static,
