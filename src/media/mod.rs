@@ -1,5 +1,6 @@
 //! Tracks, units, time and what can be read from a bitstream. No input or output, no clock, no runtime.
 
+pub mod nal;
 pub mod plan;
 pub mod time;
 pub mod track;
