@@ -2,7 +2,7 @@
 //!
 //! Cameras come in at one side; players, dashboards and alert channels hang on the other. In between stand two small
 //! things that everything else leans on: the ring (what a camera sends, [`hub`]) and the log (what happened). Doors
-//! open downwards only; `tests/architecture.rs` reads the sources and holds the rule.
+//! open downwards only; `tests/it/architecture.rs` reads the sources and holds the rule.
 //!
 //! ```text
 //! L0 base                         L3 net  hub

@@ -1,0 +1,4 @@
+//! The integration tests, in one crate so that they are linked once: real clients, cameras that behave and cameras that
+//! do not, against the real binary; and the test that reads the sources.
+//!
+//! `alone` holds what must run one at a time: what measures time, and what drives a browser.
