@@ -1,1 +1,3 @@
+//! Parse the arguments, run the command, choose the exit code.
+
 fn main() {}

@@ -2,3 +2,8 @@
 //! do not, against the real binary; and the test that reads the sources.
 //!
 //! `alone` holds what must run one at a time: what measures time, and what drives a browser.
+
+#![expect(unreachable_pub, reason = "a test crate has no outside")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod architecture;

@@ -1,1 +1,3 @@
+//! Load generator and meter for media servers.
+
 fn main() {}
