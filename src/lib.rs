@@ -11,6 +11,9 @@
 //!                                 L6 app → cli → main
 //! ```
 
+pub mod auth;
 pub mod base;
+pub mod hub;
 pub mod media;
 pub mod rtp;
+pub mod stats;

@@ -10,7 +10,7 @@ pub mod secret;
 pub mod tasks;
 
 pub use clock::{Clock, Monotonic, WallTime};
-pub use error::{Error, Kind};
+pub use error::{Error, Kind, Result};
 pub use name::{PathName, Rendition};
 pub use secret::Secret;
 pub use tasks::Tasks;

@@ -1,0 +1,151 @@
+//! The media spine: paths, rings and readers. It knows no protocol.
+//!
+//! A source ([`Source`], implemented in `ingest`) puts access units into a [`Feed`]; they are spliced onto one timeline,
+//! numbered and planned once, and appended to the ring of a rendition. A [`Reader`] holds a place in that ring, never a
+//! queue: one that falls behind is moved on and told how much it missed.
+
+mod bell;
+mod demand;
+mod meter;
+mod path;
+mod reader;
+mod ring;
+mod source;
+mod splice;
+mod state;
+mod sync;
+mod threads;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+pub use self::{
+    demand::Demand,
+    meter::TrackFigures,
+    path::{PathHandle, PathSpec, Stream, StreamSnapshot},
+    reader::{BurstPolicy, Edge, Read, Reader, ReaderOptions},
+    ring::{BATCH, EndReason, RingLimits, Start},
+    source::{Feed, Source, SourceCounters},
+    state::{StreamPolicy, StreamState},
+    threads::{MediaThreads, Seat},
+};
+use crate::{
+    auth::{Grant, View},
+    base::{Clock, Error, Kind, PathName, Rendition, Result, Tasks},
+};
+
+/// What paths there are. Made of the configuration, in `app`.
+pub trait PathDirectory: fmt::Debug + Send + Sync {
+    /// The paths that have a name of their own.
+    fn fixed(&self) -> Vec<PathSpec>;
+
+    /// The path that a pattern makes for this name.
+    fn matching(&self, name: &PathName) -> Option<PathSpec>;
+}
+
+/// Paths that patterns made, at most; beyond that idle ones make room.
+const MATCHED_MAX: usize = 1024;
+
+/// All paths. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    directory: Box<dyn PathDirectory>,
+    clock: Clock,
+    tasks: Tasks,
+    /// Held for a look-up, an insert or a copy.
+    paths: Mutex<Paths>,
+}
+
+#[derive(Debug, Default)]
+struct Paths {
+    fixed: BTreeMap<PathName, PathHandle>,
+    matched: BTreeMap<PathName, PathHandle>,
+}
+
+impl Hub {
+    /// Starts every path of the directory that has a name of its own.
+    pub fn start(directory: Box<dyn PathDirectory>, clock: Clock, tasks: &Tasks) -> Self {
+        let tasks = tasks.child();
+        let started = directory.fixed().into_iter().map(|spec| PathHandle::start(spec, clock, &tasks));
+        let fixed = started.map(|path| (path.name().clone(), path)).collect();
+        let paths = Mutex::new(Paths { fixed, matched: BTreeMap::new() });
+        Self { shared: Arc::new(Shared { directory, clock, tasks, paths }) }
+    }
+
+    /// The path a grant is for, made now if a pattern matches it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::ResourceExhausted`] when patterns made too many paths that are in use.
+    pub fn path(&self, grant: &Grant<View>) -> Result<PathHandle> {
+        let name = grant.path().ok_or_else(|| Error::new(Kind::Internal, "a grant to view should name a path"))?;
+        let mut paths = self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = paths.fixed.get(name).or_else(|| paths.matched.get(name)) {
+            return Ok(path.clone());
+        }
+        let spec = self.shared.directory.matching(name).ok_or_else(|| not_found(name))?;
+        if paths.matched.len() >= MATCHED_MAX {
+            paths.matched.retain(|_, path| {
+                let idle = path.is_idle();
+                if idle {
+                    path.stop();
+                }
+                !idle
+            });
+        }
+        if paths.matched.len() >= MATCHED_MAX {
+            return Err(Error::new(Kind::ResourceExhausted, format!("path {name}: {MATCHED_MAX} paths are in use"))
+                .with_code("too_many_paths"));
+        }
+        let path = PathHandle::start(spec, self.shared.clock, &self.shared.tasks);
+        paths.matched.insert(name.clone(), path.clone());
+        Ok(path)
+    }
+
+    /// The rendition of a path a grant is for.
+    ///
+    /// # Errors
+    /// As [`Hub::path`]; [`Kind::NotFound`] also when the path has no such rendition.
+    pub fn stream(&self, grant: &Grant<View>, rendition: Rendition) -> Result<Stream> {
+        let path = self.path(grant)?;
+        let missing = || {
+            Error::new(Kind::NotFound, format!("path {}: it has no {rendition} rendition", path.name()))
+                .with_code("rendition_not_found")
+        };
+        path.stream(rendition).cloned().ok_or_else(missing)
+    }
+
+    /// Opens a reader on the path a grant is for, once the path has something to show.
+    ///
+    /// # Errors
+    /// As [`Hub::stream`] and [`Stream::ready`], with the path's name in front.
+    pub async fn open(&self, grant: Grant<View>, rendition: Rendition, options: ReaderOptions) -> Result<Reader> {
+        let stream = self.stream(&grant, rendition)?;
+        let name = grant.path().map_or_else(String::new, ToString::to_string);
+        stream.ready().await.map_err(|error| error.context(format_args!("path {name}")))?;
+        Ok(stream.open(grant, options))
+    }
+
+    /// The names of all paths that exist now; what a caller may know of them is for the gate to say.
+    pub fn names(&self) -> Vec<PathName> {
+        let paths = self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.fixed.keys().chain(paths.matched.keys()).cloned().collect()
+    }
+}
+
+fn not_found(name: &PathName) -> Error {
+    Error::new(Kind::NotFound, format!("path {name}: there is none of this name"))
+        .with_code("path_not_found")
+        .with_hint("paths are named in the configuration; GET /api/v1/paths lists them")
+}

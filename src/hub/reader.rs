@@ -1,0 +1,253 @@
+//! A reader: a place in a ring, an ear for its bell, and the rules of a viewer's start.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    bell::Listener,
+    demand::Demand,
+    ring::{Cursor, EndReason, Look, Position, Ring, Start},
+    threads,
+};
+use crate::{
+    auth::{Grant, View},
+    media::{MediaKind, TrackSet, Unit},
+};
+
+/// What wakes a reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Edge {
+    /// Every unit.
+    Unit,
+    /// A picture, or enough sound: one wake-up per picture for a viewer.
+    #[default]
+    Beat,
+}
+
+/// How much a new viewer may be sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BurstPolicy {
+    /// Everything from the start on, whatever its size.
+    Whole,
+    /// Everything up to these bounds; beyond them the random access point alone, a still picture at once, and motion
+    /// at the next one.
+    Within {
+        /// Payload bytes.
+        bytes: usize,
+        /// Units.
+        units: usize,
+        /// Readers of one ring that may burst at the same time.
+        readers: usize,
+    },
+}
+
+/// How a reader reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReaderOptions {
+    /// Where it begins.
+    pub start: Start,
+    /// What wakes it.
+    pub edge: Edge,
+    /// Older than this behind the newest unit, it is moved to a newer random access point, if there is one.
+    pub max_lag: Option<Duration>,
+    /// How much it may be sent at once at the start.
+    pub burst: BurstPolicy,
+    /// Leave out the sound before the live edge: players would queue it behind the picture.
+    pub sound_from_live_edge: bool,
+}
+
+impl ReaderOptions {
+    /// A viewer: shows a picture at once, is woken by beats, and is moved on when it lags.
+    pub const fn viewer() -> Self {
+        Self {
+            start: Start::RandomAccess,
+            edge: Edge::Beat,
+            max_lag: Some(Duration::from_secs(2)),
+            burst: BurstPolicy::Within { bytes: 8_000_000, units: 400, readers: 64 },
+            sound_from_live_edge: true,
+        }
+    }
+
+    /// A part of the house that wants every unit: muxer, recorder.
+    pub const fn house() -> Self {
+        Self {
+            start: Start::RandomAccess,
+            edge: Edge::Unit,
+            max_lag: None,
+            burst: BurstPolicy::Whole,
+            sound_from_live_edge: false,
+        }
+    }
+}
+
+/// What a reader read.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// Units were put into the batch.
+    Units,
+    /// The reader was moved on and missed so many units.
+    Lagged {
+        /// Units missed.
+        dropped: u64,
+    },
+    /// The same tracks with other parameters, in force from the next unit on.
+    ParametersChanged(Arc<TrackSet>),
+    /// Another list of tracks, in force from the next unit on.
+    TracksChanged(Arc<TrackSet>),
+    /// No more will come.
+    End(EndReason),
+}
+
+/// A reader of one ring. Having one is demand; dropping it lowers the demand.
+#[derive(Debug)]
+pub struct Reader {
+    grant: Grant<View>,
+    ring: Arc<Ring>,
+    listener: Listener,
+    cursor: Cursor,
+    options: ReaderOptions,
+    /// The first unit that was not there at the start.
+    live: u64,
+    /// The start gives the random access point alone.
+    still: bool,
+    /// Pictures are left out until a random access point.
+    until_random_access: bool,
+    bursting: Option<Bursting>,
+    demand: Demand,
+}
+
+/// Counts a reader among those that burst, until it has caught up.
+#[derive(Debug)]
+struct Bursting(Arc<Ring>);
+
+impl Drop for Bursting {
+    fn drop(&mut self) {
+        self.0.burst_ended();
+    }
+}
+
+impl Reader {
+    pub(super) fn new(grant: Grant<View>, ring: Arc<Ring>, options: ReaderOptions, demand: Demand) -> Self {
+        let bell = match options.edge {
+            Edge::Unit => &ring.units,
+            Edge::Beat => &ring.beats,
+        };
+        let listener = Listener::new(threads::nearest(bell));
+        let Position { cursor, live, backlog, decodable } = ring.position(options.start);
+        let (still, bursting) = match options.burst {
+            BurstPolicy::Whole => (false, None),
+            BurstPolicy::Within { bytes, units, readers } => {
+                let burst = (backlog.0 <= units && backlog.1 <= bytes)
+                    .then(|| ring.burst_began(readers).then(|| Bursting(ring.clone())))
+                    .flatten();
+                (decodable && burst.is_none(), burst)
+            }
+        };
+        let until_random_access = !decodable;
+        Self { grant, ring, listener, cursor, options, live, still, until_random_access, bursting, demand }
+    }
+
+    /// The permission this reader reads on; whoever serves it watches its end.
+    pub fn grant(&self) -> &Grant<View> {
+        &self.grant
+    }
+
+    /// The tracks as far as this reader has read.
+    pub fn tracks(&self) -> &Arc<TrackSet> {
+        &self.cursor.tracks
+    }
+
+    /// Whether a unit was there before this reader: part of the start burst.
+    pub fn is_backlog(&self, unit: &Unit) -> bool {
+        unit.index < self.live
+    }
+
+    /// The first unit that was not there when this reader began.
+    pub fn live_from(&self) -> u64 {
+        self.live
+    }
+
+    /// Gives up what is left of the start burst: motion begins at the next random access point.
+    pub fn give_up_burst(&mut self) {
+        if self.cursor.next < self.live {
+            self.cursor.next = self.live;
+            self.until_random_access = true;
+        }
+        (self.bursting, self.still) = (None, false);
+    }
+
+    /// Reads what comes next, up to [`super::BATCH`] units, into the emptied `batch`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: units are taken and returned without a wait in between.
+    pub async fn read(&mut self, batch: &mut Vec<Arc<Unit>>) -> Read {
+        loop {
+            self.listener.arm();
+            if let Some(read) = self.try_read(batch) {
+                return read;
+            }
+            self.listener.heard().await;
+        }
+    }
+
+    /// [`Reader::read`] without waiting; `None` when there is nothing new.
+    pub fn try_read(&mut self, batch: &mut Vec<Arc<Unit>>) -> Option<Read> {
+        loop {
+            batch.clear();
+            let generation = self.cursor.tracks.generation;
+            match self.ring.look(&mut self.cursor, self.options.max_lag, batch) {
+                Look::Empty => return None,
+                Look::End(reason) => return Some(Read::End(reason)),
+                Look::Lagged { dropped, decodable } => {
+                    self.until_random_access = !decodable;
+                    (self.bursting, self.still) = (None, false);
+                    return Some(Read::Lagged { dropped });
+                }
+                Look::Changed(set) if set.generation == generation => return Some(Read::ParametersChanged(set)),
+                Look::Changed(set) => {
+                    self.until_random_access = true;
+                    return Some(Read::TracksChanged(set));
+                }
+                Look::Units => {
+                    if self.still || self.until_random_access || self.cursor.next <= self.live + batch.len() as u64 {
+                        self.leave_out(batch);
+                    }
+                    if !batch.is_empty() {
+                        return Some(Read::Units);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes out of the batch what the rules of the start keep from this reader.
+    fn leave_out(&mut self, batch: &mut Vec<Arc<Unit>>) {
+        let leading = self.cursor.tracks.leading().map(|track| track.id);
+        batch.retain(|unit| {
+            let backlog = unit.index < self.live;
+            if backlog && self.options.sound_from_live_edge && unit.track.kind == MediaKind::Audio && leading.is_some()
+            {
+                return false;
+            }
+            if leading.is_some_and(|leading| leading != unit.track.id) {
+                return !(backlog && self.still);
+            }
+            if self.until_random_access && !unit.random_access {
+                return false;
+            }
+            // A still: the random access point passes, and what depends on it does not.
+            self.until_random_access = backlog && self.still;
+            true
+        });
+        if self.still {
+            self.cursor.next = self.cursor.next.max(self.live);
+        }
+        if self.cursor.next >= self.live {
+            (self.bursting, self.still) = (None, false);
+        }
+    }
+
+    /// How much demand for the rendition there is, this reader included.
+    pub fn demand(&self) -> usize {
+        self.demand.count()
+    }
+}

@@ -1,0 +1,157 @@
+//! Media threads: a few one-thread runtimes that viewers are spread over.
+//!
+//! A ring wakes a thread once and the thread its readers: waking a task on another thread costs twice the write that
+//! follows (measured: 0.011 % against 0.026 % of a core per reader). A reader that is made on a media thread listens
+//! to the thread's own copy of the ring's bell; one task per thread and ring passes the strokes on.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+use tracing::Span;
+
+use super::bell::{Bell, Listener};
+use crate::base::Tasks;
+
+/// What a media thread knows of itself.
+struct Context {
+    tasks: Tasks,
+    /// The thread's copies of the bells its readers listen to, by the address of the original.
+    copies: HashMap<usize, Arc<Bell>>,
+}
+
+thread_local! {
+    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// The bell a reader made here listens to: on a media thread the thread's copy, elsewhere the ring's own.
+pub(super) fn nearest(bell: &Arc<Bell>) -> Arc<Bell> {
+    CONTEXT.with_borrow_mut(|context| {
+        let Some(context) = context else { return bell.clone() };
+        let key = Arc::as_ptr(bell) as usize;
+        if let Some(copy) = context.copies.get(&key) {
+            return copy.clone();
+        }
+        let copy = Bell::new();
+        context.copies.insert(key, copy.clone());
+        // It listens from now on, not from when its task first runs.
+        let listener = Listener::new(bell.clone());
+        context.tasks.spawn("media-thread/relay", Span::none(), relay(listener, copy.clone(), key));
+        copy
+    })
+}
+
+/// Passes the strokes of a ring's bell on to the thread's copy, while anybody listens there.
+async fn relay(mut original: Listener, copy: Arc<Bell>, key: usize) {
+    loop {
+        original.heard().await;
+        original.arm();
+        if original.is_closed() || !copy.has_listeners() {
+            break;
+        }
+        copy.strike();
+    }
+    // No await since the check: nobody on this thread began to listen in between.
+    CONTEXT.with_borrow_mut(|context| context.as_mut().and_then(|context| context.copies.remove(&key)));
+    copy.close();
+}
+
+/// The media threads of this process.
+#[derive(Clone, Debug)]
+pub struct MediaThreads {
+    threads: Arc<[MediaThread]>,
+    /// Ends the threads when the last handle goes.
+    _end: Arc<EndOnDrop>,
+}
+
+#[derive(Debug)]
+struct MediaThread {
+    runtime: Handle,
+    load: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct EndOnDrop(CancellationToken);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// A viewer's seat on a media thread; dropping it makes room.
+#[derive(Debug)]
+pub struct Seat {
+    runtime: Handle,
+    load: Arc<AtomicUsize>,
+}
+
+impl Seat {
+    /// The runtime of the thread.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl MediaThreads {
+    /// Starts `count` threads, at least one.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let end = CancellationToken::new();
+        let threads = (0..count.max(1)).map(|number| start_thread(number, end.clone())).collect::<io::Result<_>>()?;
+        Ok(Self { threads, _end: Arc::new(EndOnDrop(end)) })
+    }
+
+    /// The number that suits a machine: one per two cores, at least one.
+    pub fn suitable() -> usize {
+        thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+    }
+
+    /// A seat on the thread with the fewest viewers.
+    pub fn seat(&self) -> Seat {
+        let least = self.threads.iter().min_by_key(|thread| thread.load.load(Ordering::Relaxed));
+        let thread = least.expect("there should be at least one media thread");
+        thread.load.fetch_add(1, Ordering::Relaxed);
+        Seat { runtime: thread.runtime.clone(), load: thread.load.clone() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Whether there is none; there always is one.
+    pub fn is_empty(&self) -> bool {
+        self.threads.is_empty()
+    }
+}
+
+fn start_thread(number: usize, end: CancellationToken) -> io::Result<MediaThread> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let body = move || {
+        runtime.block_on(async {
+            CONTEXT.set(Some(Context { tasks: Tasks::new(), copies: HashMap::new() }));
+            end.cancelled().await;
+        });
+    };
+    thread::Builder::new().name(format!("media-{number}")).spawn(body)?;
+    Ok(MediaThread { runtime: handle, load: Arc::default() })
+}

@@ -1,0 +1,5 @@
+//! Counters and the list of sessions. Everyone may count here; nobody waits here.
+
+pub mod sessions;
+
+pub use sessions::{Protocol, Session, SessionDetails, SessionGuard, SessionLimits, Sessions};

@@ -1,0 +1,279 @@
+//! The list of sessions: who watches what, on which protocol, since when, and how it goes.
+//!
+//! A door opens a session when it begins to serve somebody and keeps the guard; dropping the guard strikes the session
+//! from the list. It reads no clock: the door says when the session began.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{Error, Kind, PathName, Result, WallTime, id::SessionId, name::Rendition};
+
+/// The protocols a session may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are the protocols' own")]
+pub enum Protocol {
+    Rtsp,
+    Hls,
+    WebRtc,
+}
+
+impl Protocol {
+    /// All of them, in the order of the API.
+    pub const ALL: [Self; 3] = [Self::Rtsp, Self::Hls, Self::WebRtc];
+
+    /// The word of the API and the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rtsp => "rtsp",
+            Self::Hls => "hls",
+            Self::WebRtc => "webrtc",
+        }
+    }
+}
+
+/// What a door knows of a session when it opens it.
+#[derive(Clone, Debug)]
+pub struct SessionDetails {
+    /// The protocol it speaks.
+    pub protocol: Protocol,
+    /// How its media travel, in the protocol's words: `tcp`, `udp`, `tls`.
+    pub transport: &'static str,
+    /// What it watches.
+    pub path: PathName,
+    /// Which of the two sizes.
+    pub rendition: Rendition,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// What it calls itself.
+    pub user_agent: Option<String>,
+    /// When it began.
+    pub since: WallTime,
+}
+
+/// One session in the list. Doors count into it; the API reads it.
+#[derive(Debug)]
+pub struct Session {
+    /// Its name, which cannot be guessed.
+    pub id: SessionId,
+    /// What was known when it began.
+    pub details: SessionDetails,
+    /// Bytes sent to the peer.
+    pub bytes_sent: AtomicU64,
+    /// RTP packets, or HTTP responses with media, sent to the peer.
+    pub packets_sent: AtomicU64,
+    /// Units that were skipped because the peer was slow.
+    pub units_dropped: AtomicU64,
+    /// Packets the peer reports as lost.
+    pub packets_lost: AtomicU64,
+    kicked: CancellationToken,
+}
+
+impl Session {
+    /// Fires when an operator ends the session.
+    pub fn kicked(&self) -> &CancellationToken {
+        &self.kicked
+    }
+
+    /// Counts what one write sent.
+    pub fn sent(&self, packets: u64, bytes: u64) {
+        self.packets_sent.fetch_add(packets, Ordering::Relaxed);
+        self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// How many sessions there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// On the whole server.
+    pub total: usize,
+    /// On one path.
+    pub per_path: usize,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self { total: 10_000, per_path: 10_000 }
+    }
+}
+
+/// The list. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    limits: SessionLimits,
+    /// Held for an insert, a removal or a copy of the list.
+    list: Mutex<List>,
+    opened: AtomicU64,
+    refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    sessions: BTreeMap<SessionId, Arc<Session>>,
+    per_path: BTreeMap<PathName, usize>,
+}
+
+impl Sessions {
+    /// An empty list with these limits.
+    pub fn new(limits: SessionLimits) -> Self {
+        Self { shared: Arc::new(Shared { limits, ..Shared::default() }) }
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.shared.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a session.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceExhausted`] when a limit is reached; it names the option.
+    pub fn open(&self, details: SessionDetails) -> Result<SessionGuard> {
+        let session = Arc::new(Session {
+            id: SessionId::random(),
+            details,
+            bytes_sent: AtomicU64::new(0),
+            packets_sent: AtomicU64::new(0),
+            units_dropped: AtomicU64::new(0),
+            packets_lost: AtomicU64::new(0),
+            kicked: CancellationToken::new(),
+        });
+        let path = session.details.path.clone();
+        let limits = self.shared.limits;
+        let mut list = self.list();
+        let on_path = list.per_path.get(&path).copied().unwrap_or(0);
+        let reached = if list.sessions.len() >= limits.total {
+            Some(("limits.sessions", limits.total))
+        } else {
+            (on_path >= limits.per_path).then_some(("limits.sessions_per_path", limits.per_path))
+        };
+        if let Some((option, limit)) = reached {
+            drop(list);
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Error::new(Kind::ResourceExhausted, format!("path {path}: {limit} sessions are open"))
+                .with_code("too_many_sessions")
+                .with_hint(format!("raise {option}, or close a session")));
+        }
+        *list.per_path.entry(path).or_default() += 1;
+        list.sessions.insert(session.id, session.clone());
+        drop(list);
+        self.shared.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(SessionGuard { session, sessions: self.clone() })
+    }
+
+    /// All sessions, in the order of their ids.
+    pub fn all(&self) -> Vec<Arc<Session>> {
+        self.list().sessions.values().cloned().collect()
+    }
+
+    /// The session with this id.
+    pub fn find(&self, id: SessionId) -> Option<Arc<Session>> {
+        self.list().sessions.get(&id).cloned()
+    }
+
+    /// Ends a session; `false` if there is none of that id.
+    pub fn kick(&self, id: SessionId) -> bool {
+        self.find(id).is_some_and(|session| {
+            session.kicked.cancel();
+            true
+        })
+    }
+
+    /// How many sessions watch `path` by protocol, in the order of [`Protocol::ALL`].
+    pub fn readers(&self, path: &PathName) -> [usize; Protocol::ALL.len()] {
+        let list = self.list();
+        if !list.per_path.contains_key(path) {
+            return [0; Protocol::ALL.len()];
+        }
+        let on_path = |protocol| move |s: &&Arc<Session>| s.details.protocol == protocol && s.details.path == *path;
+        Protocol::ALL.map(|protocol| list.sessions.values().filter(on_path(protocol)).count())
+    }
+
+    /// Sessions opened and refused since the start.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.shared.opened.load(Ordering::Relaxed), self.shared.refused.load(Ordering::Relaxed))
+    }
+}
+
+/// An entry in the list; dropping it ends the entry.
+#[derive(Debug)]
+pub struct SessionGuard {
+    session: Arc<Session>,
+    sessions: Sessions,
+}
+
+impl std::ops::Deref for SessionGuard {
+    type Target = Arc<Session>;
+    fn deref(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        let mut list = self.sessions.list();
+        list.sessions.remove(&self.session.id);
+        let path = &self.session.details.path;
+        if let Some(count) = list.per_path.get_mut(path) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                list.per_path.remove(path);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn details(path: &str, protocol: Protocol) -> SessionDetails {
+        SessionDetails {
+            protocol,
+            transport: "tcp",
+            path: path.parse().unwrap(),
+            rendition: Rendition::Main,
+            peer: "127.0.0.1:1".parse().unwrap(),
+            user_agent: None,
+            since: WallTime::from_unix_nanos(0),
+        }
+    }
+
+    #[test]
+    fn a_session_is_listed_until_its_guard_goes() {
+        let sessions = Sessions::default();
+        let path = "a".parse().unwrap();
+        let first = sessions.open(details("a", Protocol::Rtsp)).unwrap();
+        let second = sessions.open(details("a", Protocol::Hls)).unwrap();
+        assert_eq!(sessions.readers(&path), [1, 1, 0]);
+        assert!(sessions.kick(first.id) && first.kicked().is_cancelled());
+        drop(first);
+        assert_eq!((sessions.readers(&path), sessions.all().len()), ([0, 1, 0], 1));
+        drop(second);
+        assert_eq!(sessions.all().len(), 0);
+        assert!(!sessions.kick(SessionId::random()));
+    }
+
+    #[test]
+    fn a_reached_limit_refuses_and_names_the_option() {
+        let sessions = Sessions::new(SessionLimits { total: 2, per_path: 1 });
+        let _first = sessions.open(details("a", Protocol::Rtsp)).unwrap();
+        let error = sessions.open(details("a", Protocol::Rtsp)).unwrap_err();
+        assert_eq!((error.kind(), error.code()), (Kind::ResourceExhausted, "too_many_sessions"));
+        assert!(error.hint().unwrap().contains("limits.sessions_per_path"));
+        let _second = sessions.open(details("b", Protocol::Rtsp)).unwrap();
+        assert!(sessions.open(details("c", Protocol::Rtsp)).unwrap_err().hint().unwrap().contains("limits.sessions,"));
+        assert_eq!(sessions.totals(), (2, 2));
+    }
+}
