@@ -13,6 +13,7 @@
 
 pub mod auth;
 pub mod base;
+pub mod config;
 pub mod hub;
 pub mod media;
 pub mod rtp;
