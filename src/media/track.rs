@@ -225,13 +225,13 @@ pub struct Vp9Parameters {
 pub struct AacParameters {
     /// The AudioSpecificConfig as it stands in `esds` and in SDP's `config`.
     pub config: Bytes,
-    /// Audio object type; 2 is AAC-LC.
+    /// Audio object type, the outermost: 2 is AAC-LC, 5 with SBR, 29 with SBR and PS.
     pub object_type: u8,
     /// Samples per second after any extension.
     pub sample_rate: u32,
     /// Channels.
     pub channels: u8,
-    /// Samples per access unit, 1024 or 960.
+    /// Samples per access unit at `sample_rate`: 1024 or 960, twice that with SBR, 512 or 480 for low delay.
     pub frame_samples: u32,
 }
 
