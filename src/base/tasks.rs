@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,12 +13,15 @@ use std::{
 use tokio::runtime::Handle;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 use tracing::{Instrument, Span};
 
 /// How many tasks of this process ended in a panic.
 static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Numbers of tasks, over all sets.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// How many tasks of this process ended in a panic; shown in the metrics.
 pub fn panics() -> u64 {
@@ -33,12 +36,23 @@ pub struct Tasks {
 
 #[derive(Debug)]
 struct Shared {
+    parent: Option<Arc<Shared>>,
     runtime: Handle,
     tracker: TaskTracker,
     stopping: CancellationToken,
     /// Names of live tasks, for the message about those that outlive the drain. Held for an insert or a removal.
     alive: Mutex<BTreeMap<u64, String>>,
-    next: AtomicU64,
+}
+
+impl Shared {
+    /// This set and those it belongs to, from the inside out.
+    fn lineage(self: &Arc<Self>) -> impl Iterator<Item = Arc<Self>> + use<> {
+        std::iter::successors(Some(self.clone()), |set| set.parent.clone())
+    }
+
+    fn alive(&self) -> MutexGuard<'_, BTreeMap<u64, String>> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A running task. Dropping it does not end the task; its owner's stop does.
@@ -71,26 +85,25 @@ impl Tasks {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new() -> Self {
-        Self::on(Handle::current(), CancellationToken::new())
+        Self::on(None, Handle::current(), CancellationToken::new())
     }
 
-    fn on(runtime: Handle, stopping: CancellationToken) -> Self {
+    fn on(parent: Option<Arc<Shared>>, runtime: Handle, stopping: CancellationToken) -> Self {
         let tracker = TaskTracker::new();
         tracker.close();
-        let (alive, next) = (Mutex::default(), AtomicU64::new(0));
-        Self { shared: Arc::new(Shared { runtime, tracker, stopping, alive, next }) }
+        Self { shared: Arc::new(Shared { parent, runtime, tracker, stopping, alive: Mutex::default() }) }
     }
 
-    /// A set that stops when this one does, and may stop earlier.
+    /// A set within this one: it stops when this one does and may stop earlier; its tasks are this one's too.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self::on(self.shared.runtime.clone(), self.shared.stopping.child_token())
+        self.child_on(self.shared.runtime.clone())
     }
 
     /// The same as [`Tasks::child`], its tasks running on another runtime.
     #[must_use]
     pub fn child_on(&self, runtime: Handle) -> Self {
-        Self::on(runtime, self.shared.stopping.child_token())
+        Self::on(Some(self.shared.clone()), runtime, self.shared.stopping.child_token())
     }
 
     /// Starts a task. A panic in it is counted and logged with `name`; it ends that task alone.
@@ -98,18 +111,21 @@ impl Tasks {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let (name, shared) = (name.into(), self.shared.clone());
-        let id = shared.next.fetch_add(1, Ordering::Relaxed);
+        let (name, shared) = (name.into(), &self.shared);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let done = CancellationToken::new();
-        let leave =
-            Leave { shared: shared.clone(), id, name: name.clone(), finished: false, _done: done.clone().drop_guard() };
-        shared.alive.lock().unwrap_or_else(PoisonError::into_inner).insert(id, name);
+        let sets: Vec<_> = shared.lineage().collect();
+        for set in &sets {
+            set.alive().insert(id, name.clone());
+        }
+        let tokens = sets.iter().map(|set| set.tracker.token()).collect();
+        let leave = Leave { sets, id, name, finished: false, _tokens: tokens, _done: done.clone().drop_guard() };
         let task = async move {
             let mut leave = leave;
             future.await;
             leave.finished = true;
         };
-        let joined = shared.tracker.spawn_on(task.instrument(span), &shared.runtime);
+        let joined = shared.runtime.spawn(task.instrument(span));
         Task { done, abort: joined.abort_handle() }
     }
 
@@ -123,16 +139,15 @@ impl Tasks {
         &self.shared.stopping
     }
 
-    /// Waits until no task of this set is left, for `limit` at most; the names of those still alive come back.
+    /// Waits until no task of this set and the sets within it is left, for `limit` at most; the names of those still alive come back.
     pub async fn drained(&self, limit: Duration) -> Vec<String> {
         if tokio::time::timeout(limit, self.shared.tracker.wait()).await.is_ok() {
             return Vec::new();
         }
-        let alive = self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner);
-        alive.values().cloned().collect()
+        self.shared.alive().values().cloned().collect()
     }
 
-    /// How many tasks of this set are alive.
+    /// How many tasks of this set and the sets within it are alive.
     pub fn alive(&self) -> usize {
         self.shared.tracker.len()
     }
@@ -146,16 +161,19 @@ impl Default for Tasks {
 
 /// Strikes a task from the list however it ends.
 struct Leave {
-    shared: Arc<Shared>,
+    sets: Vec<Arc<Shared>>,
     id: u64,
     name: String,
     finished: bool,
+    _tokens: Vec<TaskTrackerToken>,
     _done: DropGuard,
 }
 
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.shared.alive.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        for set in &self.sets {
+            set.alive().remove(&self.id);
+        }
         if !self.finished && std::thread::panicking() {
             PANICS.fetch_add(1, Ordering::Relaxed);
             tracing::error!(task = %self.name, "task ended in a panic; this is a fault of campanile");
@@ -193,7 +211,11 @@ mod tests {
     async fn a_child_set_stops_with_its_parent() {
         let parent = Tasks::new();
         let child = parent.child();
+        let stopping = child.stopping().clone();
+        child.spawn("grandchild", Span::none(), async move { stopping.cancelled().await });
+        assert_eq!(parent.alive(), 1);
         parent.stop();
-        assert!(child.stopping().is_cancelled());
+        assert!(parent.drained(Duration::from_secs(5)).await.is_empty());
+        assert_eq!((parent.alive(), child.alive()), (0, 0));
     }
 }

@@ -65,6 +65,12 @@ impl Bell {
         self.strike();
     }
 
+    /// How many listen.
+    #[cfg(test)]
+    pub(super) fn listeners(&self) -> usize {
+        self.state().listeners
+    }
+
     /// Whether anybody listens.
     pub(super) fn has_listeners(&self) -> bool {
         self.state().listeners > 0
@@ -101,6 +107,12 @@ impl Listener {
     /// Notes the stroke count. Call it before looking at what the bell announces.
     pub(super) fn arm(&mut self) {
         self.seen = self.bell.state().strokes;
+    }
+
+    /// Whether no stroke came since the last [`Listener::arm`].
+    #[cfg(test)]
+    pub(super) fn is_silent(&self) -> bool {
+        self.bell.state().strokes == self.seen
     }
 
     /// Whether the bell is closed.

@@ -246,6 +246,11 @@ impl Reader {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn listener_is_silent(&self) -> bool {
+        self.listener.is_silent()
+    }
+
     /// How much demand for the rendition there is, this reader included.
     pub fn demand(&self) -> usize {
         self.demand.count()
