@@ -4,6 +4,13 @@
 //! `alone` holds what must run one at a time: what measures time, and what drives a browser.
 
 #![expect(unreachable_pub, reason = "a test crate has no outside")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, speaks on stderr, has tasks and clocks of its own"
+)]
 
 mod architecture;
+mod cameras;
+mod support;

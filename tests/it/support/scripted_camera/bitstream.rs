@@ -1,0 +1,135 @@
+//! The scripted camera's pictures and sound: elementary streams cut into access units and packed into RTP payloads.
+//!
+//! Written apart from the product's own packetiser on purpose: two readings of RFC 6184, 7798 and 3640 must agree.
+
+use std::fs;
+
+use crate::support::samples;
+
+/// The longest RTP payload the camera sends.
+const MOST: usize = 1400;
+
+/// What is filmed: the codec of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Video {
+    /// 640×360, a random access point every 2 s.
+    H264,
+    /// The same camera set to 320×180.
+    H264Small,
+    /// 640×360, random access points are CRA pictures.
+    H265,
+}
+
+/// An elementary stream, ready to be sent: the RTP payloads of each access unit, and what its SDP says.
+pub struct Elementary {
+    pub units: Vec<Vec<Vec<u8>>>,
+    /// The units a decoder can start at.
+    pub random_access: Vec<usize>,
+    /// Lines for the SDP, `rtpmap` and `fmtp`, without the payload type.
+    pub encoding: &'static str,
+    pub fmtp: String,
+}
+
+/// The picture of a camera: 25 access units a second.
+pub fn video(kind: Video) -> Elementary {
+    let name = match kind {
+        Video::H264 => "scripted.h264",
+        Video::H264Small => "scripted_small.h264",
+        Video::H265 => "scripted.h265",
+    };
+    let stream = fs::read(samples::sample(name)).unwrap();
+    let h265 = kind == Video::H265;
+    let unit_type = |nal: &[u8]| if h265 { (nal[0] >> 1) & 0x3f } else { nal[0] & 0x1f };
+    let (delimiter, sets): (u8, &[u8]) = if h265 { (35, &[32, 33, 34]) } else { (9, &[7, 8]) };
+    let (mut units, mut random_access) = (Vec::<Vec<&[u8]>>::new(), Vec::new());
+    for nal in nals(&stream) {
+        // The muxer writes the parameter sets before the first delimiter; everything else follows its delimiter.
+        let only_sets = units.last().is_some_and(|unit| unit.iter().all(|nal| sets.contains(&unit_type(nal))));
+        if units.is_empty() || (unit_type(nal) == delimiter && !only_sets) {
+            units.push(Vec::new());
+        }
+        let current = units.last_mut().unwrap();
+        let entry = if h265 { matches!(unit_type(nal), 16..=23) } else { unit_type(nal) == 5 };
+        current.push(nal);
+        if entry && random_access.last() != Some(&(units.len() - 1)) {
+            random_access.push(units.len() - 1);
+        }
+    }
+    let set = |wanted: u8| units.iter().flatten().find(|nal| unit_type(nal) == wanted).copied().unwrap();
+    let encoded: Vec<String> = sets.iter().map(|wanted| base64(set(*wanted))).collect();
+    let fmtp = if h265 {
+        format!("sprop-vps={};sprop-sps={};sprop-pps={}", encoded[0], encoded[1], encoded[2])
+    } else {
+        let sps = set(7);
+        let profile = format!("{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3]);
+        format!("packetization-mode=1;profile-level-id={profile};sprop-parameter-sets={}", encoded.join(","))
+    };
+    let payloads = |nals: Vec<&[u8]>| nals.into_iter().flat_map(|nal| fragments(nal, h265)).collect();
+    Elementary {
+        units: units.into_iter().map(payloads).collect(),
+        random_access,
+        encoding: if h265 { "H265/90000" } else { "H264/90000" },
+        fmtp,
+    }
+}
+
+/// The sound of a camera: AAC, one frame of 1024 samples at 48 kHz per unit (RFC 3640 §3.3.6).
+pub fn audio() -> Elementary {
+    let stream = fs::read(samples::sample("scripted.aac")).unwrap();
+    let (mut units, mut at) = (Vec::new(), 0);
+    let mut config = String::new();
+    while let Some(header) = stream.get(at..at + 7) {
+        assert_eq!((header[0], header[1] & 0xf0), (0xff, 0xf0), "an ADTS frame begins at {at}");
+        let object_type = (header[2] >> 6) + 1;
+        let (rate, channels) = ((header[2] >> 2) & 0x0f, ((header[2] & 1) << 2) | (header[3] >> 6));
+        config = format!("{:02x}{:02x}", (object_type << 3) | (rate >> 1), (rate << 7) | (channels << 3));
+        let length = (usize::from(header[3] & 3) << 11) | (usize::from(header[4]) << 3) | usize::from(header[5] >> 5);
+        let frame = &stream[at + 7..at + length];
+        let size = u16::try_from(frame.len() << 3).unwrap();
+        let mut payload = vec![0, 16];
+        payload.extend(size.to_be_bytes());
+        payload.extend(frame);
+        units.push(vec![payload]);
+        at += length;
+    }
+    let fmtp = format!(
+        "streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config={config}"
+    );
+    let random_access = (0..units.len()).collect();
+    Elementary { units, random_access, encoding: "MPEG4-GENERIC/48000/1", fmtp }
+}
+
+pub fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// The NAL units of an Annex B byte stream.
+fn nals(stream: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<usize> =
+        (0..stream.len().saturating_sub(3)).filter(|at| stream[*at..*at + 3] == [0, 0, 1]).collect();
+    let ends = starts.iter().skip(1).copied().chain([stream.len()]);
+    let units = starts.iter().zip(ends).map(|(start, end)| &stream[start + 3..end]);
+    units.map(|nal| &nal[..nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]).collect()
+}
+
+/// A NAL unit as payloads: itself, or fragmentation units (RFC 6184 §5.8, RFC 7798 §4.4.3).
+fn fragments(nal: &[u8], h265: bool) -> Vec<Vec<u8>> {
+    if nal.len() <= MOST {
+        return vec![nal.to_vec()];
+    }
+    let header = if h265 { 2 } else { 1 };
+    let pieces = nal[header..].chunks(MOST - 3);
+    let last = pieces.len() - 1;
+    let fragment = |(index, piece): (usize, &[u8])| {
+        let flags = (u8::from(index == 0) << 7) | (u8::from(index == last) << 6);
+        let mut payload = if h265 {
+            vec![(nal[0] & 0x81) | (49 << 1), nal[1], flags | ((nal[0] >> 1) & 0x3f)]
+        } else {
+            vec![(nal[0] & 0xe0) | 28, flags | (nal[0] & 0x1f)]
+        };
+        payload.extend(piece);
+        payload
+    };
+    pieces.enumerate().map(fragment).collect()
+}
