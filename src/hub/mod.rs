@@ -48,10 +48,10 @@ pub trait PathDirectory: fmt::Debug + Send + Sync {
 
     /// The path that a pattern makes for this name.
     fn matching(&self, name: &PathName) -> Option<PathSpec>;
-}
 
-/// Paths that patterns made, at most; beyond that idle ones make room.
-const MATCHED_MAX: usize = 1024;
+    /// How many paths patterns may make; beyond that idle ones make room.
+    fn matching_max(&self) -> usize;
+}
 
 /// All paths. Clones share them.
 #[derive(Clone, Debug)]
@@ -95,7 +95,8 @@ impl Hub {
             return Ok(path.clone());
         }
         let spec = self.shared.directory.matching(name).ok_or_else(|| not_found(name))?;
-        if paths.matched.len() >= MATCHED_MAX {
+        let most = self.shared.directory.matching_max();
+        if paths.matched.len() >= most {
             paths.matched.retain(|_, path| {
                 let idle = path.is_idle();
                 if idle {
@@ -104,9 +105,13 @@ impl Hub {
                 !idle
             });
         }
-        if paths.matched.len() >= MATCHED_MAX {
-            return Err(Error::new(Kind::ResourceExhausted, format!("path {name}: {MATCHED_MAX} paths are in use"))
-                .with_code("too_many_paths"));
+        if paths.matched.len() >= most {
+            return Err(Error::new(
+                Kind::ResourceExhausted,
+                format!("path {name}: {most} paths of patterns are in use"),
+            )
+            .with_code("too_many_paths")
+            .with_hint("raise limits.dynamic_paths"));
         }
         let path = PathHandle::start(spec, self.shared.clock, &self.shared.tasks);
         paths.matched.insert(name.clone(), path.clone());

@@ -488,6 +488,10 @@ impl PathDirectory for OneCamera {
     fn matching(&self, _: &PathName) -> Option<PathSpec> {
         None
     }
+
+    fn matching_max(&self) -> usize {
+        1
+    }
 }
 
 struct Stage {

@@ -2,4 +2,4 @@
 
 pub mod sessions;
 
-pub use sessions::{Protocol, Session, SessionDetails, SessionGuard, SessionLimits, Sessions};
+pub use sessions::{PathLimit, Protocol, Session, SessionDetails, SessionGuard, SessionLimits, Sessions};

@@ -4,8 +4,9 @@
 //! from the list. It reads no clock: the door says when the session began.
 
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
+    collections::{BTreeMap, HashMap},
+    fmt,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -94,41 +95,60 @@ impl Session {
 pub struct SessionLimits {
     /// On the whole server.
     pub total: usize,
-    /// On one path.
+    /// On one path, unless [`Sessions::new`] is told otherwise for it.
     pub per_path: usize,
+    /// From one IP address.
+    pub per_address: usize,
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { total: 10_000, per_path: 10_000 }
+        Self { total: 10_000, per_path: 10_000, per_address: 10_000 }
     }
 }
 
 /// The list. Clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Sessions {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+/// The limit of a path that has one of its own.
+pub type PathLimit = Box<dyn Fn(&PathName) -> Option<usize> + Send + Sync>;
+
 struct Shared {
     limits: SessionLimits,
+    path_limit: PathLimit,
     /// Held for an insert, a removal or a copy of the list.
     list: Mutex<List>,
     opened: AtomicU64,
     refused: AtomicU64,
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self::new(SessionLimits::default(), Box::new(|_| None))
+    }
+}
+
 #[derive(Debug, Default)]
 struct List {
     sessions: BTreeMap<SessionId, Arc<Session>>,
     per_path: BTreeMap<PathName, usize>,
+    per_address: HashMap<IpAddr, usize>,
 }
 
 impl Sessions {
-    /// An empty list with these limits.
-    pub fn new(limits: SessionLimits) -> Self {
-        Self { shared: Arc::new(Shared { limits, ..Shared::default() }) }
+    /// An empty list with these limits; `path_limit` knows the paths that have a limit of their own.
+    pub fn new(limits: SessionLimits, path_limit: PathLimit) -> Self {
+        let (list, opened, refused) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+        Self { shared: Arc::new(Shared { limits, path_limit, list, opened, refused }) }
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
@@ -150,14 +170,20 @@ impl Sessions {
             kicked: CancellationToken::new(),
         });
         let path = session.details.path.clone();
+        let address = session.details.peer.ip();
         let limits = self.shared.limits;
+        let own = (self.shared.path_limit)(&path);
+        let (on_path_limit, on_path_option) =
+            own.map_or((limits.per_path, "limits.sessions_per_path"), |own| (own, "the path's max_readers"));
         let mut list = self.list();
-        let on_path = list.per_path.get(&path).copied().unwrap_or(0);
-        let reached = if list.sessions.len() >= limits.total {
-            Some(("limits.sessions", limits.total))
-        } else {
-            (on_path >= limits.per_path).then_some(("limits.sessions_per_path", limits.per_path))
-        };
+        let count = |count: Option<&usize>| count.copied().unwrap_or(0);
+        let bounds = [
+            (list.sessions.len(), limits.total, "limits.sessions"),
+            (count(list.per_path.get(&path)), on_path_limit, on_path_option),
+            (count(list.per_address.get(&address)), limits.per_address, "limits.sessions_per_address"),
+        ];
+        let reached =
+            bounds.into_iter().find(|(open, limit, _)| open >= limit).map(|(_, limit, option)| (option, limit));
         if let Some((option, limit)) = reached {
             drop(list);
             self.shared.refused.fetch_add(1, Ordering::Relaxed);
@@ -166,6 +192,7 @@ impl Sessions {
                 .with_hint(format!("raise {option}, or close a session")));
         }
         *list.per_path.entry(path).or_default() += 1;
+        *list.per_address.entry(address).or_default() += 1;
         list.sessions.insert(session.id, session.clone());
         drop(list);
         self.shared.opened.fetch_add(1, Ordering::Relaxed);
@@ -224,11 +251,17 @@ impl Drop for SessionGuard {
     fn drop(&mut self) {
         let mut list = self.sessions.list();
         list.sessions.remove(&self.session.id);
-        let path = &self.session.details.path;
-        if let Some(count) = list.per_path.get_mut(path) {
-            *count = count.saturating_sub(1);
+        let details = &self.session.details;
+        if let Some(count) = list.per_path.get_mut(&details.path) {
+            *count -= 1;
             if *count == 0 {
-                list.per_path.remove(path);
+                list.per_path.remove(&details.path);
+            }
+        }
+        if let Some(count) = list.per_address.get_mut(&details.peer.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                list.per_address.remove(&details.peer.ip());
             }
         }
     }
@@ -267,13 +300,23 @@ mod tests {
 
     #[test]
     fn a_reached_limit_refuses_and_names_the_option() {
-        let sessions = Sessions::new(SessionLimits { total: 2, per_path: 1 });
+        let limits = SessionLimits { total: 4, per_path: 1, per_address: 3 };
+        let sessions = Sessions::new(limits, Box::new(|path| (path.as_str() == "b").then_some(2)));
+        let refusal = |path| {
+            let error = sessions.open(details(path, Protocol::Rtsp)).unwrap_err();
+            assert_eq!((error.kind(), error.code()), (Kind::ResourceExhausted, "too_many_sessions"));
+            error.hint().unwrap().to_owned()
+        };
         let _first = sessions.open(details("a", Protocol::Rtsp)).unwrap();
-        let error = sessions.open(details("a", Protocol::Rtsp)).unwrap_err();
-        assert_eq!((error.kind(), error.code()), (Kind::ResourceExhausted, "too_many_sessions"));
-        assert!(error.hint().unwrap().contains("limits.sessions_per_path"));
-        let _second = sessions.open(details("b", Protocol::Rtsp)).unwrap();
-        assert!(sessions.open(details("c", Protocol::Rtsp)).unwrap_err().hint().unwrap().contains("limits.sessions,"));
-        assert_eq!(sessions.totals(), (2, 2));
+        assert!(refusal("a").contains("limits.sessions_per_path"));
+        let _own = [(); 2].map(|()| sessions.open(details("b", Protocol::Rtsp)).unwrap());
+        assert!(refusal("b").contains("max_readers"));
+        assert!(refusal("c").contains("limits.sessions_per_address"));
+        let elsewhere = SessionDetails { peer: "127.0.0.2:1".parse().unwrap(), ..details("c", Protocol::Hls) };
+        let fourth = sessions.open(elsewhere).unwrap();
+        assert!(refusal("d").contains("limits.sessions,"));
+        assert_eq!(sessions.totals(), (4, 4));
+        drop(fourth);
+        assert!(refusal("d").contains("limits.sessions_per_address"), "what ended is not counted");
     }
 }
