@@ -1,0 +1,85 @@
+// The only caller of `fetch`. Every answer is one of four kinds, so that a view can tell "the server said no" from
+// "nobody answered" and never sees an exception.
+import { decodePath, decodePaths, type Info, type PathSnapshot } from './types'
+
+export type Reply<T> =
+  | { kind: 'ok'; value: T }
+  /** The caller gave up. */
+  | { kind: 'aborted' }
+  /** The server answered, and the answer is no (RFC 9457). */
+  | { kind: 'problem'; status: number; code: string; message: string; hint: string | null }
+  /** No answer, or one that is not ours. */
+  | { kind: 'unreachable'; message: string }
+
+const TIMEOUT_MS = 8_000
+
+export class Api {
+  readonly #root: URL
+
+  /** `root` is where the server's `/` is, seen through any proxy. It ends in a slash. */
+  constructor(root: URL) {
+    this.#root = root
+  }
+
+  info(signal?: AbortSignal): Promise<Reply<Info>> {
+    return this.#read('api/v1/info', (value) => (typeof value === 'object' ? (value as Info | null) : null), signal)
+  }
+
+  paths(signal?: AbortSignal): Promise<Reply<PathSnapshot[]>> {
+    return this.#read('api/v1/paths', decodePaths, signal)
+  }
+
+  path(name: string, signal?: AbortSignal): Promise<Reply<PathSnapshot>> {
+    const encoded = name.split('/').map(encodeURIComponent).join('/')
+    return this.#read(`api/v1/paths/${encoded}`, decodePath, signal)
+  }
+
+  async #read<T>(path: string, decode: (value: unknown) => T | null, signal?: AbortSignal): Promise<Reply<T>> {
+    const controller = new AbortController()
+    const stop = () => controller.abort()
+    const timer = setTimeout(stop, TIMEOUT_MS)
+    signal?.addEventListener('abort', stop)
+    if (signal?.aborted) stop()
+    try {
+      const response = await fetch(new URL(path, this.#root), {
+        credentials: 'same-origin',
+        headers: { accept: 'application/json' },
+        signal: controller.signal,
+      })
+      const body = await readJson(response)
+      if (!response.ok) return problem(response, body)
+      const value = decode(body)
+      return value === null
+        ? { kind: 'unreachable', message: 'the answer is not what this page expects' }
+        : { kind: 'ok', value }
+    } catch (error) {
+      if (signal?.aborted) return { kind: 'aborted' }
+      if (controller.signal.aborted) return { kind: 'unreachable', message: 'no answer in time' }
+      return { kind: 'unreachable', message: error instanceof Error ? error.message : String(error) }
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', stop)
+    }
+  }
+}
+
+async function readJson(response: Response): Promise<unknown> {
+  try {
+    return (await response.json()) as unknown
+  } catch (error) {
+    if (error instanceof SyntaxError) return null
+    throw error
+  }
+}
+
+function problem(response: Response, body: unknown): Reply<never> {
+  const fields = typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
+  const text = (...names: string[]) => names.map((name) => fields[name]).find((value) => typeof value === 'string')
+  return {
+    kind: 'problem',
+    status: response.status,
+    code: (text('code') as string | undefined) ?? `http_${response.status}`,
+    message: (text('detail', 'message', 'title') as string | undefined) ?? `the server answered ${response.status}`,
+    hint: (text('hint') as string | undefined) ?? null,
+  }
+}

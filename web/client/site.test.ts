@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest'
+import { pathOf, rootOf, urlsOf } from './site'
+
+describe('rootOf', () => {
+  it('finds the root from where the script was loaded, behind any prefix', () => {
+    expect(rootOf('http://box:8080/assets/index-abc.js').href).toBe('http://box:8080/')
+    expect(rootOf('https://home.example/cams/assets/index-abc.js?v=1').href).toBe('https://home.example/cams/')
+  })
+})
+
+describe('pathOf', () => {
+  const cases: [string, string, string][] = [
+    ['http://box/', 'http://box/', ''],
+    ['http://box/', 'http://box/demo/', 'demo'],
+    ['http://box/', 'http://box/site/north-gate/?muted#x', 'site/north-gate'],
+    ['http://box/cams/', 'http://box/cams/demo/', 'demo'],
+    ['http://box/cams/', 'http://box/cams', ''],
+    ['http://box/', 'http://box/index.html', ''],
+    ['http://box/', 'http://box/a%2Db/', 'a-b'],
+    ['http://box/', 'http://box/a%ZZ/', 'a%ZZ'],
+  ]
+  it.each(cases)('root %s, page %s is path %j', (root, page, path) => {
+    expect(pathOf(new URL(root), new URL(page))).toBe(path)
+  })
+})
+
+describe('urlsOf', () => {
+  it('uses the host the reader came by and the port the server names', () => {
+    const info = { rtsp: { url: 'rtsp://127.0.0.1:9554/' } }
+    expect(urlsOf(new URL('http://box.lan:8080/'), 'site/gate', info)).toEqual({
+      page: 'http://box.lan:8080/site/gate/',
+      hls: 'http://box.lan:8080/site/gate/index.m3u8',
+      rtsp: 'rtsp://box.lan:9554/site/gate',
+    })
+  })
+
+  it('falls back to the usual port before the server has answered', () => {
+    expect(urlsOf(new URL('http://[::1]:8080/'), 'demo', null).rtsp).toBe('rtsp://[::1]:8554/demo')
+  })
+})

@@ -1,0 +1,45 @@
+// Where things are: the server's root seen through any proxy prefix, the path this page shows, the URLs to copy.
+import type { Info } from './types'
+
+/** The root of the server, from a module that was loaded as `{root}/{folder}/{file}`. */
+export function rootOf(moduleUrl: string): URL {
+  return new URL('../', moduleUrl)
+}
+
+/** The path a page URL names: `{root}{path}/` → `path`; the empty string is the start page. */
+export function pathOf(root: URL, page: URL): string {
+  if (!page.pathname.startsWith(root.pathname)) return ''
+  const rest = page.pathname.slice(root.pathname.length)
+  const segments = rest.split('/').filter((segment) => segment !== '')
+  if (segments.at(-1) === 'index.html') segments.pop()
+  return segments.map(decode).join('/')
+}
+
+export interface Urls {
+  page: string
+  hls: string
+  rtsp: string
+}
+
+/** The URLs of one path, as a person on this network would type them. */
+export function urlsOf(root: URL, path: string, info: Info | null): Urls {
+  const encoded = path.split('/').map(encodeURIComponent).join('/')
+  const page = new URL(`${encoded}/`, root)
+  return { page: page.href, hls: new URL('index.m3u8', page).href, rtsp: `${rtspRoot(root, info)}${encoded}` }
+}
+
+const RTSP_PORT = 8554
+
+/** The server knows its port; the name by which the reader reached the page is the better host. */
+function rtspRoot(root: URL, info: Info | null): string {
+  const match = /^(rtsps?):\/\/.*?(?::(\d+))?\/?$/.exec(info?.rtsp?.url ?? '')
+  return `${match?.[1] ?? 'rtsp'}://${root.hostname}:${match?.[2] ?? RTSP_PORT}/`
+}
+
+function decode(segment: string): string {
+  try {
+    return decodeURIComponent(segment)
+  } catch {
+    return segment
+  }
+}
