@@ -14,6 +14,7 @@
 pub mod auth;
 pub mod base;
 pub mod config;
+pub mod http;
 pub mod hub;
 pub mod media;
 pub mod rtp;
