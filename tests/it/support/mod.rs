@@ -3,6 +3,23 @@
 pub mod camera;
 pub mod clients;
 pub mod process;
+pub mod rtsp_client;
 pub mod samples;
 pub mod scripted_camera;
 pub mod server;
+pub mod vlc_like;
+
+use tokio::net::UdpSocket;
+
+/// An even UDP port and the next one, as RTP and RTCP use them (RFC 3550 §11).
+pub async fn udp_pair() -> (UdpSocket, UdpSocket) {
+    loop {
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = rtp.local_addr().unwrap().port();
+        if port % 2 == 0
+            && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)).await
+        {
+            return (rtp, rtcp);
+        }
+    }
+}

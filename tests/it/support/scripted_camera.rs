@@ -530,7 +530,7 @@ impl Connection {
             return Some(format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1));
         }
         let port = parameter("client_port").and_then(pair).filter(|_| behaviour.udp)?;
-        let (rtp, rtcp) = udp_pair().await;
+        let (rtp, rtcp) = super::udp_pair().await;
         let peer = self.socket.peer_addr().unwrap().ip();
         rtp.connect((peer, port)).await.unwrap();
         rtcp.connect((peer, port + 1)).await.unwrap();
@@ -663,17 +663,4 @@ fn sender_report(ssrc: u32, timestamp: u32, wall_offset: f64, packets: u32, byte
     report.extend(ssrc.to_be_bytes());
     report.extend(*b"\x01\x05scrip\0");
     report
-}
-
-/// An even UDP port and the next one.
-async fn udp_pair() -> (UdpSocket, UdpSocket) {
-    loop {
-        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let port = rtp.local_addr().unwrap().port();
-        if port % 2 == 0
-            && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)).await
-        {
-            return (rtp, rtcp);
-        }
-    }
 }
