@@ -1,19 +1,16 @@
-# The pages that the binary carries.
-FROM node:20-bookworm-slim AS web
-WORKDIR /build/web
-COPY web/package.json web/package-lock.json ./
-RUN npm ci --no-audit --no-fund
-COPY web ./
-RUN npm run build
+# Node builds the pages that the binary carries; the build of the binary calls it.
+FROM node:20-bookworm-slim AS node
 
-# The binary. The dependencies have a layer of their own only through the build cache: one `cargo build` is enough.
 FROM rust:1.95-bookworm AS build
-RUN apt-get update \
+COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules
+RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
+    && apt-get update \
     && apt-get install -y --no-install-recommends cmake nasm \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
-COPY --from=web /build/web/dist web/dist
+ENV CAMPANILE_WEB=require
 RUN cargo build --release --locked --bin campanile \
     && mkdir -p /out/state /out/config \
     && cp target/release/campanile /out/

@@ -11,7 +11,6 @@ help: ## list the commands
 
 run: ## install or name what the build needs, build, start the server (the demo camera without a config)
 	@scripts/setup-build
-	@scripts/build-web
 	cargo run --profile $(PROFILE) -- $(ARGS)
 
 test: ## install the test tools, run every check and every test (what CI runs)
@@ -20,7 +19,6 @@ test: ## install the test tools, run every check and every test (what CI runs)
 	@scripts/test
 
 check: ## the quick part of `test`: format, clippy, unit tests; no tools are installed
-	@scripts/build-web
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace --lib --bins
@@ -28,8 +26,9 @@ check: ## the quick part of `test`: format, clippy, unit tests; no tools are ins
 fmt: ## format the sources
 	cargo fmt --all
 
-web: ## build the pages that the binary carries
-	@scripts/build-web
+web: ## build the pages alone (the build of the binary does it too)
+	@scripts/npm-ci web
+	npm --prefix web run build
 
 bench: ## micro-benchmarks and the gates in milliseconds and per cent, at full scale
 	@scripts/setup-build

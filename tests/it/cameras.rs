@@ -53,3 +53,9 @@ async fn scripted_camera_asks_for_the_login_it_was_told_to() {
         assert_eq!(codecs, ["h264", "aac"], "{login:?} {USER} {PASSWORD}");
     }
 }
+
+#[tokio::test]
+async fn browser_reports_what_a_page_does() {
+    let page = crate::support::browser::open("data:text/html,<p>hello", "return document.body.innerText", 20).await;
+    assert_eq!((page.result.as_str(), page.errors.len(), page.strangers.len()), (Some("hello"), 0, 0), "{page:?}");
+}

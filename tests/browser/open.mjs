@@ -1,0 +1,58 @@
+// Opens a page in Chromium and runs a script in it: `node open.mjs <<< '{"url": …, "script": …, "seconds": …}'`.
+//
+// The script is the body of an async function in the page; what it returns is printed as
+// {"result": …, "errors": […], "strangers": […]}: uncaught errors and error lines of the console, and requests that left
+// the page's origin (there must be none: nothing is loaded from elsewhere).
+
+import { chromium } from "playwright-core";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+
+function browser() {
+  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+  for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
+    try {
+      return execFileSync("which", [name], { encoding: "utf8" }).trim();
+    } catch {
+      // Not this one.
+    }
+  }
+  throw new Error("no chromium in PATH; the variable CHROMIUM may name one");
+}
+
+const { url, script, seconds } = JSON.parse(readFileSync(0, "utf8"));
+const instance = await chromium.launch({
+  executablePath: browser(),
+  args: [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+  ],
+});
+try {
+  const page = await instance.newPage();
+  const errors = [];
+  const strangers = [];
+  page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("console", (line) => {
+    if (line.type() === "error") errors.push(line.text());
+  });
+  page.on("request", (request) => {
+    const target = request.url();
+    if (/^(https?|wss?):/.test(target) && new URL(target).host !== new URL(url).host) strangers.push(target);
+  });
+  await page.goto(url, { waitUntil: "domcontentloaded", timeout: 30_000 });
+  const end = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`the script did not end in ${seconds} s`)), seconds * 1000).unref();
+  });
+  const result = await Promise.race([page.evaluate(`(async () => { ${script} })()`), end]);
+  console.log(JSON.stringify({ result: result ?? null, errors, strangers }));
+} finally {
+  await instance.close();
+}
