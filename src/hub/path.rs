@@ -375,16 +375,15 @@ impl Owner {
     /// Publishes where the rendition stands, when that changed.
     fn tell(&self, machine: &StateMachine) {
         let (state, since) = machine.state();
-        let clock = self.stream.clock;
-        let error = machine.error().cloned();
+        let (clock, error) = (self.stream.clock, machine.error().cloned());
         self.snapshot.send_if_modified(|now| {
             let same_error = now.error.as_ref().map(|e| e.message()) == error.as_ref().map(|e| e.message());
             if now.state == state && same_error {
                 return false;
             }
             if now.state != state {
-                let ago = clock.now().since(since);
-                now.since = clock.wall().plus_nanos(-i64::try_from(ago.as_nanos()).unwrap_or(0));
+                let ago = i64::try_from(clock.now().since(since).as_nanos()).unwrap_or(0);
+                now.since = clock.wall().plus_nanos(-ago);
                 match (state, &error) {
                     (StreamState::Lost, Some(error)) => {
                         warn!(hint = error.hint(), "lost: {}", error.chain());

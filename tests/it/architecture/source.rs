@@ -26,6 +26,11 @@ impl Source {
         first.strip_suffix(".rs").unwrap_or(first)
     }
 
+    /// Whether the whole file is behind its module's `#[cfg(test)]`, which its name says.
+    pub fn is_test(&self) -> bool {
+        matches!(self.path.rsplit('/').next(), Some("tests.rs" | "testing.rs")) || self.path.contains("/tests/")
+    }
+
     /// The lines of code outside test modules, numbered from one, without comments and literals.
     pub fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.numbered(&self.code)
