@@ -9,6 +9,7 @@ pub mod jpeg;
 pub mod nal;
 pub mod opus;
 pub mod plan;
+pub mod reorder;
 pub mod rfc6381;
 #[cfg(test)]
 pub(crate) mod testing;

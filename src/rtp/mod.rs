@@ -4,8 +4,11 @@
 //! sequence number, no timestamp and no SSRC. A *depacketiser* turns the packets of one track back into units; there is
 //! one where `retina` has none. One file per payload format holds both.
 
+pub mod capture;
 pub mod h264;
 pub mod packet;
+pub mod rtcp;
+pub mod sequence;
 #[cfg(test)]
 mod testing;
 
