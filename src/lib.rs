@@ -16,6 +16,7 @@ pub mod base;
 pub mod config;
 pub mod http;
 pub mod hub;
+pub mod ingest;
 pub mod media;
 pub mod rtp;
 pub mod stats;
