@@ -26,6 +26,10 @@ impl PathDirectory for OnePath {
     fn matching(&self, _: &PathName) -> Option<PathSpec> {
         None
     }
+
+    fn matching_max(&self) -> usize {
+        1
+    }
 }
 
 /// A path that is pulled as long as this lives.
