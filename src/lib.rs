@@ -18,5 +18,6 @@ pub mod http;
 pub mod hub;
 pub mod ingest;
 pub mod media;
+pub mod net;
 pub mod rtp;
 pub mod stats;

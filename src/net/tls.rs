@@ -1,0 +1,79 @@
+//! Server certificates: read from PEM files once, at the start.
+
+use std::{fs, path::Path, sync::Arc};
+
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use crate::base::{Error, Kind, Result};
+
+/// Makes `ring` the cipher provider of this process. Further calls change nothing.
+pub fn install_provider() {
+    // The error says that one is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// What a TLS listener needs, from a certificate chain and its key, both PEM; `option` names them in errors.
+///
+/// # Errors
+/// [`Kind::FailedPrecondition`]: a file cannot be read, holds nothing of its kind, or key and certificate do not fit.
+pub fn server_config(option: &str, certificate_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>> {
+    let refused = |key: &str, file: &Path, what: &str| {
+        Error::new(Kind::FailedPrecondition, format!("{option}.{key}: {}: {what}", file.display()))
+    };
+    let read =
+        |key: &str, file: &Path| fs::read(file).map_err(|error| refused(key, file, "cannot be read").caused_by(error));
+    let pem = read("certificate_file", certificate_file)?;
+    let chain = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| {
+        refused("certificate_file", certificate_file, "is not a PEM file").caused_by(error.to_string())
+    })?;
+    if chain.is_empty() {
+        return Err(refused("certificate_file", certificate_file, "holds no certificate")
+            .with_hint("it should begin with -----BEGIN CERTIFICATE-----, the server's own certificate first"));
+    }
+    let pem = read("key_file", key_file)?;
+    // The parser's words could quote the key: they are left out.
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        refused("key_file", key_file, "holds no private key")
+            .with_hint("it should begin with -----BEGIN PRIVATE KEY-----, without a passphrase")
+    })?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| {
+        Error::new(Kind::Internal, "the cipher provider offers no protocol version").caused_by(error)
+    })?;
+    let config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| {
+        refused("key_file", key_file, "does not belong to the certificate")
+            .with_hint("key_file should be the key that certificate_file was issued for")
+            .caused_by(error)
+    })?;
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_and_its_key_make_a_listener_and_others_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+            let (cert, key) =
+                (directory.path().join(format!("{name}.crt")), directory.path().join(format!("{name}.key")));
+            fs::write(&cert, made.cert.pem()).unwrap();
+            fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            (cert, key)
+        };
+        let ((cert, key), (_, other)) = (make("a"), make("b"));
+        assert!(server_config("http.tls", &cert, &key).is_ok());
+        let message = |cert: &Path, key: &Path| server_config("http.tls", cert, key).unwrap_err().message().to_owned();
+        let absent = directory.path().join("absent");
+        assert!(message(&absent, &key).starts_with("http.tls.certificate_file: "));
+        assert!(message(&key, &key).ends_with("holds no certificate"));
+        assert!(message(&cert, &cert).ends_with("holds no private key"));
+        assert!(message(&cert, &other).ends_with("does not belong to the certificate"));
+    }
+}
