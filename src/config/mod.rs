@@ -6,21 +6,31 @@
 
 pub mod address;
 pub mod camera;
+pub mod check;
+mod decode;
 pub mod duration;
+pub mod environment;
+pub mod files;
 pub mod hls;
 pub mod http;
 pub mod limits;
+pub mod load;
 pub mod log;
 pub mod on_demand;
 pub mod origins;
 pub mod path;
 pub mod paths;
+pub mod problem;
 pub mod rtsp;
 pub mod size;
 pub mod source;
+mod substitute;
+mod template;
 mod text;
 pub mod threads;
 pub mod tls;
+mod tree;
+mod yaml;
 
 use std::path::PathBuf;
 
@@ -31,15 +41,20 @@ pub use address::ListenAddresses;
 pub use camera::{
     CameraTlsConfig, Fingerprint, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk,
 };
+pub use check::Complaint;
 pub use duration::HumanDuration;
+pub use environment::Environment;
+pub use files::{ConfigError, ConfigOrigin};
 pub use hls::HlsConfig;
 pub use http::HttpConfig;
 pub use limits::LimitsConfig;
+pub use load::{Files, Input, load};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use on_demand::OnDemandConfig;
 pub use origins::AllowedOrigins;
 pub use path::{BackoffConfig, HistoryConfig, PathConfig, SubConfig};
 pub use paths::{CameraOptions, PathKey, PathPattern, PathsConfig, ResolvedPath, ResolvedSource};
+pub use problem::{Problem, Problems};
 pub use rtsp::{RtspConfig, RtspStart, RtspTransport, UdpPorts};
 pub use size::ByteSize;
 pub use source::{CameraUrl, Credentials, Source};
@@ -97,5 +112,59 @@ impl Config {
     /// What a name stands for: see [`PathsConfig::resolve`].
     pub fn resolve(&self, name: &PathName) -> Option<ResolvedPath> {
         self.paths.resolve(name)
+    }
+}
+
+impl Config {
+    /// The JSON Schema of the file, for editors and for the pages that edit it.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_keys_at_the_top_are_those_the_environment_knows() {
+        let shown = serde_json::to_value(Config::default()).unwrap();
+        let mut keys: Vec<_> = shown.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut known = load::TOP.to_vec();
+        keys.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(keys, known);
+    }
+
+    #[test]
+    fn the_schema_in_the_repository_is_that_of_the_types() {
+        let committed: serde_json::Value = serde_json::from_str(include_str!("../../config/schema.json")).unwrap();
+        assert!(committed == Config::schema(), "run: cargo run -- config schema > config/schema.json");
+    }
+
+    #[test]
+    fn ranges_of_the_schema_are_those_that_are_checked() {
+        let schema = Config::schema();
+        let ranges = [
+            ("/$defs/HttpConfig/properties/max_connections", check::CONNECTIONS),
+            ("/$defs/RtspConfig/properties/max_connections", check::CONNECTIONS),
+            ("/$defs/LimitsConfig/properties/sessions", check::CONNECTIONS),
+            ("/$defs/LimitsConfig/properties/sessions_per_path", check::CONNECTIONS),
+            ("/$defs/LimitsConfig/properties/sessions_per_address", check::CONNECTIONS),
+            ("/$defs/LimitsConfig/properties/dynamic_paths", check::DYNAMIC_PATHS),
+            ("/$defs/HlsConfig/properties/segments", check::SEGMENTS),
+            ("/$defs/PathConfig/properties/max_readers", check::CONNECTIONS),
+        ];
+        for (place, range) in ranges {
+            let property = schema.pointer(place).unwrap_or_else(|| panic!("{place}"));
+            assert_eq!(property["minimum"], *range.start(), "{place}");
+            assert_eq!(property["maximum"], *range.end(), "{place}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_shown_reads_back() {
+        let json = serde_json::to_string(&Config::default()).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), Config::default());
     }
 }

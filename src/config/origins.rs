@@ -30,26 +30,47 @@ impl AllowedOrigins {
         }
     }
 
-    fn from_words<E: Error>(words: impl IntoIterator<Item = String>) -> Result<Self, E> {
-        let mut origins = Vec::new();
-        let mut any = false;
-        for word in words {
-            if word == "*" {
-                any = true;
-                continue;
-            }
-            origins.push(origin(&word).ok_or_else(|| {
-                E::custom(format_args!(
-                    "{word:?} is no origin; expected a scheme and a host, such as `https://example.org`, or `*`"
-                ))
-            })?);
-        }
+    fn from_words<E: Error>(words: Vec<Word>) -> Result<Self, E> {
+        let any = words.contains(&Word::Any);
+        let origins: Vec<_> = words
+            .into_iter()
+            .filter_map(|word| match word {
+                Word::Any => None,
+                Word::Origin(origin) => Some(origin),
+            })
+            .collect();
         Ok(match (any, origins.is_empty()) {
             (true, true) => Self::Any,
-            (true, false) => return Err(E::custom("`*` stands alone: with it, other origins mean nothing")),
+            (true, false) => return Err(E::custom("`*` stands alone: it means every origin")),
             (false, true) => Self::None,
             (false, false) => Self::List(origins),
         })
+    }
+}
+
+/// One item of the list.
+#[derive(PartialEq)]
+enum Word {
+    Any,
+    Origin(String),
+}
+
+impl std::str::FromStr for Word {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.trim() {
+            "*" => Ok(Self::Any),
+            text => origin(text).map(Self::Origin).ok_or(EXPECTED),
+        }
+    }
+}
+
+const EXPECTED: &str = "expected an origin, a scheme and a host such as `https://example.org`, or `*`";
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -79,11 +100,11 @@ impl<'de> Deserialize<'de> for AllowedOrigins {
                 f.write_str("a list of origins such as `https://example.org`, or `*`")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<AllowedOrigins, E> {
-                AllowedOrigins::from_words([text.to_owned()])
+                AllowedOrigins::from_words(vec![text.parse().map_err(E::custom)?])
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<AllowedOrigins, A::Error> {
                 let mut words = Vec::new();
-                while let Some(word) = list.next_element::<String>()? {
+                while let Some(word) = list.next_element()? {
                     words.push(word);
                 }
                 AllowedOrigins::from_words(words)

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{
     CameraTlsConfig, CameraUrl, Credentials, HumanDuration, PathConfig, QuirksConfig, Source, SourceTransport,
-    SubConfig,
+    SubConfig, template,
 };
 use crate::base::{PathName, name::NameError};
 
@@ -127,13 +127,17 @@ pub struct PathsConfig {
 pub struct ResolvedPath {
     /// The name that was asked for.
     pub name: PathName,
+    /// The name people see: the entry's title with the groups filled in, else the path's name.
+    pub title: String,
+    /// The heading under which the path is listed, with the groups filled in.
+    pub group: Option<String>,
     /// The key whose regular expression matched, `~` and all; nothing for a path of its own name.
     pub pattern: Option<Arc<str>>,
     /// Where the path's stream comes from.
     pub main: ResolvedSource,
     /// Where its smaller rendition comes from.
     pub sub: Option<ResolvedSource>,
-    /// The entry: title, times, bounds. Its `source` and `sub` are templates; use the fields above.
+    /// The entry: title, times, bounds. Its source, title and group are templates; use the fields above.
     pub config: Arc<PathConfig>,
 }
 
@@ -169,11 +173,11 @@ impl PathsConfig {
     /// Adds an entry behind the others. `false`, and nothing changes, if the key is there already.
     /// Credentials in its URLs move into the fields beside them.
     pub fn insert(&mut self, key: PathKey, mut config: PathConfig) -> bool {
-        if self.entries.iter().any(|(known, _)| *known == key) {
-            return false;
-        }
-        if let PathKey::Name(name) = &key {
-            self.names.insert(name.clone(), self.entries.len());
+        match &key {
+            PathKey::Name(name) if self.names.contains_key(name) => return false,
+            PathKey::Name(name) => drop(self.names.insert(name.clone(), self.entries.len())),
+            PathKey::Pattern(_) if self.entries.iter().any(|(known, _)| *known == key) => return false,
+            PathKey::Pattern(_) => {}
         }
         config.take_credentials();
         self.entries.push((key, Arc::new(config)));
@@ -183,6 +187,11 @@ impl PathsConfig {
     /// The entries, in file order.
     pub fn iter(&self) -> impl Iterator<Item = (&PathKey, &Arc<PathConfig>)> {
         self.entries.iter().map(|(key, config)| (key, config))
+    }
+
+    /// The entries, to be completed after reading.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&PathKey, &mut PathConfig)> {
+        self.entries.iter_mut().map(|(key, config)| (&*key, Arc::make_mut(config)))
     }
 
     /// The paths with a name of their own, in file order.
@@ -237,18 +246,16 @@ impl ResolvedPath {
             None => None,
             Some(sub) => Some(resolve(sub.source.as_ref().or(config.source.as_ref())?, Some(sub))?),
         };
+        let fill = |text: &String| captures.map_or_else(|| text.clone(), |captures| template::fill(text, captures));
         Some(Self {
             name: name.clone(),
+            title: config.title.as_ref().map_or_else(|| name.to_string(), fill),
+            group: config.group.as_ref().map(fill),
             pattern: pattern.map(|key| key.to_string().into()),
             main: resolve(config.source.as_ref()?, None)?,
             sub,
             config: config.clone(),
         })
-    }
-
-    /// The title people see.
-    pub fn title(&self) -> &str {
-        self.config.title.as_deref().unwrap_or(self.name.as_str())
     }
 }
 

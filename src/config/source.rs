@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 use regex::Captures;
 use url::Url;
 
+use super::template;
 use crate::base::Secret;
 
 /// What feeds a path.
@@ -74,28 +75,24 @@ impl CameraUrl {
 
     /// The groups this template names, as written: `1`, `name`.
     pub(super) fn groups(&self) -> Vec<String> {
-        let mut groups = Vec::new();
-        expand(&self.rest, |group| {
-            groups.push(group.to_owned());
-            Some(String::new())
-        });
-        groups
+        template::groups(&self.rest)
     }
 
     /// The URL to dial: of a plain path, or with the groups of a regular expression filled in.
     /// Nothing if what comes out is no URL.
     pub fn url(&self, captures: Option<&Captures<'_>>) -> Option<Url> {
-        let rest = match captures {
-            None => self.rest.clone(),
-            Some(captures) => expand(&self.rest, |group| {
-                let found = match group.parse::<usize>() {
-                    Ok(number) => captures.get(number),
-                    Err(_) => captures.name(group),
-                };
-                Some(found.map_or("", |found| found.as_str()).to_owned())
-            }),
-        };
+        let rest = captures.map_or_else(|| self.rest.clone(), |captures| template::fill(&self.rest, captures));
         parse_url(self.scheme, &rest).ok()
+    }
+
+    /// Whether the media travel inside TLS.
+    pub fn is_tls(&self) -> bool {
+        self.scheme == "rtsps"
+    }
+
+    /// Whether some groups make a URL of this template. A digit fits wherever a group may stand.
+    pub(super) fn could_be_one(&self) -> bool {
+        parse_url(self.scheme, &template::expand(&self.rest, |_| Some("1".to_owned()))).is_ok()
     }
 
     /// Whether a plain path could dial this.
@@ -110,34 +107,6 @@ fn parse_url(scheme: &str, rest: &str) -> Result<Url, SourceError> {
         Some(host) if !host.is_empty() => Ok(url),
         _ => Err(SourceError::Url("the host is missing".into())),
     }
-}
-
-/// Replaces `$1`, `${1}` and `${name}` by what `group` gives (or leaves them, if it gives nothing) and `$$` by `$`.
-fn expand(template: &str, mut group: impl FnMut(&str) -> Option<String>) -> String {
-    let mut text = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(at) = rest.find('$') {
-        text.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let (name, len) = if let Some(escaped) = rest.strip_prefix('$') {
-            text.push('$');
-            rest = escaped;
-            continue;
-        } else if let Some((name, _)) = rest.strip_prefix('{').and_then(|tail| tail.split_once('}')) {
-            (name, name.len() + 2)
-        } else {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-            (&rest[..digits], digits)
-        };
-        match Some(name).filter(|name| !name.is_empty()).and_then(&mut group) {
-            Some(value) => {
-                text.push_str(&value);
-                rest = &rest[len..];
-            }
-            None => text.push('$'),
-        }
-    }
-    text + rest
 }
 
 impl FromStr for Source {
