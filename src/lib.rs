@@ -13,6 +13,7 @@
 
 pub mod auth;
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod http;
 pub mod hub;

@@ -1,3 +1,7 @@
-//! Parse the arguments, run the command, choose the exit code.
+//! The program: it hands its arguments to the command line and ends with its exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    campanile::cli::run(std::env::args_os())
+}

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Config, Environment, Files, Input, Problems, load};
+use super::{
+    Config, Environment, Files, Input, Problems,
+    load::{load, load_what_is_right},
+};
 use crate::base::{Error, error::Kind};
 
 /// The largest file that is read.
@@ -102,6 +105,15 @@ pub fn open(origin: &ConfigOrigin, environment: &Environment) -> Result<Config, 
         }
     };
     load(&Input { name: &name, text: &text, environment, files: &Disk }).map_err(ConfigError::Problems)
+}
+
+/// What is right in a configuration, the rest at its defaults; for commands that need only an address or a directory.
+pub fn open_what_is_right(origin: &ConfigOrigin, environment: &Environment) -> Config {
+    let text = match origin {
+        ConfigOrigin::Demo => DEMO.to_owned(),
+        ConfigOrigin::File(path) => Disk.read(path).unwrap_or_default(),
+    };
+    load_what_is_right(&Input { name: "", text: &text, environment, files: &Disk }).0
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {

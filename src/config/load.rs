@@ -55,9 +55,17 @@ pub(super) const TOP: [&str; 10] =
 /// # Errors
 /// Everything that is wrong with it, in file order.
 pub fn load(input: &Input<'_>) -> Result<Config, Problems> {
+    let (config, problems) = load_what_is_right(input);
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// Reads what can be read: what is wrong is at its default, and complained of.
+pub(super) fn load_what_is_right(input: &Input<'_>) -> (Config, Problems) {
     let mut problems = Problems::new(input.name);
     let place = |span: &Span| Place::File { line: span.start.line(), column: span.start.col() + 1 };
-    let Some(mut tree) = yaml::parse(input.text, place, &mut problems) else { return Err(problems) };
+    let Some(mut tree) = yaml::parse(input.text, place, &mut problems) else {
+        return (Config::default(), problems);
+    };
     overlay(&mut tree, input.environment, &TOP, &mut problems);
     let mut wrong = substitute(&mut tree, input.environment, &mut problems);
     for route in &wrong {
@@ -74,7 +82,7 @@ pub fn load(input: &Input<'_>) -> Result<Config, Problems> {
         read_files(&mut config, &whole, input.files, &mut problems);
     }
     problems.sort();
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+    (config, problems)
 }
 
 /// Gives a complaint its place, unless a value it rests on was wrong in itself.
