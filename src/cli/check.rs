@@ -6,7 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Failure, Shared, report};
-use crate::config::{Config, ConfigError, ConfigOrigin, PathKey, Problems, files};
+use crate::{
+    config::{Config, ConfigError, ConfigOrigin, PathKey, Problems, files},
+    net::tls,
+};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
@@ -58,6 +61,12 @@ pub(super) fn run(shared: &Shared, arguments: &CheckArguments) -> Result<(), Fai
         return if ok { Ok(()) } else { Err(Failure::Said) };
     }
     let config = result?;
+    // What a certificate holds is not the file's matter, and yet nothing starts without it.
+    for (section, tls) in [("http.tls", &config.http.tls), ("rtsp.tls", &config.rtsp.tls)] {
+        if let Some(tls) = tls {
+            tls::server_config(section, &tls.certificate_file, &tls.key_file)?;
+        }
+    }
     report::print(&summary(&config, &origin))
 }
 

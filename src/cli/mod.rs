@@ -176,3 +176,21 @@ fn serve(shared: &Shared) -> Result<(), Failure> {
     tracing::info!(%origin, "configuration read");
     Err(Error::new(crate::base::Kind::Unsupported, "serving is not wired yet").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_stand_above_the_file() {
+        let arguments = Arguments::try_parse_from(["campanile", "serve", "--log-level", "trace", "--log-format=json"]);
+        let mut config = Config::default();
+        arguments.unwrap().shared.apply(&mut config);
+        assert_eq!((config.log.level, config.log.format), (LogLevel::Trace, LogFormat::Json));
+    }
+}

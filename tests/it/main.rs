@@ -13,4 +13,5 @@
 
 mod architecture;
 mod cameras;
+mod cli;
 mod support;

@@ -3,14 +3,30 @@
 pub mod browser;
 pub mod camera;
 pub mod clients;
+pub mod hls_client;
 pub mod process;
 pub mod rtsp_client;
 pub mod samples;
 pub mod scripted_camera;
 pub mod server;
+pub mod tls;
 pub mod vlc_like;
 
+use serde_json::json;
 use tokio::net::UdpSocket;
+
+use self::{
+    scripted_camera::{Behaviour, ScriptedCamera},
+    server::Server,
+};
+
+/// A scripted camera and a server that relays it as `cam`, ready.
+pub async fn relay(behaviour: Behaviour) -> (ScriptedCamera, Server) {
+    let camera = ScriptedCamera::behaving(behaviour).await;
+    let server = Server::start(json!({ "paths": { "cam": { "source": camera.url() } } })).await;
+    server.state("cam", "ready").await;
+    (camera, server)
+}
 
 /// An even UDP port and the next one, as RTP and RTCP use them (RFC 3550 §11).
 pub async fn udp_pair() -> (UdpSocket, UdpSocket) {

@@ -65,6 +65,14 @@ impl RtspClient {
         timeout(PATIENCE, self.socket.write_all(bytes)).await.expect("the server reads").unwrap();
     }
 
+    /// Sends bytes to a server that may have closed the connection.
+    ///
+    /// # Errors
+    /// If it has.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.socket.write_all(bytes).await
+    }
+
     /// Sends a request with `CSeq`, `User-Agent`, `Session` and the headers given; returns without its answer.
     pub async fn request(&mut self, method: &str, url: &str, headers: &[(&str, &str)]) {
         self.cseq += 1;

@@ -64,8 +64,10 @@ pub struct Behaviour {
     pub repeat_every: u64,
     /// Bytes sent before every packet of the picture, on the RTSP connection.
     pub noise: Vec<u8>,
-    /// The payload type in the packets of the picture.
+    /// The payload type in the packets of the picture, whatever the SDP says.
     pub video_payload_type: u8,
+    /// The interleaved channel of a track, whatever the client asked for.
+    pub channel: Option<fn(u8) -> u8>,
 }
 
 impl Default for Behaviour {
@@ -89,6 +91,7 @@ impl Default for Behaviour {
             repeat_every: 0,
             noise: Vec::new(),
             video_payload_type: 96,
+            channel: None,
         }
     }
 }
@@ -474,7 +477,8 @@ impl Connection {
                 reply
             }
             "SETUP" => {
-                let track = asked.url.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok());
+                let number = asked.url.rsplit_once("trackID=").map(|(_, rest)| rest);
+                let track = number.and_then(|text| text.split(['/', '?', '&']).next()?.parse().ok());
                 let Some(track) = track.filter(|track: &usize| *track < self.tracks.len()) else {
                     return reply(404);
                 };
@@ -525,7 +529,8 @@ impl Connection {
             first.parse::<u16>().ok()
         };
         if wanted.contains("/TCP") {
-            let channel = parameter("interleaved").and_then(pair).unwrap_or(2 * track as u16) as u8;
+            let asked = parameter("interleaved").and_then(pair).unwrap_or(2 * track as u16) as u8;
+            let channel = behaviour.channel.map_or(asked, |channel| channel(track as u8));
             self.tracks[track].way = Some(Way::Interleaved(channel));
             return Some(format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1));
         }

@@ -1,0 +1,4 @@
+//! What runs one test at a time: what measures time, and what drives a browser. `scripts/test` gives these a thread of
+//! their own after everything else.
+
+mod browser;

@@ -1,0 +1,218 @@
+//! Cameras of every kind, as GStreamer makes them, each read back by ffprobe over RTSP and over HLS.
+
+use futures_util::future::join;
+use serde_json::{Value, json};
+
+use crate::support::{
+    camera::Camera,
+    clients::{ffmpeg_decode, ffprobe},
+    rtsp_client::RtspReader,
+    server::Server,
+    tls,
+};
+
+/// The codecs of a path as the API names them.
+fn codecs(path: &Value) -> Vec<String> {
+    let tracks = path["tracks"].as_array().unwrap();
+    tracks.iter().map(|track| track["codec"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A server with one path, `cam`, from a mount of a camera.
+async fn relay(sample: &str, mount: &str) -> (Camera, Server) {
+    let camera = Camera::start(&[sample], &[]).await;
+    let server = Server::start(json!({ "paths": { "cam": { "source": camera.url(mount) } } })).await;
+    (camera, server)
+}
+
+/// The camera's codecs show in the API, come out over RTSP all, and over HLS those it can carry.
+async fn comes_out(
+    sample: &str,
+    mount: &str,
+    named: &[&str],
+    over_rtsp: &[&str],
+    over_hls: &[&str],
+) -> (Camera, Server) {
+    let (camera, server) = relay(sample, mount).await;
+    let path = server.state("cam", "ready").await;
+    assert_eq!(codecs(&path), named, "{path:#}");
+    let (rtsp, hls) = (server.rtsp("cam"), server.http("/cam/index.m3u8"));
+    let (rtsp, hls) = join(ffprobe(&rtsp, Some("tcp")), async {
+        if over_hls.is_empty() { None } else { Some(ffprobe(&hls, None).await) }
+    })
+    .await;
+    assert_eq!(rtsp.codecs, over_rtsp, "over RTSP: {:#}", rtsp.report);
+    if let Some(hls) = hls {
+        assert_eq!(hls.codecs, over_hls, "over HLS: {:#}", hls.report);
+        let video = &hls.report["streams"][0];
+        assert!(video["width"].as_u64() >= Some(320), "a picture was decoded: {video:#}");
+    }
+    (camera, server)
+}
+
+/// What the API says of the tracks HLS leaves out.
+async fn left_out_of_hls(server: &Server, codec: &str) {
+    let path = server.path("cam").await;
+    let text = path["tracks"].as_array().unwrap().iter().find(|track| track["codec"] == codec).unwrap().to_string();
+    assert!(text.contains("hls"), "the API says why HLS leaves {codec} out: {text}");
+}
+
+#[tokio::test]
+async fn h264_and_aac_come_out_over_rtsp_and_hls() {
+    comes_out("h264_aac.mp4", "/h264_aac", &["H.264", "AAC"], &["h264", "aac"], &["h264", "aac"]).await;
+}
+
+#[tokio::test]
+async fn h264_of_many_slices_comes_out() {
+    let (_camera, server) = comes_out("h264_slices.mp4", "/slices", &["H.264"], &["h264"], &["h264"]).await;
+    let frames = ffmpeg_decode(&server.rtsp("cam"), Some("tcp"), 2.0).await;
+    assert!(frames.len() > 40, "{}", frames.len());
+}
+
+#[tokio::test]
+async fn h264_with_b_frames_gets_decode_times_that_only_rise() {
+    let (_camera, server) =
+        comes_out("h264_bf.mp4", "/b_frames", &["H.264", "AAC"], &["h264", "aac"], &["h264", "aac"]).await;
+    let frames = ffmpeg_decode(&server.http("/cam/index.m3u8"), None, 4.0).await;
+    let video: Vec<_> = frames.iter().filter(|frame| frame.stream == 0).collect();
+    assert!(video.len() > 90, "{}", video.len());
+    assert!(video.windows(2).all(|pair| pair[0].pts < pair[1].pts), "pictures are shown in order");
+}
+
+#[tokio::test]
+async fn h265_whose_random_access_points_are_cra_pictures_comes_out() {
+    let (_camera, server) =
+        comes_out("h265_aac.mp4", "/h265_aac", &["H.265", "AAC"], &["hevc", "aac"], &["hevc", "aac"]).await;
+    // A second reader, seconds later, starts at a CRA picture: the only IDR was the camera's first.
+    let frames = ffmpeg_decode(&server.rtsp("cam"), Some("tcp"), 2.0).await;
+    assert!(frames.iter().filter(|frame| frame.stream == 0).count() > 40);
+}
+
+#[tokio::test]
+async fn latm_comes_out_as_sound() {
+    comes_out("h264_aac.mp4", "/h264_latm", &["H.264", "AAC"], &["h264", "aac"], &["h264", "aac"]).await;
+}
+
+#[tokio::test]
+async fn opus_comes_out_over_rtsp_and_hls() {
+    comes_out("h264_aac.mp4", "/opus", &["H.264", "Opus"], &["h264", "opus"], &["h264", "opus"]).await;
+}
+
+#[tokio::test]
+async fn g711_comes_out_over_rtsp_and_is_left_out_of_hls_with_a_reason() {
+    for (mount, named, probed) in [("/alaw", "G.711 A-law", "pcm_alaw"), ("/mulaw", "G.711 µ-law", "pcm_mulaw")] {
+        let (_camera, server) = comes_out("h264_aac.mp4", mount, &["H.264", named], &["h264", probed], &["h264"]).await;
+        left_out_of_hls(&server, named).await;
+    }
+}
+
+#[tokio::test]
+async fn g722_and_l16_come_out_over_rtsp() {
+    for (mount, named, probed) in [("/g722", "G.722", "adpcm_g722"), ("/l16", "L16", "pcm_s16be")] {
+        let (_camera, server) = comes_out("h264_aac.mp4", mount, &["H.264", named], &["h264", probed], &["h264"]).await;
+        left_out_of_hls(&server, named).await;
+    }
+}
+
+#[tokio::test]
+async fn mjpeg_comes_out_over_rtsp_and_hls_says_that_nothing_is_playable() {
+    let (_camera, server) = comes_out("mjpeg.mkv", "/mjpeg", &["MJPEG"], &["mjpeg"], &[]).await;
+    let response = server.get("/cam/index.m3u8").await;
+    assert!(response.status().is_client_error(), "{response:?}");
+    let problem: Value = response.json().await.unwrap();
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("MJPEG")), "{problem:#}");
+}
+
+#[tokio::test]
+async fn vp8_comes_out_over_rtsp() {
+    comes_out("h264_aac.mp4", "/vp8", &["VP8"], &["vp8"], &[]).await;
+}
+
+#[tokio::test]
+async fn onvif_metadata_is_carried_and_costs_the_picture_nothing() {
+    let (_camera, server) = relay("h264_aac.mp4", "/onvif").await;
+    let path = server.state("cam", "ready").await;
+    assert_eq!(path["tracks"].as_array().unwrap().len(), 2, "{path:#}");
+    assert_eq!(path["tracks"][1]["kind"], "application", "{path:#}");
+    let reader = RtspReader::play(&server.rtsp("cam")).await;
+    reader.more(120).await;
+    let documents = reader.noted().packets.into_iter().filter(|(track, ..)| *track == 1).collect::<Vec<_>>();
+    assert!(reader.sdp.to_ascii_lowercase().contains("vnd.onvif.metadata"), "{}", reader.sdp);
+    assert!(String::from_utf8_lossy(&documents[0].1.payload).contains("<tt:MetadataStream"), "{documents:?}");
+    assert_eq!(ffprobe(&server.http("/cam/index.m3u8"), None).await.codecs, ["h264"]);
+}
+
+#[tokio::test]
+async fn camera_that_asks_for_a_login_gets_it() {
+    for scheme in ["basic", "digest"] {
+        let camera = Camera::start(&["h264_aac.mp4"], &[format!("auth={scheme}")]).await;
+        let source = camera.url("/h264");
+        let in_url = source.replace("rtsp://", "rtsp://admin:secret@");
+        let server = Server::start(json!({ "paths": {
+            "apart": { "source": source, "username": "admin", "password": "secret" },
+            "in-url": { "source": in_url },
+            "wrong": { "source": source, "username": "admin", "password": "not-it" },
+            "none": { "source": source },
+        } }))
+        .await;
+        for name in ["apart", "in-url"] {
+            server.state(name, "ready").await;
+        }
+        for name in ["wrong", "none"] {
+            let path = server.path_until(name, "refused", |path| !path["error"].is_null()).await;
+            let error = path["error"].to_string();
+            assert!(error.contains("401") || error.contains("login") || error.contains("password"), "{error}");
+            assert!(path["error"]["hint"].is_string(), "{error}");
+            assert!(!error.contains("not-it"), "no secret shows: {error}");
+        }
+        assert!(!server.log().join("\n").contains("not-it"), "no secret is logged");
+    }
+}
+
+#[tokio::test]
+async fn rtsps_camera_is_believed_by_certificate_fingerprint_or_on_demand() {
+    let identity = tls::Identity::new();
+    let options = [format!("tls={},{}", identity.certificate.display(), identity.key.display())];
+    let camera = Camera::start(&["h264_aac.mp4"], &options).await;
+    let source = camera.url("/h264_aac");
+    let wrong = "00".repeat(32);
+    let server = Server::start(json!({ "paths": {
+        "verified": { "source": source },
+        "pinned": { "source": source, "tls": { "fingerprint": identity.fingerprint() } },
+        "insecure": { "source": source, "tls": { "insecure": true } },
+        "pinned-to-another": { "source": source, "tls": { "fingerprint": wrong } },
+    } }))
+    .await;
+    for name in ["pinned", "insecure"] {
+        server.state(name, "ready").await;
+        assert_eq!(ffprobe(&server.rtsp(name), Some("tcp")).await.codecs, ["h264", "aac"], "{name}");
+    }
+    for name in ["verified", "pinned-to-another"] {
+        let path = server.path_until(name, "refused", |path| !path["error"].is_null()).await;
+        assert!(path["error"].to_string().contains("certificate"), "{name}: {path:#}");
+    }
+    let warned = server.log().iter().any(|line| line.contains("WARN") && line.contains("insecure"));
+    assert!(warned, "an unverified camera is warned about");
+}
+
+#[tokio::test]
+async fn camera_over_udp_comes_out() {
+    let camera = Camera::start(&["h264_aac.mp4"], &[]).await;
+    let source = json!({ "source": camera.url("/h264_aac"), "transport": "udp" });
+    let server = Server::start(json!({ "paths": { "cam": source } })).await;
+    server.state("cam", "ready").await;
+    assert_eq!(ffprobe(&server.rtsp("cam"), Some("tcp")).await.codecs, ["h264", "aac"]);
+}
+
+#[tokio::test]
+async fn main_and_sub_stream_are_two_variants_of_one_camera() {
+    let camera = Camera::start(&["h264_aac.mp4", "h264_slices.mp4"], &[]).await;
+    let source = json!({ "source": camera.url("/h264_aac"), "sub": camera.url("/slices") });
+    let server = Server::start(json!({ "paths": { "cam": source } })).await;
+    server.state("cam", "ready").await;
+    assert_eq!(ffprobe(&server.rtsp("cam"), Some("tcp")).await.codecs, ["h264", "aac"]);
+    assert_eq!(ffprobe(&server.rtsp("cam/sub"), Some("tcp")).await.codecs, ["h264"]);
+    let multivariant = server.get("/cam/index.m3u8").await.text().await.unwrap();
+    assert_eq!(multivariant.matches("#EXT-X-STREAM-INF").count(), 2, "{multivariant}");
+    let paths = server.json("/api/v1/paths").await;
+    assert_eq!(paths["items"].as_array().map(Vec::len), Some(1), "one camera: {paths:#}");
+}

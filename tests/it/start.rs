@@ -1,0 +1,174 @@
+//! How the server begins, and what it says when it cannot.
+
+use std::{fs, net::TcpListener, process::Command, time::Duration};
+
+use serde_json::json;
+
+use crate::support::{
+    clients::ffprobe,
+    process::{PATIENCE, Process, run},
+    relay,
+    scripted_camera::Behaviour,
+    server::{Server, campanile, command, config_file},
+};
+
+#[tokio::test]
+async fn without_a_configuration_the_demo_camera_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = campanile(folder.path());
+    for (key, value) in [
+        ("CAMPANILE_STATE_DIR", folder.path().join("state").to_str().unwrap()),
+        ("CAMPANILE_HTTP__ADDRESS", "127.0.0.1:0"),
+        ("CAMPANILE_RTSP__ADDRESS", "127.0.0.1:0"),
+        ("CAMPANILE_RTSP__UDP_PORTS", "[0, 0]"),
+    ] {
+        command.env(key, value);
+    }
+    let mut process = Process::spawn("demo", &mut command);
+    let line = process.line(|line| line.contains("ready in ")).await;
+    assert!(line.contains(" s"), "{line}");
+    let printed = |output: &[String], scheme: &str| {
+        let words = output.iter().flat_map(|line| line.split_whitespace());
+        words.filter(|word| word.starts_with(scheme) && word.contains("/demo")).last().map(str::to_owned)
+    };
+    let url = printed(&process.output(), "rtsp://").unwrap_or_else(|| panic!("{:#?}", process.output()));
+    assert_eq!(ffprobe(&url, Some("tcp")).await.codecs, ["h264", "opus"]);
+    let url = printed(&process.output(), "http://").unwrap_or_else(|| panic!("{:#?}", process.output()));
+    let page = reqwest::Client::builder().no_proxy().build().unwrap().get(&url).send().await.unwrap();
+    assert_eq!(page.status(), 200, "the page to open is there: {url}");
+    process.signal("TERM");
+    assert_eq!(process.ended(PATIENCE).await.and_then(|status| status.code()), Some(0));
+}
+
+#[tokio::test]
+async fn port_that_is_taken_is_named_with_its_option() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (section, option) in [("http", "http.address"), ("rtsp", "rtsp.address")] {
+        let folder = tempfile::tempdir().unwrap();
+        let ran = run(&mut command(folder.path(), &json!({ section: { "address": address } }), &[])).await;
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+        let line = ran.stderr.lines().find(|line| line.starts_with("error:")).unwrap_or_default();
+        assert!(line.contains(option) && line.contains(&address), "{}", ran.stderr);
+    }
+}
+
+#[tokio::test]
+async fn mistakes_in_the_file_are_all_told_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("campanile.yaml");
+    fs::write(&file, "htttp:\n  address: 127.0.0.1:0\nrtsp:\n  address: nowhere\npaths:\n  api: {source: demo}\n")
+        .unwrap();
+    for arguments in [&["serve", "--config"][..], &["check", "--config"]] {
+        let ran = run(campanile(folder.path()).args(arguments).arg(&file)).await;
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+        for words in ["campanile.yaml:1", "http", "campanile.yaml:4", "nowhere", "campanile.yaml:6", "api"] {
+            assert!(ran.stderr.contains(words), "{words}:\n{}", ran.stderr);
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_has_its_own_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["--no-such-flag"][..], &["no-such-command"], &["probe"]] {
+        assert_eq!(run(campanile(folder.path()).args(arguments)).await.status.code(), Some(2), "{arguments:?}");
+    }
+    let missing = run(campanile(folder.path()).args(["serve", "--config", "/no/such/file.yaml"])).await;
+    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+    assert!(missing.stderr.contains("/no/such/file.yaml"), "{}", missing.stderr);
+}
+
+#[tokio::test]
+async fn server_is_quick_to_start_and_healthy() {
+    let (_camera, server) = relay(Behaviour::default()).await;
+    let log = server.log();
+    let line = log.iter().find_map(|line| line.split_once("ready in ")).unwrap_or_else(|| panic!("{log:#?}")).1;
+    let seconds: f64 = line.split_whitespace().next().unwrap().parse().unwrap();
+    // 0.3 s is the gate of the benchmark.
+    assert!(seconds < 3.0, "{seconds}");
+    for url in ["/healthz", "/readyz"] {
+        assert_eq!(server.get(url).await.status(), 200, "{url}");
+    }
+    let healthcheck = |folder: &std::path::Path| {
+        let mut command = campanile(folder);
+        command.args(["healthcheck", "--config"]).arg(folder.join("campanile.yaml"));
+        command
+    };
+    run(&mut healthcheck(server.folder())).await.success();
+    let empty = tempfile::tempdir().unwrap();
+    config_file(empty.path(), &json!({}));
+    assert_eq!(run(&mut healthcheck(empty.path())).await.status.code(), Some(1), "nobody is there");
+}
+
+#[tokio::test]
+async fn opening_a_listener_to_the_world_is_warned_about() {
+    let server =
+        Server::start(json!({ "http": { "address": "0.0.0.0:0" }, "paths": { "cam": { "source": "demo" } } })).await;
+    let warned = |line: &String| line.contains("WARN") && line.contains("http.address");
+    assert!(server.log().iter().any(warned), "{:#?}", server.log());
+}
+
+#[tokio::test]
+async fn probe_tells_what_a_camera_sends_and_why_it_does_not() {
+    let (camera, _server) = relay(Behaviour::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let probe = |arguments: &[&str]| {
+        let mut command = campanile(folder.path());
+        command.arg("probe").args(arguments);
+        command
+    };
+    let ran = run(&mut probe(&["--json", &camera.url()])).await.success();
+    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let text = report.to_string();
+    assert!(text.contains("H.264") && text.contains("AAC") && text.contains("640"), "{report:#}");
+    let table = run(&mut probe(&[&camera.url()])).await.success().text();
+    assert!(table.contains("H.264") && table.contains("640"), "{table}");
+    let refused = run(&mut probe(&["rtsp://127.0.0.1:9/none"])).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.stderr.contains("error:") && refused.stderr.contains("hint:"), "{}", refused.stderr);
+    let nowhere = run(&mut probe(&["rtsp://no-such-host.invalid/none"])).await;
+    assert!(nowhere.stderr.contains("no-such-host.invalid"), "{}", nowhere.stderr);
+}
+
+#[tokio::test]
+async fn log_in_json_is_json() {
+    let server = Server::start(json!({ "log": { "format": "json" }, "paths": { "cam": { "source": "demo" } } })).await;
+    server.json("/api/v1/paths").await;
+    let log = server.log();
+    let lines: Vec<_> = log.iter().filter(|line| line.starts_with('{')).collect();
+    assert!(!lines.is_empty(), "{log:#?}");
+    for line in lines {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
+#[tokio::test]
+async fn memory_and_descriptors_return_after_many_visits() {
+    let (_camera, server) = relay(Behaviour::default()).await;
+    let scale: usize = std::env::var("CAMPANILE_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1);
+    let visit = async |rounds: usize| {
+        for _ in 0..rounds {
+            let reader = crate::support::rtsp_client::RtspReader::play(&server.rtsp("cam")).await;
+            reader.more(3).await;
+            drop(reader);
+            assert_eq!(server.get("/cam/index.m3u8").await.status(), 200);
+        }
+        server.path_until("cam", "without RTSP readers", |path| path["readers"]["rtsp"] == 0).await;
+    };
+    visit(20).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (memory, descriptors) = (server.resident_bytes(), server.descriptors());
+    visit(40 * scale).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(server.descriptors() <= descriptors + 4, "{descriptors} → {}", server.descriptors());
+    let grown = server.resident_bytes().saturating_sub(memory);
+    // The ring still fills in the first half minute: sixteen megabytes at most.
+    assert!(grown < 24 * 1024 * 1024, "{grown} bytes more after {} visits", 40 * scale);
+}
+
+#[test]
+fn binary_says_its_version() {
+    let output = Command::new(env!("CARGO_BIN_EXE_campanile")).arg("version").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains(env!("CARGO_PKG_VERSION")), "{output:?}");
+}
