@@ -1,3 +1,81 @@
-//! The HTTP doors: router, one file per surface, error → status in one place.
+//! The HTTP doors: pages, API, playlists, health and metrics, over HTTP/1.1 and, with TLS, HTTP/2.
+//!
+//! A request goes through [`server`] (sockets, limits, drain), [`front`] (who asks, CORS, headers, the count) and
+//! [`router`] to a handler; a handler gets at a path only through [`grant`]. Errors become statuses in [`problem`] and
+//! nowhere else. The room owns no media and no state of paths: rooms below give bytes and errors.
 
+mod api;
 pub mod assets;
+mod caller;
+mod cors;
+mod front;
+mod grant;
+mod health;
+mod pages;
+mod problem;
+mod router;
+mod server;
+mod socket;
+mod target;
+mod vigil;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use self::{
+    api::info::{OpenDoor, ServerInfo, Warning},
+    server::{HttpServer, serve},
+};
+use crate::{auth::Gate, base::Clock, config::AllowedOrigins, hub::Hub, stats::Sessions};
+
+/// The rooms behind the doors.
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    /// The paths.
+    pub hub: Hub,
+    /// Who may do what.
+    pub gate: Gate,
+    /// Who watches what.
+    pub sessions: Sessions,
+    /// What the server says of itself.
+    pub info: ServerInfo,
+    /// The clocks.
+    pub clock: Clock,
+}
+
+/// How the listener treats its clients.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// Pages of other sites that are let in.
+    pub origins: AllowedOrigins,
+    /// Connections at once; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// How long the head of a request may take, from its first byte or from the beginning of the connection.
+    pub header_timeout: Duration,
+    /// The largest head of a request, in bytes; at least 8 KiB are taken.
+    pub max_header: usize,
+    /// The largest body of a request, in bytes.
+    pub max_body: u64,
+    /// How long a connection may stay open without a request.
+    pub idle_timeout: Duration,
+    /// A client that takes no byte of what is there for it for this long is gone.
+    pub write_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            origins: AllowedOrigins::None,
+            max_connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            max_header: 32 * 1024,
+            max_body: 1024 * 1024,
+            idle_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,4 +1,6 @@
 //! A path: one name, one or two renditions, each with its ring, its source and one task that owns its state.
+//!
+//! It is long since handle, rendition and task share private fields that no other file should see.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -107,6 +109,11 @@ impl PathHandle {
     /// Its name.
     pub fn name(&self) -> &PathName {
         &self.shared.spec.name
+    }
+
+    /// The rendition it is named after.
+    pub fn main(&self) -> &Stream {
+        &self.shared.main
     }
 
     /// One of its renditions.

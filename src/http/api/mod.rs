@@ -1,0 +1,34 @@
+//! The API: `/api/v1/…` and its description. One file per resource; the shapes on the wire stand in the file that sends
+//! them, so that a change inside never changes them by accident.
+
+pub(super) mod info;
+mod listing;
+mod paths;
+mod sessions;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    response::{IntoResponse, Response},
+    routing::{delete, get},
+};
+use http::{HeaderValue, header};
+use serde::Serialize;
+
+use super::front::Front;
+
+/// Everything below `/api`.
+pub(super) fn router() -> Router<Arc<Front>> {
+    Router::new()
+        .route("/v1/info", get(info::show))
+        .route("/v1/paths", get(paths::list))
+        .route("/v1/paths/{*path}", get(paths::show))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/{id}", delete(sessions::kick))
+}
+
+/// A body that is true at this moment only.
+fn momentary<T: Serialize>(body: &T) -> Response {
+    ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], axum::Json(body)).into_response()
+}

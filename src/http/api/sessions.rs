@@ -1,0 +1,113 @@
+//! `/api/v1/sessions`: who watches what, and the way to end it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    super::{
+        front::Front,
+        grant::{Named, OnServer},
+        problem::{Problem, ProblemBody},
+    },
+    listing::{Listing, PageOf},
+    momentary,
+};
+use crate::{
+    auth::{Control, Stats},
+    base::{Error, Kind, id::SessionId},
+    stats,
+};
+
+/// Somebody who watches.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Session {
+    /// Its name, which cannot be guessed.
+    #[schema(example = "5d2b1c1e7b0a4f0e9d520c1f4f6f1a2b")]
+    id: String,
+    /// `rtsp`, `hls` or `webrtc`.
+    #[schema(example = "rtsp")]
+    protocol: &'static str,
+    /// How its media travel, in the protocol's words.
+    #[schema(example = "tcp")]
+    transport: &'static str,
+    /// What it watches.
+    path: String,
+    /// Which of the two sizes.
+    rendition: &'static str,
+    /// Where it comes from.
+    #[schema(example = "10.0.0.9:50000")]
+    peer: String,
+    /// What it calls itself.
+    user_agent: Option<String>,
+    /// When it began.
+    #[schema(format = DateTime)]
+    since: String,
+    /// Bytes sent to it.
+    bytes_sent: u64,
+    /// RTP packets, or HTTP answers with media, sent to it.
+    packets_sent: u64,
+    /// Units it missed because it was slow.
+    units_dropped: u64,
+    /// Packets it reports as lost.
+    packets_lost: u64,
+}
+
+/// Everybody who watches.
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", params(PageOf), responses(
+    (status = 200, body = Listing<Session>),
+    (status = 400, body = ProblemBody, content_type = "application/problem+json"),
+    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(State(front): State<Arc<Front>>, _: OnServer<Stats>, page: PageOf) -> Response {
+    let (entries, next) = page.cut(front.rooms.sessions.all(), |entry| entry.id.to_string());
+    momentary(&Listing { items: entries.iter().map(|entry| describe(entry)).collect(), next })
+}
+
+/// Ends a session.
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path, description = "The session's id.")),
+    responses(
+        (status = 204, description = "It ends."),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn kick(
+    State(front): State<Arc<Front>>,
+    _: OnServer<Control>,
+    Named(id): Named,
+) -> Result<Response, Problem> {
+    if SessionId::parse(&id).is_some_and(|id| front.rooms.sessions.kick(id)) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Err(Error::new(Kind::NotFound, "there is no session of this id").with_code("session_not_found").into())
+}
+
+fn describe(entry: &stats::Session) -> Session {
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let details = &entry.details;
+    Session {
+        id: entry.id.to_string(),
+        protocol: details.protocol.name(),
+        transport: details.transport,
+        path: details.path.to_string(),
+        rendition: details.rendition.name(),
+        peer: details.peer.to_string(),
+        user_agent: details.user_agent.clone(),
+        since: details.since.to_string(),
+        bytes_sent: count(&entry.bytes_sent),
+        packets_sent: count(&entry.packets_sent),
+        units_dropped: count(&entry.units_dropped),
+        packets_lost: count(&entry.packets_lost),
+    }
+}

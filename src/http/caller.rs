@@ -1,0 +1,149 @@
+//! Who asks, as this door sees it: the peer's address, and whether somebody else stands in between.
+//!
+//! A request with a forwarding header came through a proxy; one that names a host other than this machine may be a page
+//! of that host speaking through the visitor's browser (DNS rebinding). Neither is this machine speaking for itself.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use http::{HeaderMap, Uri, Version, header};
+
+use super::problem::Problem;
+use crate::{
+    auth::Caller,
+    base::{Error, Kind},
+};
+
+/// What proxies and delivery networks add. Their mere presence counts, whatever they say.
+const FORWARDING: [&str; 14] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-host",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+
+/// The host a request is meant for, with its port, as the client wrote it.
+///
+/// # Errors
+/// RFC 9112 §3.2: a request of HTTP/1.1 without `Host`, or with more than one, is a bad request.
+pub(super) fn authority<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<Option<&'a str>, Error> {
+    let bad = |message| Error::new(Kind::InvalidArgument, message).with_code("invalid_host");
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("a request names one host"));
+    }
+    // RFC 9112 §3.2.2: in the absolute form, and in HTTP/2, the authority of the target stands before `Host`.
+    if let Some(authority) = uri.authority() {
+        return Ok(Some(authority.as_str()));
+    }
+    match host {
+        Some(host) => host.to_str().map(Some).map_err(|_| bad("the host is not ASCII")),
+        None if version == Version::HTTP_11 => Err(bad("a request names its host")),
+        None => Ok(None),
+    }
+}
+
+/// The caller of a request from `peer` that is meant for `authority`.
+pub(super) fn caller(peer: SocketAddr, authority: Option<&str>, headers: &HeaderMap) -> Caller {
+    // Only a caller on this machine gains anything by speaking for itself.
+    let relayed = Caller::direct(peer).is_local()
+        && (!authority.is_none_or(is_this_machine) || FORWARDING.iter().any(|name| headers.contains_key(*name)));
+    Caller { peer, relayed }
+}
+
+/// Whether a `host[:port]` means the machine the client runs on.
+fn is_this_machine(authority: &str) -> bool {
+    let host = host(authority);
+    if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return v6.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    }
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return ip.is_loopback();
+    }
+    // RFC 6761 §6.3. A trailing dot is the root.
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let bytes = name.as_bytes();
+    let ends = bytes.len() > 10 && bytes[bytes.len() - 10..].eq_ignore_ascii_case(b".localhost");
+    name.eq_ignore_ascii_case("localhost") || ends
+}
+
+/// The host of `host[:port]`.
+fn host(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// The caller, put into the request by the front.
+#[derive(Clone, Debug)]
+pub(super) struct Asking(pub(super) Caller);
+
+impl<S: Sync> FromRequestParts<S> for Asking {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let missing = || Error::new(Kind::Internal, "a request should carry its caller");
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| missing().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(host: Option<&str>, extra: Option<&str>) -> bool {
+        let mut headers = HeaderMap::new();
+        if let Some(name) = extra {
+            headers.insert(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), "x".parse().unwrap());
+        }
+        caller("127.0.0.1:5000".parse().unwrap(), host, &headers).is_local()
+    }
+
+    #[test]
+    fn a_request_for_this_machine_is_local_and_one_for_a_foreign_host_is_not() {
+        for host in ["localhost", "localhost:8080", "LOCALHOST.", "cam.localhost:80", "127.0.0.1:8080", "127.9.9.9"] {
+            assert!(local(Some(host), None), "{host}");
+        }
+        assert!(local(Some("[::1]:8080"), None) && local(Some("[::ffff:127.0.0.1]"), None) && local(None, None));
+        for host in
+            ["evil.example", "evil.example:8080", "localhost.evil.example", "0.0.0.0:8080", "10.0.0.1", "", "[::]"]
+        {
+            assert!(!local(Some(host), None), "{host}");
+        }
+        assert!(!local(Some("notlocalhost"), None) && !local(Some("127.0.0.1.evil.example"), None));
+    }
+
+    #[test]
+    fn any_forwarding_header_makes_a_request_relayed() {
+        for name in FORWARDING {
+            assert!(!local(Some("localhost"), Some(name)), "{name}");
+        }
+        assert!(local(Some("localhost"), Some("user-agent")));
+    }
+
+    #[test]
+    fn a_request_names_one_host_and_the_target_comes_first() {
+        let mut headers = HeaderMap::new();
+        let plain: Uri = "/cam/".parse().unwrap();
+        assert_eq!(authority(Version::HTTP_10, &plain, &headers).unwrap(), None);
+        assert_eq!(authority(Version::HTTP_11, &plain, &headers).unwrap_err().code(), "invalid_host");
+        headers.append(header::HOST, "localhost".parse().unwrap());
+        assert_eq!(authority(Version::HTTP_11, &plain, &headers).unwrap(), Some("localhost"));
+        let absolute: Uri = "http://evil.example/cam/".parse().unwrap();
+        assert_eq!(authority(Version::HTTP_11, &absolute, &headers).unwrap(), Some("evil.example"));
+        headers.append(header::HOST, "evil.example".parse().unwrap());
+        assert!(authority(Version::HTTP_11, &plain, &headers).is_err());
+    }
+}

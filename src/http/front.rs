@@ -1,0 +1,188 @@
+//! What every request passes, whatever its door: who asks, whose page asks, what is said on every answer, and the
+//! count. One plain function around the router, so that no request pays for a stack of layers.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
+use tower::ServiceExt;
+
+use super::{
+    HttpOptions, Rooms,
+    caller::{Asking, authority, caller},
+    cors::{Cors, Page},
+    problem::{Failure, Problem},
+    router,
+};
+use crate::{
+    base::{Error, Kind},
+    stats::{HttpDoor, Requests},
+};
+
+/// Where the server stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Starting,
+    Serving,
+    Draining,
+}
+
+/// What handlers share.
+#[derive(Debug)]
+pub(super) struct Front {
+    pub(super) rooms: Rooms,
+    pub(super) requests: Arc<Requests>,
+    phase: AtomicU8,
+}
+
+impl Front {
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Starting,
+            1 => Phase::Serving,
+            _ => Phase::Draining,
+        }
+    }
+
+    /// Moves on; there is no way back.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::Relaxed);
+    }
+}
+
+/// The whole HTTP surface, without a socket.
+#[derive(Clone, Debug)]
+pub(super) struct Surface {
+    front: Arc<Front>,
+    router: Router,
+    cors: Arc<Cors>,
+    max_body: u64,
+}
+
+impl Surface {
+    pub(super) fn new(rooms: Rooms, options: &HttpOptions) -> Self {
+        let (requests, phase) = (Arc::default(), AtomicU8::new(Phase::Starting as u8));
+        let front = Arc::new(Front { rooms, requests, phase });
+        let router = router::router(front.clone());
+        Self { front, router, cors: Arc::new(Cors::new(options.origins.clone())), max_body: options.max_body }
+    }
+
+    pub(super) fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    /// Answers a request that came from `peer`.
+    pub(super) async fn answer(&self, request: Request<Body>, peer: SocketAddr) -> Response {
+        let (mut parts, body) = request.into_parts();
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        let origin = parts.headers.get(header::ORIGIN).cloned();
+        let (page, refused) = self.admit(&mut parts, peer);
+        let mut response = match refused {
+            Some(response) => response,
+            None => {
+                let answered = self.router.clone().oneshot(Request::from_parts(parts, body)).await;
+                answered.unwrap_or_else(|never| match never {})
+            }
+        };
+        self.cors.stamp(page, origin.as_ref(), response.headers_mut());
+        stamp(response.headers_mut());
+        self.front.requests.count(door(uri.path()), response.status().as_u16());
+        if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+            log(&failure, &method, &uri, peer, response.status());
+        }
+        if method == Method::HEAD {
+            // RFC 9110 §9.3.2: the headers, `Content-Length` among them, and no body.
+            let length = http_body::Body::size_hint(response.body()).exact();
+            *response.body_mut() = Body::empty();
+            if let Some(length) = length {
+                response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+            }
+        }
+        response
+    }
+
+    /// Puts the caller into the request; or the answer, if the request goes no further.
+    fn admit(&self, parts: &mut Parts, peer: SocketAddr) -> (Page, Option<Response>) {
+        let asked = authority(parts.version, &parts.uri, &parts.headers);
+        let host = match asked {
+            Ok(host) => host,
+            Err(error) => return (Page::Foreign, Some(Problem::from(error).into_response())),
+        };
+        let page = self.cors.page(&parts.headers, host);
+        if Cors::is_preflight(&parts.method, &parts.headers) {
+            return (page, Some(self.preflight(page)));
+        }
+        let problem = if !self.cors.lets_in(page, &parts.method) {
+            Some(foreign_page())
+        } else if content_length(parts) > self.max_body {
+            let message = format!("a body has at most {} bytes", self.max_body);
+            Some(Problem::of_http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message))
+        } else {
+            None
+        };
+        let caller = caller(peer, host, &parts.headers);
+        parts.extensions.insert(Asking(caller));
+        (page, problem.map(IntoResponse::into_response))
+    }
+
+    fn preflight(&self, page: Page) -> Response {
+        if page == Page::Foreign {
+            return foreign_page().into_response();
+        }
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        self.cors.stamp_preflight(page, response.headers_mut());
+        response
+    }
+}
+
+fn foreign_page() -> Problem {
+    Error::new(Kind::PermissionDenied, "this server does not let pages of that origin in")
+        .with_code("origin_not_allowed")
+        .with_hint("add the origin to http.allowed_origins")
+        .into()
+}
+
+fn content_length(parts: &Parts) -> u64 {
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+/// What every answer says.
+fn stamp(headers: &mut http::HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+}
+
+/// Which door a URL belongs to, for the count.
+fn door(path: &str) -> HttpDoor {
+    if path.ends_with(".m3u8") {
+        HttpDoor::Playlist
+    } else if path.starts_with("/api/") {
+        HttpDoor::Api
+    } else if path.contains("/hls/") {
+        HttpDoor::Media
+    } else if matches!(path, "/healthz" | "/readyz" | "/metrics") {
+        HttpDoor::Watch
+    } else {
+        HttpDoor::Page
+    }
+}
+
+fn log(failure: &Failure, method: &Method, uri: &Uri, peer: SocketAddr, status: StatusCode) {
+    let (id, code, path, status) = (&failure.id, failure.code, uri.path(), status.as_u16());
+    if failure.ours {
+        tracing::error!(%id, code, %peer, status, "{method} {path}: {}", failure.chain);
+    } else {
+        tracing::debug!(%id, code, %peer, status, "{method} {path}: {}", failure.chain);
+    }
+}

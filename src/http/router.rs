@@ -1,0 +1,69 @@
+//! Which handler a URL belongs to: the fixed doors by name, everything else by one fallback that reads the URL from the
+//! right.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+
+use super::{
+    api,
+    front::Front,
+    health, pages,
+    problem::Problem,
+    target::{Target, split},
+};
+
+/// Every door.
+pub(super) fn router(front: Arc<Front>) -> Router {
+    Router::new()
+        .nest("/api", api::router())
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/assets/{*file}", get(pages::asset))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(by_name)
+        .with_state(front)
+}
+
+/// What a door that only reads takes.
+const READING: &str = "GET, HEAD, OPTIONS";
+
+/// URLs that begin with a path name.
+async fn by_name(State(front): State<Arc<Front>>, parts: Parts) -> Response {
+    let _ = &front;
+    let target = match split(parts.uri.path()) {
+        Ok(target) => target,
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    if parts.method == Method::OPTIONS {
+        return (StatusCode::NO_CONTENT, [(header::ALLOW, HeaderValue::from_static(READING))]).into_response();
+    }
+    if parts.method != Method::GET && parts.method != Method::HEAD {
+        return Problem::method_not_allowed(READING).into_response();
+    }
+    match target {
+        Target::Start | Target::Page => pages::entry(&parts),
+        Target::AddSlash(last) => add_slash(&last, parts.uri.query()),
+        Target::Hls(..) => Problem::not_found().into_response(),
+    }
+}
+
+/// To the same URL with a slash. Relative (RFC 9110 §10.2.2), so that it holds behind a proxy under any prefix.
+fn add_slash(last: &str, query: Option<&str>) -> Response {
+    let location = query.map_or_else(|| format!("{last}/"), |query| format!("{last}/?{query}"));
+    match HeaderValue::try_from(location) {
+        Ok(location) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response(),
+        Err(_) => Problem::not_found().into_response(),
+    }
+}
+
+/// Only the router knows which methods a route takes; it adds `Allow` to this.
+async fn wrong_method() -> Problem {
+    Problem::of_http(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this URL does not take that method")
+}

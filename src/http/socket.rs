@@ -1,0 +1,156 @@
+//! What stands between a socket and the HTTP codec: both report to the connection's [`Vigil`], neither decides.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::{Buf, Bytes};
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::vigil::Vigil;
+use crate::base::Clock;
+
+/// A socket that tells when bytes come in and when none go out.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    socket: S,
+    vigil: Arc<Vigil>,
+    clock: Clock,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(socket: S, vigil: Arc<Vigil>, clock: Clock) -> Self {
+        Self { socket, vigil, clock }
+    }
+
+    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        match &written {
+            Poll::Pending => self.vigil.handle_blocked(self.clock.now()),
+            Poll::Ready(_) => self.vigil.handle_written(),
+        }
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.vigil.handle_read(self.clock.now());
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.note(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.note(shut)
+    }
+}
+
+/// The body of an answer whose every piece is watched until the codec has let go of it.
+#[derive(Debug)]
+pub(super) struct WatchedBody {
+    body: Body,
+    vigil: Arc<Vigil>,
+    clock: Clock,
+}
+
+impl WatchedBody {
+    pub(super) fn new(body: Body, vigil: Arc<Vigil>, clock: Clock) -> Self {
+        Self { body, vigil, clock }
+    }
+}
+
+impl http_body::Body for WatchedBody {
+    type Data = WatchedBytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<WatchedBytes>, axum::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let watch = |bytes| WatchedBytes::new(bytes, self.vigil.clone(), self.clock);
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(watch))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A piece of a body on its way out.
+#[derive(Debug)]
+pub(super) struct WatchedBytes {
+    bytes: Bytes,
+    vigil: Arc<Vigil>,
+    clock: Clock,
+}
+
+impl WatchedBytes {
+    fn new(bytes: Bytes, vigil: Arc<Vigil>, clock: Clock) -> Self {
+        vigil.handle_body(clock.now());
+        Self { bytes, vigil, clock }
+    }
+}
+
+impl Buf for WatchedBytes {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.vigil.handle_progress(self.clock.now());
+    }
+
+    fn copy_to_bytes(&mut self, len: usize) -> Bytes {
+        self.vigil.handle_progress(self.clock.now());
+        self.bytes.copy_to_bytes(len)
+    }
+}
+
+impl Drop for WatchedBytes {
+    fn drop(&mut self) {
+        self.vigil.handle_body_gone(self.clock.now());
+    }
+}

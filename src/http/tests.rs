@@ -1,0 +1,276 @@
+//! Tests of the surface as a whole, without a socket.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::{HttpOptions, front::Phase, testing::House};
+use crate::{
+    auth::GatePolicy,
+    base::{Clock, Rendition},
+    config::AllowedOrigins,
+    stats::{HttpDoor, Protocol, SessionDetails},
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_path_says_how_it_goes() {
+    let house = House::new();
+    house.play().await;
+    let reply = house.get("/api/v1/paths/demo").await;
+    assert_eq!((reply.status.as_u16(), reply.header("cache-control")), (200, "no-store"));
+    let path = reply.json();
+    assert_eq!((&path["name"], &path["state"], &path["error"]), (&"demo".into(), &"ready".into(), &Value::Null));
+    assert_eq!(path["readers"], serde_json::json!({"rtsp": 0, "hls": 0, "webrtc": 0}));
+    let picture = &path["tracks"][0];
+    assert_eq!((&picture["codec"], &picture["kind"]), (&"H.264".into(), &"video".into()));
+    assert_eq!((&picture["width"], &picture["height"]), (&1920.into(), &1080.into()));
+    assert_eq!(picture["codec_string"], "avc1.4d4028");
+    assert_eq!((&picture["gop_ms"], &picture["gop_units"], &picture["fps"]), (&1000.into(), &25.into(), &25.0.into()));
+    assert_eq!(picture["bit_rate_bps"], 25 * 1004 * 8);
+    assert!(picture["last_frame_age_ms"].as_u64().unwrap() <= 40);
+    assert_eq!((&path["tracks"][1]["sample_rate_hz"], &path["tracks"][1]["fps"]), (&8000.into(), &Value::Null));
+    assert!(path["bytes_received"].as_u64().unwrap() >= 75 * 1320);
+    assert_eq!(
+        (&path["renditions"][0]["rendition"], &path["renditions"][1]["state"]),
+        (&"main".into(), &"idle".into())
+    );
+    assert!(path["since"].as_str().unwrap().ends_with('Z'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_camera_is_named_with_a_hint_and_without_secrets() {
+    let house = House::new();
+    house.play().await;
+    for url in ["/api/v1/paths/site/gate", "/api/v1/paths/site%2Fgate"] {
+        let reply = house.get(url).await;
+        let path = reply.json();
+        assert_eq!((&path["state"], &path["error"]["code"]), (&"lost".into(), &"connection_refused".into()), "{url}");
+        assert_eq!(path["error"]["hint"], "is the camera on?");
+        assert!(!reply.text().contains("hunter2"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_come_by_the_page() {
+    let house = House::new();
+    let all = house.get("/api/v1/paths").await.json();
+    let names: Vec<&str> = all["items"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
+    assert_eq!((names.as_slice(), &all["next"]), (&["demo", "site/gate"][..], &Value::Null));
+    let first = house.get("/api/v1/paths?limit=1").await.json();
+    assert_eq!(first["next"], "demo");
+    let second = house.get("/api/v1/paths?limit=1&after=demo").await.json();
+    assert_eq!((&second["items"][0]["name"], &second["next"]), (&"site/gate".into(), &Value::Null));
+    assert_eq!(house.get("/api/v1/paths?limit=0").await.problem(400), "invalid_limit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_credential_known_and_unknown_paths_look_the_same() {
+    let mut house = House::new();
+    house.peer = "10.0.0.9:50000".parse().unwrap();
+    let mut bodies = Vec::new();
+    for url in ["/api/v1/paths/demo", "/api/v1/paths/nothing", "/api/v1/paths", "/api/v1/info", "/api/v1/sessions"] {
+        let reply = house.get(url).await;
+        assert_eq!(reply.problem(401), "unauthenticated", "{url}");
+        assert!(reply.header("www-authenticate").starts_with("Bearer"));
+        let mut body = reply.json();
+        body["instance"] = Value::Null;
+        bodies.push(body);
+    }
+    assert!(bodies.iter().all(|body| *body == bodies[0]), "{bodies:?}");
+    assert_eq!(house.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxied_or_rebound_request_is_not_this_machine() {
+    let house = House::new();
+    let table =
+        [("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4"), ("host", "evil.example"), ("via", "1.1 x")];
+    for header in table {
+        assert_eq!(house.ask("GET", "/api/v1/paths", &[header]).await.problem(401), "unauthenticated", "{header:?}");
+    }
+    assert_eq!(house.ask("GET", "/api/v1/paths", &[("host", "[::1]:8080")]).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_listener_lets_others_watch_and_not_act() {
+    let mut house = House::with(&HttpOptions::default(), GatePolicy::Watch);
+    house.peer = "10.0.0.9:50000".parse().unwrap();
+    assert_eq!(house.get("/api/v1/paths/demo").await.status, 200);
+    assert_eq!(house.get("/api/v1/paths/nothing").await.problem(404), "path_not_found");
+    let kick = house.ask("DELETE", "/api/v1/sessions/00000000000000000000000000000000", &[]).await;
+    assert_eq!(kick.problem(401), "unauthenticated");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_are_listed_and_ended() {
+    let house = House::new();
+    let guard = house.rooms.sessions.open(SessionDetails {
+        protocol: Protocol::Rtsp,
+        transport: "tcp",
+        path: "demo".parse().unwrap(),
+        rendition: Rendition::Main,
+        peer: "10.0.0.9:50000".parse().unwrap(),
+        user_agent: Some("VLC\r\n".into()),
+        since: Clock.wall(),
+    });
+    let guard = guard.unwrap();
+    let list = house.get("/api/v1/sessions").await.json();
+    assert_eq!((&list["items"][0]["path"], &list["items"][0]["peer"]), (&"demo".into(), &"10.0.0.9:50000".into()));
+    assert_eq!(house.get("/api/v1/paths/demo").await.json()["readers"]["rtsp"], 1);
+    let url = format!("/api/v1/sessions/{}", list["items"][0]["id"].as_str().unwrap());
+    assert_eq!(house.ask("DELETE", &url, &[]).await.status, 204);
+    assert!(guard.kicked().is_cancelled());
+    drop(guard);
+    assert_eq!(house.ask("DELETE", &url, &[]).await.problem(404), "session_not_found");
+    assert_eq!(house.ask("DELETE", "/api/v1/sessions/%ff", &[]).await.problem(400), "invalid_path_name");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_server_says_what_it_is_and_whether_it_serves() {
+    let house = House::new();
+    let info = house.get("/api/v1/info").await.json();
+    assert_eq!((&info["name"], &info["default_path"]), (&"campanile".into(), &"demo".into()));
+    assert_eq!(info["doors"][0]["urls"][0], "rtsp://127.0.0.1:8554/{path}");
+    assert_eq!(house.get("/healthz").await.json()["status"], "alive");
+    assert_eq!(house.get("/readyz").await.problem(503), "starting");
+    house.surface.front().enter(Phase::Serving);
+    assert_eq!(house.get("/readyz").await.status, 200);
+    house.surface.front().enter(Phase::Draining);
+    house.surface.front().enter(Phase::Serving);
+    assert_eq!(house.get("/readyz").await.problem(503), "draining");
+    assert_eq!(house.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_found_at_any_depth_and_cached_by_tag() {
+    let house = House::new();
+    for url in ["/", "/demo/", "/site/gate/", "/demo/sub/"] {
+        let page = house.get(url).await;
+        assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "text/html; charset=utf-8"), "{url}");
+        assert!(page.header("content-security-policy").contains("default-src 'self'"));
+        assert_eq!((page.header("x-content-type-options"), page.header("cache-control")), ("nosniff", "no-cache"));
+        let again = house.ask("GET", url, &[("if-none-match", page.header("etag"))]).await;
+        assert_eq!((again.status.as_u16(), again.body.len()), (304, 0), "{url}");
+        let head = house.ask("HEAD", url, &[]).await;
+        assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+        assert_eq!(head.header("content-length"), page.body.len().to_string());
+        let script = page.text().split("src=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        let file = script.trim_start_matches(['.', '/']);
+        let asset = house.ask("GET", &format!("/{file}"), &[("accept-encoding", "gzip, br")]).await;
+        assert_eq!((asset.status.as_u16(), asset.header("vary")), (200, "accept-encoding"), "{file}");
+    }
+    for (url, location) in [("/demo", "demo/"), ("/site/gate?t=1", "gate/?t=1"), ("/demo/sub", "sub/")] {
+        let reply = house.get(url).await;
+        assert_eq!((reply.status.as_u16(), reply.header("location")), (308, location), "{url}");
+    }
+    assert_eq!(house.get("/assets/nothing.js").await.problem(404), "not_found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let house = House::new();
+    let table = [
+        ("POST", "/demo/", "GET, HEAD, OPTIONS"),
+        ("PUT", "/demo/index.m3u8", "GET, HEAD, OPTIONS"),
+        ("POST", "/api/v1/paths", "GET,HEAD"),
+        ("GET", "/api/v1/sessions/00000000000000000000000000000000", "DELETE"),
+        ("DELETE", "/healthz", "GET,HEAD"),
+        ("TRACE", "/", "GET, HEAD, OPTIONS"),
+    ];
+    for (method, url, allow) in table {
+        let reply = house.ask(method, url, &[]).await;
+        assert_eq!(reply.problem(405), "method_not_allowed", "{method} {url}");
+        assert_eq!(reply.header("allow"), allow, "{method} {url}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_name_is_a_problem_and_touches_nothing() {
+    let house = House::new();
+    let before = house.rooms.hub.names();
+    for url in [
+        "/../x/",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/a%00/",
+        "/api/v1/paths/..",
+        "/api/v1/paths/a%20b",
+        "//",
+        "/a//",
+        "/assets/%ff",
+    ] {
+        assert_eq!(house.get(url).await.problem(400), "invalid_path_name", "{url}");
+    }
+    for url in ["/api", "/api/", "/api/v1/nothing", "/ws/events", "/demo/whep", "/api/v1/paths/demo/sub"] {
+        assert_eq!(house.get(url).await.problem(404), "not_found", "{url}");
+    }
+    assert_eq!(house.rooms.hub.names(), before);
+    let long = format!("/{}", "a/".repeat(3000));
+    assert_eq!(house.get(&long).await.problem(400), "invalid_path_name");
+}
+
+#[tokio::test(start_paused = true)]
+async fn foreign_pages_read_only_what_the_list_allows() {
+    let listed = AllowedOrigins::List(vec!["https://a.example".into()]);
+    let house = House::with(&HttpOptions { origins: listed, ..HttpOptions::default() }, GatePolicy::Closed);
+    let preflight = [("origin", "https://a.example"), ("access-control-request-method", "DELETE")];
+    let reply = house.ask("OPTIONS", "/api/v1/sessions/x", &preflight).await;
+    assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (204, "https://a.example"));
+    assert!(reply.header("access-control-allow-methods").contains("DELETE"));
+    let reply = house.ask("GET", "/api/v1/info", &[("origin", "https://a.example")]).await;
+    assert_eq!((reply.header("access-control-allow-credentials"), reply.header("vary")), ("true", "origin"));
+    let reply = house.ask("GET", "/api/v1/info", &[("origin", "https://b.example")]).await;
+    assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (200, ""));
+    let kick = "/api/v1/sessions/00000000000000000000000000000000";
+    let reply = house.ask("DELETE", kick, &[("origin", "https://b.example")]).await;
+    assert_eq!(reply.problem(403), "origin_not_allowed");
+    let reply = house.ask("OPTIONS", kick, &[("origin", "null"), ("access-control-request-method", "DELETE")]).await;
+    assert_eq!(reply.problem(403), "origin_not_allowed");
+    let reply = house.ask("DELETE", kick, &[("origin", "http://localhost:8080")]).await;
+    assert_eq!(reply.problem(404), "session_not_found", "this server's own page");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_too_large_is_refused_by_its_announced_length() {
+    let house = House::new();
+    let reply = house.ask("POST", "/api/v1/paths", &[("content-length", "1048577")]).await;
+    assert_eq!(reply.problem(413), "body_too_large");
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_counted_by_door_and_class() {
+    let house = House::new();
+    for url in ["/healthz", "/demo/", "/demo/hls/x.mp4", "/nothing/index.m3u8", "/api/v1/nothing", "/api/v1/info"] {
+        house.get(url).await;
+    }
+    let counted = |door, class| house.surface.front().requests.answered(door, class);
+    assert_eq!((counted(HttpDoor::Watch, 1), counted(HttpDoor::Page, 1), counted(HttpDoor::Api, 1)), (1, 1, 1));
+    assert_eq!((counted(HttpDoor::Media, 3), counted(HttpDoor::Playlist, 3), counted(HttpDoor::Api, 3)), (1, 1, 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_error_is_a_whole_problem(
+        pieces in prop::collection::vec(prop::sample::select(vec![
+            "/", "..", "%2e", "%2f", "hls", "sub", "index.m3u8", "demo", "api", "v1", "paths", "sessions", "%00", "a",
+            "info", "assets", "?limit=x", "%", "//", "x.mp4", "%ff",
+        ]), 0..10),
+        method in prop::sample::select(vec!["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PATCH", "BREW"]),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let url = format!("/{}", pieces.concat());
+            if url.parse::<http::Uri>().is_err() {
+                return;
+            }
+            let reply = House::new().ask(method, &url, &[]).await;
+            if reply.status.is_client_error() || reply.status.is_server_error() {
+                assert_ne!(reply.status, 500, "{method} {url}");
+                if method == "HEAD" {
+                    assert_eq!(reply.header("content-type"), "application/problem+json", "{url}");
+                } else {
+                    reply.problem(reply.status.as_u16());
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,93 @@
+//! How many requests each HTTP door answered, by class of status. Atomics only: counting takes no lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The doors of the HTTP listener, as far as they are counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpDoor {
+    /// `/api/…`
+    Api,
+    /// Playlists.
+    Playlist,
+    /// Init sections, segments and parts.
+    Media,
+    /// Pages and what they are made of.
+    Page,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    Watch,
+}
+
+impl HttpDoor {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Api, Self::Playlist, Self::Media, Self::Page, Self::Watch];
+
+    /// The word of the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Playlist => "playlist",
+            Self::Media => "media",
+            Self::Page => "page",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+/// The classes of HTTP statuses.
+pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// The counters.
+#[derive(Debug, Default)]
+pub struct Requests {
+    counts: [[AtomicU64; CLASSES.len()]; HttpDoor::ALL.len()],
+    connections: AtomicU64,
+    accepted: AtomicU64,
+}
+
+impl Requests {
+    /// A request at `door` was answered with `status`.
+    pub fn count(&self, door: HttpDoor, status: u16) {
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        self.counts[door as usize][class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests at `door` that were answered with this class, counted from zero.
+    pub fn answered(&self, door: HttpDoor, class: usize) -> u64 {
+        self.counts[door as usize].get(class).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// A connection begins.
+    pub fn connected(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection ended.
+    pub fn disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connections open now, and accepted since the start.
+    pub fn connections(&self) -> (u64, u64) {
+        (self.connections.load(Ordering::Relaxed), self.accepted.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_door_and_class() {
+        let requests = Requests::default();
+        for (i, door) in HttpDoor::ALL.into_iter().enumerate() {
+            assert_eq!(door as usize, i);
+        }
+        for status in [200, 206, 404, 999, 0] {
+            requests.count(HttpDoor::Media, status);
+        }
+        let media: Vec<u64> = (0..6).map(|class| requests.answered(HttpDoor::Media, class)).collect();
+        assert_eq!(media, [1, 2, 0, 1, 1, 0]);
+        assert_eq!(requests.answered(HttpDoor::Api, 1), 0);
+    }
+}
