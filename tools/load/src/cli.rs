@@ -1,0 +1,171 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+use crate::{clients::Kind, hls::HlsOptions, measure::MeasureOptions, rtsp::RtspOptions, rtsp::Transport};
+
+/// Loads a media server with viewers that count, and measures what that costs it.
+#[derive(Debug, Parser)]
+#[command(name = "campanile-load", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Print JSON instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Write the JSON to this file too.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Readers over RTSP.
+    Rtsp {
+        #[command(flatten)]
+        load: Load,
+        /// How the packets travel.
+        #[arg(long, value_enum, default_value = "tcp")]
+        transport: Transport,
+    },
+    /// Viewers over Low-Latency HLS: blocking reloads, hinted parts, keep-alive connections.
+    Hls {
+        #[command(flatten)]
+        load: Load,
+        #[command(flatten)]
+        hls: HlsChoices,
+    },
+    /// Joins alone, one after another, at random moments, and reports the time to the first picture.
+    Start {
+        /// rtsp:// or http:// (an HLS playlist).
+        #[arg(long)]
+        url: Url,
+        #[arg(long, value_enum, default_value = "tcp")]
+        transport: Transport,
+        #[arg(long, default_value_t = 50)]
+        joins: usize,
+        /// The longest pause between two joins, in milliseconds; at least the GOP.
+        #[arg(long, default_value_t = 2000, value_name = "MS")]
+        pause: u64,
+        /// How long a join may take, in seconds.
+        #[arg(long, default_value_t = 20, value_name = "S")]
+        patience: u64,
+        #[command(flatten)]
+        hls: HlsChoices,
+    },
+    /// CPU and memory of a process over a window, without any load from here.
+    Idle {
+        /// The process; may be given several times.
+        #[arg(long, required = true)]
+        pid: Vec<u32>,
+        /// The window, in seconds.
+        #[arg(long, default_value_t = 20.0, value_name = "S")]
+        seconds: f64,
+    },
+    /// Two runs against each other, in pairs; each side is a command line of `rtsp` or `hls` in quotes.
+    Compare {
+        #[arg(long, value_name = "ARGUMENTS")]
+        a: String,
+        #[arg(long, value_name = "ARGUMENTS")]
+        b: String,
+        #[arg(long, default_value_t = 6)]
+        pairs: usize,
+        /// Pairs of A against itself: their spread is the noise.
+        #[arg(long, default_value_t = 2)]
+        null_pairs: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// What to play: rtsp://[user:password@]host:port/path, or http://host:port/path/index.m3u8.
+    #[arg(long)]
+    pub(crate) url: Url,
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    clients: usize,
+    /// Threads of the generator; with one it can be pinned beside the server.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    threads: usize,
+    /// The measured window, in seconds.
+    #[arg(long, default_value_t = 20.0, value_name = "S")]
+    seconds: f64,
+    /// Between the last join and the window, in seconds.
+    #[arg(long, default_value_t = 5.0, value_name = "S")]
+    warmup: f64,
+    /// Between two joins, in milliseconds.
+    #[arg(long, default_value_t = 10.0, value_name = "MS")]
+    ramp: f64,
+    /// The server's process; may be given several times.
+    #[arg(long)]
+    pid: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct HlsChoices {
+    /// Do not ask for hinted parts before they are listed.
+    #[arg(long)]
+    no_hints: bool,
+    /// Do not accept gzip for playlists.
+    #[arg(long)]
+    no_gzip: bool,
+    /// Do not ask for delta updates.
+    #[arg(long)]
+    no_delta: bool,
+}
+
+impl Load {
+    pub(crate) fn options(&self) -> MeasureOptions {
+        MeasureOptions {
+            clients: self.clients,
+            threads: self.threads,
+            ramp: seconds(self.ramp / 1000.0),
+            warmup: seconds(self.warmup),
+            window: seconds(self.seconds),
+            pids: self.pid.clone(),
+        }
+    }
+}
+
+impl HlsChoices {
+    pub(crate) fn kind(self, url: &Url) -> Kind {
+        let Self { no_hints, no_gzip, no_delta } = self;
+        Kind::Hls(HlsOptions { url: url.clone(), hints: !no_hints, gzip: !no_gzip, delta: !no_delta })
+    }
+}
+
+/// The kind of client that plays this URL.
+pub(crate) fn kind_of(url: &Url, transport: Transport, hls: HlsChoices) -> Result<Kind, String> {
+    match url.scheme() {
+        "rtsp" => Ok(Kind::Rtsp(RtspOptions { url: url.clone(), transport })),
+        "http" => Ok(hls.kind(url)),
+        other => Err(format!("`{other}://` is not measured: rtsp:// or http:// is")),
+    }
+}
+
+/// A duration from the command line; what is no time is none.
+pub(crate) fn seconds(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_kind_follows_the_url() {
+        let hls = HlsChoices { no_hints: false, no_gzip: true, no_delta: false };
+        let kind = |url: &str| kind_of(&Url::parse(url).unwrap(), Transport::Udp, hls);
+        assert!(matches!(kind("rtsp://x/y"), Ok(Kind::Rtsp(RtspOptions { transport: Transport::Udp, .. }))));
+        assert!(matches!(kind("http://x/y.m3u8"), Ok(Kind::Hls(HlsOptions { gzip: false, hints: true, .. }))));
+        assert!(kind("https://x/").is_err());
+    }
+}
