@@ -160,15 +160,45 @@ mod tests {
 
     #[test]
     fn the_reference_file_names_every_option() {
-        let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
         let mut keys = Vec::new();
-        names(&schema, &mut keys);
+        names(&Config::schema(), &mut keys);
         assert!(keys.len() > 60, "{keys:?}");
         let text: String =
             REFERENCE.lines().map(|line| line.trim_start().trim_start_matches("# ")).collect::<Vec<_>>().join("\n");
         for key in keys {
             let written = regex::Regex::new(&format!(r"(?m)(^|[\{{,]\s*){key}:")).unwrap();
             assert!(written.is_match(&text), "config/campanile.yaml does not show `{key}`");
+        }
+    }
+
+    #[test]
+    fn the_page_for_users_names_every_option_and_its_examples_are_right() {
+        let page = include_str!("../../docs/configuration.md");
+        let mut keys = Vec::new();
+        names(&Config::schema(), &mut keys);
+        for key in keys {
+            let named = regex::Regex::new(&format!(r"\b{key}\b")).unwrap().is_match(page);
+            assert!(named, "docs/configuration.md does not name `{key}`");
+        }
+        struct Anything;
+        impl Files for Anything {
+            fn read(&self, _: &Path) -> io::Result<String> {
+                Ok("secret".to_owned())
+            }
+            fn probe(&self, _: &Path) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let environment = Environment::from([("FRONT_DOOR_PASSWORD".into(), "secret".into())]);
+        let quick_start = include_str!("../../docs/quick-start.md");
+        let blocks: Vec<_> = [page, quick_start]
+            .iter()
+            .flat_map(|page| page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()))
+            .collect();
+        assert!(blocks.len() >= 5, "{}", blocks.len());
+        for text in blocks {
+            let input = Input { name: "block", text, environment: &environment, files: &Anything };
+            load(&input).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         }
     }
 
