@@ -35,6 +35,9 @@ const SAMPLE_RATES: [u32; 13] =
 /// The index that says the rate follows in 24 bits.
 const EXPLICIT_RATE: u32 = 15;
 
+/// `syncExtensionType`, 11 bits: SBR is signalled behind the config (§1.6.6).
+pub const SBR_SYNC: u32 = 0x2b7;
+
 /// What an AudioSpecificConfig says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AacConfig {
@@ -115,7 +118,6 @@ impl AacConfig {
 
     /// §1.6.6: SBR and PS appended where old decoders do not look.
     pub fn read_sync_extension(&mut self, reader: &mut BitReader<'_>) {
-        const SBR_SYNC: u32 = 0x2b7;
         const PS_SYNC: u32 = 0x548;
         if self.sbr.is_some() || reader.remaining() < 16 {
             return;
@@ -183,7 +185,8 @@ impl AacParameters {
         Self::new(parsed, parsed.write())
     }
 
-    fn new(parsed: &AacConfig, config: Bytes) -> Self {
+    /// Parameters whose AudioSpecificConfig, `config`, has been read already.
+    pub fn new(parsed: &AacConfig, config: Bytes) -> Self {
         // The type a player must know is the outermost: `mp4a.40.5` for SBR, `mp4a.40.29` for PS.
         let object_type = match parsed.sbr {
             Some(_) if parsed.ps => object_type::PS,

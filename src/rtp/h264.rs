@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::slice_size;
+use super::slices;
 use crate::media::{
     Fragment, nal,
     plan::{Body, PAYLOAD_MAX},
@@ -57,18 +57,9 @@ fn cut(fragments: &mut Vec<Fragment>, body: Body, unit: &[u8], range: Range<usiz
     }
     // §5.8: the NAL unit's own header is taken off and split over FU indicator and FU header.
     let (indicator, kind) = (unit[0] & 0xe0 | FU_A, unit[0] & 0x1f);
-    let Range { mut start, end } = range;
-    start += 1;
-    let size = slice_size(end - start, PAYLOAD_MAX - FU_A_HEAD);
-    let mut position = START;
-    while start < end {
-        let stop = (start + size).min(end);
-        if stop == end {
-            position |= END;
-        }
-        let marker = last && stop == end;
-        fragments.extend(Fragment::new(&[indicator, kind | position], body, start..stop, marker));
-        (start, position) = (stop, 0);
+    for slice in slices(range.start + 1..range.end, PAYLOAD_MAX - FU_A_HEAD, 0) {
+        let position = if slice.first { START } else { 0 } | if slice.last { END } else { 0 };
+        fragments.extend(Fragment::new(&[indicator, kind | position], body, slice.range, last && slice.last));
     }
 }
 

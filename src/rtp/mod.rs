@@ -4,13 +4,25 @@
 //! sequence number, no timestamp and no SSRC. A *depacketiser* turns the packets of one track back into units; there is
 //! one where `retina` has none. One file per payload format holds both.
 
+mod aac;
+mod av1;
 pub mod capture;
-pub mod h264;
+pub mod depacketise;
+mod h264;
+mod h265;
+mod jpeg;
+mod latm;
+mod opus;
 pub mod packet;
+pub mod pcm;
 pub mod rtcp;
 pub mod sequence;
 #[cfg(test)]
 mod testing;
+mod vp8;
+mod vp9;
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -24,18 +36,47 @@ use crate::media::{CodecParameters, Fragment, Track, plan::Body};
 pub fn plan(track: &Track, payload: &Bytes, random_access: bool, marker: bool) -> (Bytes, Box<[Fragment]>) {
     match &track.parameters {
         CodecParameters::H264(parameters) => h264::plan(parameters, payload, random_access),
+        CodecParameters::H265(parameters) => h265::plan(parameters, payload, random_access),
+        CodecParameters::Av1(parameters) => av1::plan(parameters, payload, random_access),
+        CodecParameters::Vp8(_) => (Bytes::new(), vp8::plan(payload)),
+        CodecParameters::Vp9(_) => (Bytes::new(), vp9::plan(payload)),
+        CodecParameters::Jpeg(_) => jpeg::plan(payload),
+        CodecParameters::Aac(_) => (Bytes::new(), aac::plan(payload)),
+        // RFC 7587 §4.2: the packet is the payload; the marker would mean that silence came before.
+        CodecParameters::Opus(_) => (Bytes::new(), whole(payload, false)),
+        CodecParameters::G711A(p) | CodecParameters::G711U(p) | CodecParameters::G722(p) => {
+            (Bytes::new(), pcm::plan(payload, pcm::Sampling::octets(p)))
+        }
+        CodecParameters::L16(p) => (Bytes::new(), pcm::plan(payload, pcm::Sampling::l16(p))),
         CodecParameters::Opaque(_) => (Bytes::new(), whole(payload, marker)),
-        _ => (Bytes::new(), Box::default()),
     }
 }
 
-/// The payload as one packet without a head.
+/// The payload as one packet without a head, however long it is.
 fn whole(payload: &[u8], marker: bool) -> Box<[Fragment]> {
+    if payload.is_empty() {
+        return Box::default();
+    }
     Fragment::new(&[], Body::Payload, 0..payload.len(), marker).into_iter().collect()
 }
 
-/// How large the equal slices are in which `len` bytes go into packets that hold `most` each: all but the last have
-/// the same size, so that they may leave in one run of segmentation offload.
-const fn slice_size(len: usize, most: usize) -> usize {
-    if len == 0 { 1 } else { len.div_ceil(len.div_ceil(most)) }
+/// One packet's share of a run of bytes.
+struct Slice {
+    range: Range<usize>,
+    first: bool,
+    last: bool,
+}
+
+/// Cuts bytes that lie at `range` into slices for packets that hold `most` each, the first of them `reserved` bytes
+/// less. With what is reserved all but the last have the same size, so that they may leave in one run of segmentation
+/// offload. No bytes make one empty slice.
+fn slices(range: Range<usize>, most: usize, reserved: usize) -> impl Iterator<Item = Slice> {
+    let Range { start, end } = range;
+    let total = end - start + reserved;
+    let count = total.div_ceil(most).max(1);
+    let size = total.div_ceil(count);
+    (0..count).map(move |index| {
+        let at = |index: usize| (start + (index * size).saturating_sub(reserved)).min(end);
+        Slice { range: at(index)..at(index + 1), first: index == 0, last: index + 1 == count }
+    })
 }

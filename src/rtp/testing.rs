@@ -1,8 +1,13 @@
-//! What the planners' tests share: the packets of a plan as bytes, and what holds for every plan.
+//! What the tests of planners and depacketisers share: the packets of a plan as bytes, what holds for every plan, and
+//! the way from units to packets and back.
 
 use bytes::Bytes;
 
-use super::plan;
+use super::{
+    depacketise::{Assembled, Depacketiser},
+    packet::Header,
+    plan,
+};
 use crate::media::{
     ClockRate, CodecParameters, Fragment, MediaKind, Track, TrackId,
     plan::{Body, PAYLOAD_MAX},
@@ -51,4 +56,78 @@ fn packet(lead: &Bytes, payload: &Bytes, fragment: &Fragment) -> Sent {
         Body::Payload => payload,
     };
     Sent { marker: fragment.marker(), payload: [fragment.head(), &body[fragment.range()]].concat() }
+}
+
+/// The packets of units that are `step` ticks apart, numbered from `sequence` on.
+pub(crate) fn packets(parameters: &CodecParameters, units: &[Bytes], sequence: u16, step: u32) -> Vec<(Header, Bytes)> {
+    let mut out: Vec<(Header, Bytes)> = Vec::new();
+    for (index, unit) in (0_u32..).zip(units) {
+        for packet in sent(parameters, unit, index == 0) {
+            let header = Header {
+                marker: packet.marker,
+                payload_type: 96,
+                sequence: sequence.wrapping_add(out.len() as u16),
+                timestamp: (u32::MAX - 5 * step).wrapping_add(index * step),
+                ssrc: 7,
+            };
+            out.push((header, packet.payload.into()));
+        }
+    }
+    out
+}
+
+pub(crate) fn depacketiser(encoding: &str) -> Depacketiser {
+    Depacketiser::new(encoding, ClockRate::VIDEO, None).unwrap().unwrap()
+}
+
+/// Pushes packets and gives what they became; none may be refused.
+pub(crate) fn assembled(depacketiser: &mut Depacketiser, packets: &[(Header, Bytes)]) -> Vec<Assembled> {
+    packets.iter().flat_map(|(header, payload)| depacketiser.push(header, payload).unwrap()).collect()
+}
+
+/// Units survive the way through a planner and a depacketiser; then packets are dropped, doubled and swapped as `fates`
+/// say, and what comes out is some of the units, whole and in order, with every hole marked.
+pub(crate) fn assert_way_through(
+    encoding: &str,
+    parameters: &CodecParameters,
+    units: &[Bytes],
+    sequence: u16,
+    fates: &[u8],
+) {
+    const STEP: u32 = 3000;
+    let packets = packets(parameters, units, sequence, STEP);
+    let whole = assembled(&mut depacketiser(encoding), &packets);
+    assert_eq!(whole.iter().map(|unit| &unit.payload).collect::<Vec<_>>(), units.iter().collect::<Vec<_>>());
+    assert!(whole.iter().all(|unit| !unit.after_loss));
+    assert!(whole.windows(2).all(|pair| pair[1].timestamp - pair[0].timestamp == i64::from(STEP)), "over the wrap");
+
+    let mut lossy = Vec::new();
+    for (packet, fate) in packets.into_iter().zip(fates.iter().cycle()) {
+        match fate {
+            0 => {}
+            1 => lossy.extend([packet.clone(), packet]),
+            2 if !lossy.is_empty() => lossy.insert(lossy.len() - 1, packet),
+            _ => lossy.push(packet),
+        }
+    }
+    let mut depacketiser = depacketiser(encoding);
+    let mut expected = 0;
+    for unit in lossy.iter().flat_map(|(header, payload)| depacketiser.push(header, payload).unwrap_or_default()) {
+        let offset = unit.timestamp - whole[0].timestamp;
+        // The line begins with the first timestamp that came, which may be a whole turn away.
+        let at = (offset.rem_euclid(1 << 32) / i64::from(STEP)) as usize;
+        assert!(at >= expected, "unit {at} after {expected}");
+        assert_eq!(unit.payload, units[at], "unit {at} is not whole");
+        assert!(at == expected || expected == 0 || unit.after_loss, "the hole before unit {at} is not marked");
+        expected = at + 1;
+    }
+}
+
+/// Pushes bytes that nobody meant as packets, in order.
+pub(crate) fn push_arbitrary(encoding: &str, stream: Vec<(bool, Vec<u8>)>) {
+    let mut depacketiser = depacketiser(encoding);
+    for (index, (marker, payload)) in (0_u16..).zip(stream) {
+        let header = Header { marker, payload_type: 96, sequence: index, timestamp: u32::from(index / 3), ssrc: 0 };
+        let _ = depacketiser.push(&header, &payload.into());
+    }
 }
