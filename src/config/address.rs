@@ -142,6 +142,11 @@ impl<'de> Deserialize<'de> for ListenAddresses {
                         addresses.push(address);
                     }
                 }
+                // `[::]` takes IPv4 too: `0.0.0.0` beside it, as many write it, would be the same port again.
+                let every = |address: &SocketAddr| address.ip().is_unspecified() && address.port() != 0;
+                let six: Vec<u16> =
+                    addresses.iter().filter(|a| a.is_ipv6() && every(a)).map(SocketAddr::port).collect();
+                addresses.retain(|a| !(a.is_ipv4() && every(a) && six.contains(&a.port())));
                 Ok(ListenAddresses(addresses))
             }
         }
@@ -198,6 +203,7 @@ mod tests {
             (r#""*:0""#, "[::]:0"),
             (r#""localhost:80""#, "127.0.0.1:80"),
             (r#"["127.0.0.1:1", "[::1]:1", "127.0.0.1:1"]"#, "127.0.0.1:1, [::1]:1"),
+            (r#"["0.0.0.0:80", "[::]:80", "0.0.0.0:81"]"#, "[::]:80, 0.0.0.0:81"),
             ("[]", "off"),
             (r#""off""#, "off"),
         ];

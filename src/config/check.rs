@@ -326,13 +326,10 @@ impl Config {
     }
 }
 
-/// Whether two listeners cannot both be there. `[::]` takes IPv4 too, unless `0.0.0.0` is asked for beside it.
+/// Whether two listeners cannot both be there. `[::]` takes IPv4 too.
 fn clash(a: SocketAddr, b: SocketAddr) -> bool {
-    let both_families = a.ip().is_unspecified() && b.ip().is_unspecified() && a.is_ipv4() != b.is_ipv4();
-    let same_host = a.ip() == b.ip()
-        || (a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4()))
-        || (b.ip().is_unspecified() && (b.is_ipv6() || a.is_ipv4()));
-    a.port() != 0 && a.port() == b.port() && same_host && !both_families
+    let covers = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
 }
 
 /// The URL must be one, with the groups of its regular expression or without.

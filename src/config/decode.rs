@@ -15,9 +15,11 @@ use super::{
     tree::{Node, Route, Step, Value, is_null, shown},
 };
 
-/// Gives the tree its types. Every error becomes a problem; what was wrong is taken out, and its way comes back.
+/// Gives the tree below `base` its types. Every error becomes a problem; what was wrong is taken out, and its way from
+/// the root comes back. When the whole of it is wrong, its default does.
 pub(super) fn decode<T: for<'de> Deserialize<'de> + Default>(
     tree: &mut Node,
+    base: &Route,
     problems: &mut Problems,
 ) -> (T, Vec<Route>) {
     let mut wrong = Vec::new();
@@ -27,13 +29,12 @@ pub(super) fn decode<T: for<'de> Deserialize<'de> + Default>(
             Err(error) => error,
         };
         let route = error.route();
-        let node = tree.at(&route);
-        if !node.is_some_and(|node| node.damaged) {
-            problems.add(error.into_problem(tree, &route));
+        if !tree.at(&route).is_some_and(|node| node.damaged) {
+            problems.add(error.into_problem(tree, &route, base));
         }
         // Nothing to take out would be the same error for ever.
         let taken = tree.take_out(&route.0);
-        wrong.push(route);
+        wrong.push(base.join(&route));
         if !taken || problems.is_full() {
             return (T::default(), wrong);
         }
@@ -75,7 +76,7 @@ impl DecodeError {
         Route(self.steps.iter().rev().cloned().collect())
     }
 
-    fn into_problem(self, tree: &Node, route: &Route) -> Problem {
+    fn into_problem(self, tree: &Node, route: &Route, base: &Route) -> Problem {
         let place = if self.on_key { tree.key_place_of(route) } else { tree.place_of(route) };
         let found = match tree.at(route) {
             _ if self.on_key || route.is_secret() => String::new(),
@@ -87,7 +88,7 @@ impl DecodeError {
             },
             None => String::new(),
         };
-        let problem = |message: String| Problem::new(place, route.clone(), message);
+        let problem = |message: String| Problem::new(place, base.join(route), message);
         match self.what {
             What::Custom(message) => problem(format!("{message}{found}")),
             What::Expected(expected) => problem(format!("expected {expected}{found}")),

@@ -8,13 +8,13 @@ use std::{io, path::Path};
 use serde_saphyr::granit_parser::Span;
 
 use super::{
-    Config, Source,
+    Config, PathConfig, PathKey, PathsConfig, Source,
     check::Complaint,
     decode::decode,
     environment::{Environment, overlay},
     problem::{Problem, Problems},
     substitute::substitute,
-    tree::{Node, Place, Route, Value},
+    tree::{Key, Node, Place, Route, Value},
     yaml,
 };
 use crate::base::Secret;
@@ -73,8 +73,12 @@ pub(super) fn load_what_is_right(input: &Input<'_>) -> (Config, Problems) {
     }
     check_credentials(&tree, &mut problems);
     let whole = tree.clone();
-    let (mut config, undecoded) = decode::<Config>(&mut tree, &mut problems);
+    let paths = tree.take_child("paths");
+    let (mut config, undecoded) = decode::<Config>(&mut tree, &Route::default(), &mut problems);
     wrong.extend(undecoded);
+    if let Some((key, paths)) = paths {
+        config.paths = decode_paths(key, paths, &mut wrong, &mut problems);
+    }
     if !problems.is_full() {
         for complaint in config.check() {
             report(complaint, &whole, &wrong, &mut problems);
@@ -83,6 +87,38 @@ pub(super) fn load_what_is_right(input: &Input<'_>) -> (Config, Problems) {
     }
     problems.sort();
     (config, problems)
+}
+
+/// Gives the paths their types one by one: with a thousand cameras, an error in one reads only that one anew.
+fn decode_paths(section: Key, paths: Node, wrong: &mut Vec<Route>, problems: &mut Problems) -> PathsConfig {
+    let mut decoded = PathsConfig::default();
+    let base = Route::of(["paths"]);
+    let nothing = paths.is_null();
+    let Value::Map(entries) = paths.value else {
+        if !nothing {
+            problems.add(Problem::new(section.place, base.clone(), "expected an object: the paths by name"));
+            wrong.push(base);
+        }
+        return decoded;
+    };
+    for (key, mut node) in entries {
+        let route = base.then(&key.text);
+        match key.text.parse::<PathKey>() {
+            Ok(name) => {
+                let (path, undecoded) = decode::<PathConfig>(&mut node, &route, problems);
+                // What is wrong as a whole is no path.
+                if !undecoded.contains(&route) {
+                    decoded.insert(name, path);
+                }
+                wrong.extend(undecoded);
+            }
+            Err(error) => {
+                problems.add(Problem::new(key.place, route.clone(), error.to_string()));
+                wrong.push(route);
+            }
+        }
+    }
+    decoded
 }
 
 /// Gives a complaint its place, unless a value it rests on was wrong in itself.

@@ -83,7 +83,7 @@ impl Walk<'_> {
             filled.push_str(&rest[..at]);
             rest = &rest[at..];
             if filled.ends_with('$') {
-                filled.push_str("{");
+                filled.push('{');
                 rest = &rest[2..];
                 continue;
             }

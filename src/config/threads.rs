@@ -18,7 +18,7 @@ impl MediaThreads {
 
     /// The number on a machine of `cores` cores.
     pub fn count(self, cores: usize) -> usize {
-        self.0.map_or((cores / 2).clamp(1, 255), |count| count.get().into())
+        self.0.map_or_else(|| (cores / 2).clamp(1, 255), |count| count.get().into())
     }
 }
 

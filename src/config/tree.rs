@@ -66,6 +66,11 @@ impl Route {
         Self(self.0.iter().cloned().chain([Step::Key(key.to_owned())]).collect())
     }
 
+    /// This way and then that one.
+    pub(super) fn join(&self, further: &Self) -> Self {
+        Self(self.0.iter().chain(&further.0).cloned().collect())
+    }
+
     /// Whether the value holds a secret, so that it is never shown.
     pub(super) fn is_secret(&self) -> bool {
         matches!(self.0.last(), Some(Step::Key(key)) if key == "password")
@@ -100,6 +105,13 @@ impl Node {
             Value::Map(entries) => entries.iter().find(|(known, _)| known.text == key).map(|(_, node)| node),
             _ => None,
         }
+    }
+
+    /// Takes the value of `key` out.
+    pub(super) fn take_child(&mut self, key: &str) -> Option<(Key, Self)> {
+        let Value::Map(entries) = &mut self.value else { return None };
+        let index = entries.iter().position(|(known, _)| known.text == key)?;
+        Some(entries.remove(index))
     }
 
     /// The text, if this is a scalar.

@@ -205,7 +205,7 @@ where
             entries.push((Key { text, place }, value));
         }
         for value in merged {
-            self.merge(&mut entries, &mut seen, value, map)?;
+            self.merge(&mut entries, &mut seen, value)?;
         }
         Ok(entries)
     }
@@ -216,7 +216,6 @@ where
         entries: &mut Vec<(Key, Node)>,
         seen: &mut HashMap<String, Place>,
         value: Node,
-        span: &Span,
     ) -> Result<(), Problem> {
         match value.value {
             Value::Map(others) => {
@@ -229,7 +228,7 @@ where
                 Ok(())
             }
             Value::List(items) if items.iter().all(|item| matches!(item.value, Value::Map(_))) => {
-                items.into_iter().try_for_each(|item| self.merge(entries, seen, item, span))
+                items.into_iter().try_for_each(|item| self.merge(entries, seen, item))
             }
             _ => {
                 let message = "`<<` takes an object or a list of objects";

@@ -487,6 +487,42 @@ fn an_alias_bomb_is_refused_at_once() {
 }
 
 #[test]
+fn many_cameras_with_many_errors_are_read_in_time() {
+    let text = (0..4_000).fold("paths:\n".to_owned(), |text, i| {
+        let wrong = if i % 45 == 0 { ", stalled_after: 5" } else { "" };
+        text + &format!("  cam{i}: {{ source: 'rtsp://10.0.0.5/{i}', title: 'Camera {i}'{wrong} }}\n")
+    });
+    let begun = tokio::time::Instant::now();
+    let found = read(&text).unwrap_err();
+    assert_eq!(found.lines().count(), 89);
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn paths_that_are_no_objects_are_found() {
+    let empty = "the key `source` is missing\nhint: write the camera's URL, `source: rtsp://…`, or `source: demo` for the built-in camera";
+    let table = [
+        ("paths: [a]", "error: campanile.yaml:1:1: paths: expected an object: the paths by name".to_owned()),
+        (
+            "paths: { a: rtsp://cam/, b: { source: demo } }",
+            "error: campanile.yaml:1:13: paths.a: expected an object, found `rtsp://cam/`".to_owned(),
+        ),
+        (
+            "paths: { a: [demo] }",
+            "error: campanile.yaml:1:13: paths.a: expected an object, found a list of 1".to_owned(),
+        ),
+        ("paths: { a: }", format!("error: campanile.yaml:1:10: paths.a: {empty}")),
+        (
+            "default_path: a\npaths: { a: demo }",
+            "error: campanile.yaml:2:13: paths.a: expected an object, found `demo`".to_owned(),
+        ),
+    ];
+    for (text, expected) in table {
+        assert_wrong(text, &expected);
+    }
+}
+
+#[test]
 fn complaints_have_an_end() {
     let text = (0..5_000).fold(String::new(), |text, i| text + &format!("k{i}: 1\n"));
     let found = read(&text).unwrap_err();
