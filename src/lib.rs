@@ -11,6 +11,7 @@
 //!                                 L6 app → cli → main
 //! ```
 
+pub mod app;
 pub mod auth;
 pub mod base;
 pub mod cli;

@@ -14,7 +14,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
-    base::Error,
+    base::{Clock, Error, Monotonic},
     config::{Config, ConfigError, ConfigOrigin, Environment, LogFormat, LogLevel, Problems, files},
 };
 
@@ -104,6 +104,7 @@ impl From<ConfigError> for Failure {
 
 /// Runs one command line, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let started = Clock.now();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -118,7 +119,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let Arguments { shared, command } = arguments;
     let result = match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&shared),
+        Command::Serve => serve(&shared, started),
         Command::Check(arguments) => check::run(&shared, &arguments),
         Command::Config(command) => config::run(&shared, &command),
         Command::Healthcheck(arguments) => healthcheck::run(&shared, &arguments),
@@ -170,11 +171,10 @@ impl Shared {
     }
 }
 
-fn serve(shared: &Shared) -> Result<(), Failure> {
+fn serve(shared: &Shared, started: Monotonic) -> Result<(), Failure> {
     let (config, origin) = shared.open()?;
     shared.start_log(&config, &files::environment())?;
-    tracing::info!(%origin, "configuration read");
-    Err(Error::new(crate::base::Kind::Unsupported, "serving is not wired yet").into())
+    Ok(crate::app::serve(config, &origin, started)?)
 }
 
 #[cfg(test)]

@@ -2,4 +2,5 @@
 //!
 //! It knows no protocol of ours: rooms above hand in bytes and addresses.
 
+pub mod listen;
 pub mod tls;

@@ -1,0 +1,180 @@
+//! The composition root: configuration → bound sockets → running rooms → drain. The only place that knows every room.
+
+pub mod addresses;
+mod directory;
+mod signals;
+mod sockets;
+
+use std::{io, sync::Arc};
+
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use self::{
+    addresses::{Addresses, reachable},
+    directory::Directory,
+    signals::Signals,
+    sockets::Sockets,
+};
+use crate::{
+    auth::{Gate, GatePolicy},
+    base::{Clock, Error, Kind, Monotonic, PathName, Result, Tasks},
+    config::{Config, ConfigOrigin},
+    http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
+    hub::Hub,
+    net,
+    stats::{SessionLimits, Sessions},
+};
+
+/// Runs the server until a signal ends it. `started` is when the process began, for the line that says how long
+/// starting took.
+///
+/// # Errors
+/// What keeps it from starting: a listener that cannot be bound, a certificate that cannot be read, a state directory
+/// that cannot be written. A camera that is not there is none of these.
+pub fn serve(config: Config, origin: &ConfigOrigin, started: Monotonic) -> Result<()> {
+    net::tls::install_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("campanile").build();
+    let runtime =
+        runtime.map_err(|error| Error::new(Kind::Internal, "the system gives no threads").caused_by(error))?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::catch()
+            .map_err(|error| Error::new(Kind::Internal, "signals cannot be caught").caused_by(error))?;
+        let server = Server::start(Arc::new(config)).await?;
+        server.announce(origin, started);
+        server.run(&mut signals).await;
+        Ok(())
+    });
+    // What is left has been named; it is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Everything that runs.
+struct Server {
+    config: Arc<Config>,
+    tasks: Tasks,
+    info: ServerInfo,
+    http: HttpServer,
+}
+
+impl Server {
+    /// Binds everything, then starts everything: a listener that cannot be bound ends the start before any task runs.
+    async fn start(config: Arc<Config>) -> Result<Self> {
+        let clock = Clock;
+        let sockets = Sockets::bind(&config)?;
+        let addresses = sockets.addresses();
+        addresses.write(&config.state_dir)?;
+
+        let tasks = Tasks::new();
+        let policy = if addresses.are_open() { GatePolicy::Watch } else { GatePolicy::Closed };
+        let gate = Gate::new(policy);
+        let sessions = sessions(&config);
+        let hub = Hub::start(Box::new(Directory::new(config.clone())), clock, &tasks);
+        let info = server_info(&config, &addresses, clock);
+        let rooms = Rooms { hub, gate, sessions, info: info.clone(), clock };
+        let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
+        Ok(Self { config, tasks, info, http })
+    }
+
+    /// Says that it is ready, how long that took, and which URLs to open.
+    fn announce(&self, origin: &ConfigOrigin, started: Monotonic) {
+        self.http.set_ready();
+        for warning in self.info.warnings.iter() {
+            warn!("{}", warning.message);
+        }
+        let took = Clock.now().since(started).as_secs_f64();
+        info!(config = %origin, "ready in {took:.2} s");
+        let path = self.info.default_path.as_ref().map_or("{path}", PathName::as_str);
+        for door in self.info.doors.iter() {
+            for url in &door.urls {
+                info!("{} {}", door.name, url.replace("{path}", path));
+            }
+        }
+    }
+
+    /// Waits for a signal, then lets everything end; a second signal ends it at once.
+    async fn run(self, signals: &mut Signals) {
+        let name = signals.next().await;
+        info!("{name}: sessions end within {}; a second signal ends at once", self.config.drain);
+        tokio::select! {
+            biased;
+            second = signals.next() => warn!("{second}: ended at once"),
+            alive = self.drain() => match alive.as_slice() {
+                [] => info!("ended"),
+                alive => warn!("ended; still running after {}: {}", self.config.drain, alive.join(", ")),
+            }
+        }
+    }
+
+    /// Stops accepting, ends sessions with their protocol's goodbye, then stops the sources. The names of tasks that
+    /// did not end come back.
+    async fn drain(&self) -> Vec<String> {
+        let limit = self.config.drain.duration();
+        let deadline = tokio::time::Instant::now() + limit;
+        self.http.drain(limit).await;
+        self.tasks.stop();
+        self.tasks.drained(deadline.saturating_duration_since(tokio::time::Instant::now())).await
+    }
+}
+
+/// Hands bound listeners to the runtime.
+fn adopt(listeners: Vec<std::net::TcpListener>) -> Result<Vec<TcpListener>> {
+    let adopted = listeners.into_iter().map(TcpListener::from_std).collect::<io::Result<_>>();
+    adopted.map_err(|error| Error::new(Kind::Internal, "the runtime takes no more sockets").caused_by(error))
+}
+
+fn sessions(config: &Arc<Config>) -> Sessions {
+    let limits = &config.limits;
+    let bounds = SessionLimits {
+        total: limits.sessions as usize,
+        per_path: limits.sessions_per_path as usize,
+        per_address: limits.sessions_per_address as usize,
+    };
+    let config = config.clone();
+    let own = move |path: &PathName| config.resolve(path)?.config.max_readers.map(|most| most as usize);
+    Sessions::new(bounds, Box::new(own))
+}
+
+fn http_options(config: &Config) -> HttpOptions {
+    let http = &config.http;
+    HttpOptions {
+        origins: http.allowed_origins.clone(),
+        max_connections: http.max_connections as usize,
+        header_timeout: http.header_timeout.duration(),
+        max_header: http.max_header_size.as_usize(),
+        max_body: http.max_body_size.bytes(),
+        idle_timeout: http.idle_timeout.duration(),
+        write_timeout: http.write_timeout.duration(),
+    }
+}
+
+/// What the server says of itself: its doors, and what an operator should know.
+fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerInfo {
+    let urls = |listener: &str, path: &str| -> Vec<String> {
+        let url = |address: &std::net::SocketAddr| format!("{listener}://{}{path}", reachable(*address));
+        addresses.of(listener).iter().map(url).collect()
+    };
+    let web = |path: &str| [urls("http", path), urls("https", path)].concat();
+    let mut doors =
+        vec![("page", web("/{path}/")), ("rtsp", urls("rtsp", "/{path}")), ("rtsps", urls("rtsps", "/{path}"))];
+    if config.hls.enabled {
+        doors.push(("hls", web("/{path}/index.m3u8")));
+    }
+    doors.push(("api", web("/api/v1")));
+    let doors = doors.into_iter().filter(|(_, urls)| !urls.is_empty());
+    let mut warnings = Vec::new();
+    if addresses.are_open() {
+        let message =
+            "a listener is open to other machines, and there are no users: whoever reaches it may watch every path";
+        warnings.push(Warning { code: "open_listener".into(), message: message.into() });
+    }
+    ServerInfo {
+        started: clock.wall(),
+        started_at: clock.now(),
+        default_path: config.default_path.clone().or_else(|| config.paths.names().next().cloned()),
+        doors: doors.map(|(name, urls)| OpenDoor { name: name.into(), urls }).collect(),
+        capabilities: Arc::new([]),
+        warnings: warnings.into(),
+    }
+}
