@@ -282,6 +282,7 @@ impl Config {
         all.range(backoff.then("most"), path.backoff.most, ms(50)..=DAY);
         all.range(backoff.then("stable_after"), path.backoff.stable_after, ms(0)..=DAY);
         all.range(history.then("least"), path.history.least, ms(200)..=MINUTE);
+        all.range(history.then("beyond_gop"), path.history.beyond_gop, ms(0)..=HOUR);
         all.range(history.then("duration"), path.history.duration, ms(500)..=HOUR);
         all.range(history.then("size"), path.history.size, ByteSize::from_mib(1)..=ByteSize::from_mib(8192));
         if let Some(most) = path.max_readers {
@@ -307,6 +308,11 @@ impl Config {
         if path.history.least > path.history.duration {
             let (least, duration) = (path.history.least, path.history.duration);
             all.add(history.then("least"), format!("{least} is longer than `duration`, {duration}"))
+                .with(history.then("duration"));
+        }
+        if path.history.beyond_gop > path.history.duration {
+            let (beyond, duration) = (path.history.beyond_gop, path.history.duration);
+            all.add(history.then("beyond_gop"), format!("{beyond} is longer than `duration`, {duration}"))
                 .with(history.then("duration"));
         }
         match path.rtsp_transports.as_deref() {

@@ -120,15 +120,17 @@ impl BackoffConfig {
 }
 
 /// How much of a stream its ring keeps, for each rendition. It never holds less than `least`, then the current GOP
-/// and `duration`, within `size`; when one GOP alone is larger than `size`, `size` wins.
+/// and `beyond_gop`, within `duration` and `size`; when one GOP alone breaks a bound, the bound wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HistoryConfig {
     /// Kept whatever the GOP and its size.
     pub least: HumanDuration,
-    /// Kept at most.
+    /// Kept besides the current GOP, for those who start further back.
+    pub beyond_gop: HumanDuration,
+    /// The most that is kept, in time.
     pub duration: HumanDuration,
-    /// The most memory.
+    /// The most that is kept, in memory.
     pub size: ByteSize,
 }
 
@@ -136,6 +138,7 @@ impl Default for HistoryConfig {
     fn default() -> Self {
         Self {
             least: HumanDuration::from_secs(2),
+            beyond_gop: HumanDuration::from_secs(0),
             duration: HumanDuration::from_secs(30),
             size: ByteSize::from_mib(16),
         }
