@@ -19,7 +19,7 @@ describe('Api', () => {
     const fake = answer({ name: 'site/gate', state: 'ready' })
     const reply = await api.path('site/gate')
     expect(String(fake.mock.calls[0]?.[0])).toBe('http://box/cams/api/v1/paths/site/gate')
-    expect(reply).toEqual({ kind: 'ok', value: { name: 'site/gate', state: 'ready', tracks: [] } })
+    expect(reply).toEqual({ kind: 'ok', value: { name: 'site/gate', state: 'ready', tracks: [], renditions: [] } })
   })
 
   it('reads a list and leaves out what is no path', async () => {

@@ -26,7 +26,7 @@ export class Api {
   }
 
   paths(signal?: AbortSignal): Promise<Reply<PathSnapshot[]>> {
-    return this.#read('api/v1/paths', decodePaths, signal)
+    return this.#read('api/v1/paths?limit=1000', decodePaths, signal)
   }
 
   path(name: string, signal?: AbortSignal): Promise<Reply<PathSnapshot>> {

@@ -26,7 +26,7 @@ describe('pathOf', () => {
 
 describe('urlsOf', () => {
   it('uses the host the reader came by and the port the server names', () => {
-    const info = { rtsp: { url: 'rtsp://127.0.0.1:9554/' } }
+    const info = { doors: [{ name: 'hls', urls: [] }, { name: 'rtsp', urls: ['rtsp://[::1]:9554/{path}'] }] }
     expect(urlsOf(new URL('http://box.lan:8080/'), 'site/gate', info)).toEqual({
       page: 'http://box.lan:8080/site/gate/',
       hls: 'http://box.lan:8080/site/gate/index.m3u8',

@@ -28,12 +28,13 @@ export function urlsOf(root: URL, path: string, info: Info | null): Urls {
   return { page: page.href, hls: new URL('index.m3u8', page).href, rtsp: `${rtspRoot(root, info)}${encoded}` }
 }
 
-const RTSP_PORT = 8554
+const RTSP_PORT = '8554'
 
 /** The server knows its port; the name by which the reader reached the page is the better host. */
 function rtspRoot(root: URL, info: Info | null): string {
-  const match = /^(rtsps?):\/\/.*?(?::(\d+))?\/?$/.exec(info?.rtsp?.url ?? '')
-  return `${match?.[1] ?? 'rtsp'}://${root.hostname}:${match?.[2] ?? RTSP_PORT}/`
+  const url = info?.doors?.find((door) => door.name === 'rtsp')?.urls[0] ?? ''
+  const port = /^rtsp:\/\/(?:\[[^\]]*\]|[^/:]*)(?::(\d+))?/.exec(url)
+  return `rtsp://${root.hostname}:${port?.[1] ?? RTSP_PORT}/`
 }
 
 function decode(segment: string): string {

@@ -9,17 +9,25 @@ export interface PathError {
 }
 
 export interface Track {
-  id: number | string
-  kind: 'video' | 'audio' | 'data' | (string & {})
+  id: number
+  kind: 'video' | 'audio' | 'application' | (string & {})
+  /** The name people know: `H.264`. */
   codec: string
   width?: number | null
   height?: number | null
   fps?: number | null
   sample_rate_hz?: number | null
   channels?: number | null
-  bitrate_bps?: number | null
+  bit_rate_bps?: number | null
   gop_ms?: number | null
-  left_out?: { door: string; reason: string }[] | null
+  /** Door → why it cannot carry this track. */
+  left_out?: Record<string, string>
+}
+
+export interface Rendition {
+  rendition: 'main' | 'sub'
+  state: PathState
+  tracks: Track[]
 }
 
 export interface PathSnapshot {
@@ -29,17 +37,20 @@ export interface PathSnapshot {
   state: PathState
   since?: string | null
   error?: PathError | null
-  tracks?: Track[]
-  renditions?: (string | { name: string })[]
+  tracks: Track[]
+  renditions: Rendition[]
   readers?: Record<string, number>
-  bitrate_bps?: number | null
+  bit_rate_bps?: number | null
   last_frame_age_ms?: number | null
+  packets_lost?: number | null
   reconnects?: number | null
 }
 
 export interface Info {
   version?: string
-  rtsp?: { url?: string | null } | null
+  /** The open doors; `{path}` in a URL stands for a path's name. */
+  doors?: { name: string; urls: string[] }[]
+  warnings?: { code: string; message: string }[]
 }
 
 const STATES: readonly string[] = ['idle', 'waiting', 'ready', 'stalled', 'lost']
@@ -49,12 +60,25 @@ export function decodePath(value: unknown): PathSnapshot | null {
   if (typeof value !== 'object' || value === null) return null
   const path = value as Partial<PathSnapshot>
   if (typeof path.name !== 'string') return null
-  const state = STATES.includes(path.state ?? '') ? path.state! : 'waiting'
-  return { ...path, name: path.name, state, tracks: Array.isArray(path.tracks) ? path.tracks : [] }
+  return {
+    ...path,
+    name: path.name,
+    state: knownState(path.state),
+    tracks: listOf(path.tracks),
+    renditions: listOf(path.renditions).map((one) => ({ ...one, state: knownState(one.state), tracks: listOf(one.tracks) })),
+  }
 }
 
 export function decodePaths(value: unknown): PathSnapshot[] | null {
   const items = (value as { items?: unknown } | null)?.items
   if (!Array.isArray(items)) return null
   return items.map(decodePath).filter((path) => path !== null)
+}
+
+function knownState(state: PathState | undefined): PathState {
+  return state !== undefined && STATES.includes(state) ? state : 'waiting'
+}
+
+function listOf<T>(value: T[] | undefined): T[] {
+  return Array.isArray(value) ? value : []
 }

@@ -27,9 +27,9 @@ describe('format', () => {
   })
 
   it('describes tracks by what is known of them', () => {
-    expect(track({ id: 0, kind: 'video', codec: 'h265', width: 1920, height: 1080, fps: 24.99 })).toBe('H.265 1920×1080, 25 fps')
-    expect(track({ id: 1, kind: 'audio', codec: 'pcma', sample_rate_hz: 8000, channels: 1 })).toBe('G.711 A, 8 kHz, mono')
-    expect(track({ id: 2, kind: 'data', codec: 'vnd.onvif.metadata' })).toBe('vnd.onvif.metadata')
+    expect(track({ id: 0, kind: 'video', codec: 'H.265', width: 1920, height: 1080, fps: 24.99 })).toBe('H.265 1920×1080, 25 fps')
+    expect(track({ id: 1, kind: 'audio', codec: 'G.711 A-law', sample_rate_hz: 8000, channels: 1 })).toBe('G.711 A-law, 8 kHz, mono')
+    expect(track({ id: 2, kind: 'application', codec: 'vnd.onvif.metadata' })).toBe('vnd.onvif.metadata')
   })
 
   it('counts readers by door', () => {

@@ -38,28 +38,9 @@ export function since(iso: string | null | undefined, now: Date): string | null 
   return at && `${at} (${duration(now.getTime() - new Date(iso).getTime())})`
 }
 
-const CODECS: Record<string, string> = {
-  h264: 'H.264',
-  h265: 'H.265',
-  av1: 'AV1',
-  vp8: 'VP8',
-  vp9: 'VP9',
-  mjpeg: 'MJPEG',
-  aac: 'AAC',
-  opus: 'Opus',
-  pcma: 'G.711 A',
-  pcmu: 'G.711 µ',
-  g722: 'G.722',
-  l16: 'L16',
-}
-
-export function codec(name: string): string {
-  return CODECS[name.toLowerCase()] ?? name
-}
-
 /** `H.264 1920×1080, 25 fps`. */
 export function track(track: Track): string {
-  const parts = [codec(track.codec)]
+  const parts = [track.codec]
   if (track.width && track.height) parts[0] += ` ${track.width}×${track.height}`
   if (track.fps) parts.push(`${Math.round(track.fps * 10) / 10} fps`)
   if (track.sample_rate_hz) parts.push(`${track.sample_rate_hz / 1000} kHz`)

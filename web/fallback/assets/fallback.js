@@ -62,7 +62,9 @@ async function watch() {
 
 async function keepPlaying() {
   const url = new URL(`${encoded}/index.m3u8`, root)
-  const urls = { RTSP: `rtsp://${root.hostname}:8554/${encoded}`, HLS: url.href }
+  const doors = (await ask('api/v1/info'))?.doors ?? []
+  const port = /:(\d+)\/[^/]*$/.exec(doors.find((door) => door.name === 'rtsp')?.urls[0] ?? '')?.[1] ?? 8554
+  const urls = { RTSP: `rtsp://${root.hostname}:${port}/${encoded}`, HLS: url.href }
   at('urls').replaceChildren(...Object.entries(urls).map(([door, text]) => element('div', `${door}: `, element('code', text))))
   at('stage').hidden = false
   for (let wait = 500; ; wait = Math.min(8000, wait * 2)) {

@@ -5,7 +5,7 @@ interface Props {
   title: string
   message?: string | null | undefined
   hint?: string | null | undefined
-  tone?: 'bad' | 'plain'
+  tone?: 'bad' | 'warn' | 'plain'
   children?: ComponentChildren
 }
 

@@ -1,7 +1,7 @@
 // One camera: its picture, its addresses for other players, what the server knows about it.
 import type { Api } from '../../client/api'
 import { urlsOf } from '../../client/site'
-import type { PathSnapshot } from '../../client/types'
+import type { PathSnapshot, Track } from '../../client/types'
 import { CopyField } from '../components/CopyField'
 import { Icon } from '../components/Icon'
 import { Notice } from '../components/Notice'
@@ -70,19 +70,20 @@ function Share({ urls, loopback }: { urls: ReturnType<typeof urlsOf>; loopback: 
 
 function Details({ path, now }: { path: PathSnapshot; now: Date }) {
   const { details } = text
-  const tracks = path.tracks ?? []
+  const sub = path.renditions.find(({ rendition }) => rendition === 'sub')
   const rows: [string, string | null | undefined][] = [
     [details.state, text.states[path.state]],
     [details.since, since(path.since, now)],
     [details.readers, readers(path.readers) ?? details.nobody],
-    [details.bitRate, path.bitrate_bps ? bitRate(path.bitrate_bps) : null],
-    [details.lastPicture, path.last_frame_age_ms == null ? null : `${duration(path.last_frame_age_ms)} ago`],
+    [details.bitRate, path.bit_rate_bps ? bitRate(path.bit_rate_bps) : null],
+    [details.lastPicture, path.last_frame_age_ms == null ? null : age(path.last_frame_age_ms)],
     [details.reconnects, path.reconnects ? `${path.reconnects}` : null],
+    [details.lost, path.packets_lost ? `${path.packets_lost}` : null],
   ]
   return (
     <section class="panel">
       <h2>{details.title}</h2>
-      {path.error && <Notice title={path.error.message} hint={path.error.hint} />}
+      {path.error && path.state === 'ready' && <Notice title={path.error.message} hint={path.error.hint} />}
       <dl class="facts">
         {rows.map(([name, value]) =>
           value ? (
@@ -94,23 +95,43 @@ function Details({ path, now }: { path: PathSnapshot; now: Date }) {
         )}
       </dl>
       <h3>{details.tracks}</h3>
-      {tracks.length === 0 && <p class="hint">{details.none}</p>}
-      <ul class="tracks">
-        {tracks.map((item) => (
-          <li key={item.id}>
-            {track(item)}
-            {item.bitrate_bps ? <span class="hint"> {bitRate(item.bitrate_bps)}</span> : null}
-            {item.gop_ms ? <span class="hint"> {details.gop(seconds(item.gop_ms / 1000))}</span> : null}
-            {item.left_out?.map(({ door, reason }) => (
-              <p key={door} class="hint">
-                {details.leftOut(door.toUpperCase(), reason)}
-              </p>
-            ))}
-          </li>
-        ))}
-      </ul>
+      <Tracks tracks={path.tracks} />
+      {sub && (
+        <>
+          <h3>{details.sub(text.states[sub.state])}</h3>
+          <Tracks tracks={sub.tracks} />
+        </>
+      )}
     </section>
   )
+}
+
+function Tracks({ tracks }: { tracks: Track[] }) {
+  const { details } = text
+  if (tracks.length === 0) return <p class="hint">{details.none}</p>
+  return (
+    <ul class="tracks">
+      {tracks.map((item) => (
+        <li key={item.id}>
+          {track(item)}
+          <span class="hint">
+            {[item.bit_rate_bps ? bitRate(item.bit_rate_bps) : '', item.gop_ms ? details.gop(seconds(item.gop_ms / 1000)) : '']
+              .filter(Boolean)
+              .map((words) => ` · ${words}`)}
+          </span>
+          {Object.entries(item.left_out ?? {}).map(([door, reason]) => (
+            <p key={door} class="hint">
+              {details.leftOut(door.toUpperCase(), reason)}
+            </p>
+          ))}
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+function age(ms: number): string {
+  return ms < 1000 ? text.details.justNow : text.details.ago(duration(ms))
 }
 
 function isLoopback(host: string): boolean {

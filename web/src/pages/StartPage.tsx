@@ -10,9 +10,11 @@ import { useNow, usePoll } from '../hooks'
 import { text } from '../text'
 
 const POLL_MS = 2_000
+const INFO_POLL_MS = 60_000
 
 export function StartPage({ api, root }: { api: Api; root: URL }) {
   const { value: paths, trouble } = usePoll((signal) => api.paths(signal), POLL_MS, 'paths')
+  const { value: info } = usePoll((signal) => api.info(signal), INFO_POLL_MS, 'info')
   const now = useNow(5_000)
   return (
     <>
@@ -22,6 +24,9 @@ export function StartPage({ api, root }: { api: Api; root: URL }) {
       </div>
       {trouble && <Trouble trouble={trouble} />}
       {!paths && !trouble && <p class="hint">{text.loading}</p>}
+      {info?.warnings?.map(({ code, message }) => (
+        <Notice key={code} title={message} tone="warn" />
+      ))}
       {paths?.length === 0 && <Empty />}
       {paths && paths.length > 0 && (
         <ul class={trouble ? 'cards cards-stale' : 'cards'}>
@@ -43,7 +48,7 @@ export function Trouble({ trouble }: { trouble: NonNullable<ReturnType<typeof us
 }
 
 function Card({ path, root, now }: { path: PathSnapshot; root: URL; now: Date }) {
-  const tracks = path.tracks ?? []
+  const { tracks } = path
   const watching = readers(path.readers)
   const at = path.state === 'ready' || path.state === 'idle' ? null : since(path.since, now)
   const hint = path.error ? path.error.hint : text.stateHints[path.state]
@@ -64,7 +69,7 @@ function Card({ path, root, now }: { path: PathSnapshot; root: URL; now: Date })
       {hint && <span class="hint">{hint}</span>}
       <span class="card-foot">
         {at && <span>{`${text.details.since.toLowerCase()} ${at}`}</span>}
-        {path.state === 'ready' && path.bitrate_bps ? <span>{bitRate(path.bitrate_bps)}</span> : null}
+        {path.state === 'ready' && path.bit_rate_bps ? <span>{bitRate(path.bit_rate_bps)}</span> : null}
         {watching && (
           <span class="card-line">
             <Icon name="eye" size={16} />
