@@ -76,6 +76,9 @@ const DAY: HumanDuration = secs(86_400);
 const HOUR: HumanDuration = secs(3_600);
 const MINUTE: HumanDuration = secs(60);
 
+/// The most regular expressions among the paths.
+const PATTERNS_MAX: usize = 1000;
+
 /// The ranges of plain numbers; the schema states the same, and a test compares them.
 pub(super) const CONNECTIONS: RangeInclusive<u32> = 1..=1_000_000;
 pub(super) const SEGMENTS: RangeInclusive<u32> = 3..=1000;
@@ -97,6 +100,12 @@ impl Config {
         self.check_hls(all);
         self.check_limits(all);
         self.check_listeners(all);
+        let patterns = self.paths.iter().filter(|(key, _)| matches!(key, PathKey::Pattern(_))).count();
+        if patterns > PATTERNS_MAX {
+            let message =
+                format!("{patterns} regular expressions, {PATTERNS_MAX} at most: each is tried for every new name");
+            all.add(Route::of(["paths"]), message);
+        }
         for (key, path) in self.paths.iter() {
             self.check_path(key, path, all);
         }
