@@ -51,8 +51,8 @@ fn spec(path: &ResolvedPath) -> Option<PathSpec> {
     let sub = path.sub.as_ref().and_then(|sub| source(path, sub));
     Some(PathSpec {
         name: path.name.clone(),
-        title: config.title.clone(),
-        group: config.group.clone(),
+        title: config.title.is_some().then(|| path.title.clone()),
+        group: path.group.clone(),
         policy: policy(config, &path.main),
         ring: ring(config),
         main: source(path, &path.main)?,
@@ -75,8 +75,8 @@ fn ring(config: &PathConfig) -> RingLimits {
     let history = &config.history;
     RingLimits {
         least: history.least.duration(),
-        history: history.least.duration(),
-        bytes: usize::try_from(history.size.bytes()).unwrap_or(usize::MAX),
+        history: history.beyond_gop.duration(),
+        bytes: history.size.as_usize(),
         span: history.duration.duration(),
     }
 }

@@ -4,10 +4,8 @@
 //! server had started does not make it unhealthy: what can still be read of it is used.
 
 use std::{
-    fs,
     io::{self, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -22,6 +20,7 @@ use rustls::{
 
 use super::{Failure, Shared, report};
 use crate::{
+    app::addresses::Addresses,
     base::{Error, Kind},
     config::{Config, HumanDuration, files},
 };
@@ -80,31 +79,27 @@ fn of_url(url: &url::Url) -> Result<Vec<Target>, Error> {
 }
 
 fn of_server(config: &Config) -> Vec<Target> {
-    let bound = bound_addresses(&config.state_dir);
+    let bound = Addresses::read(&config.state_dir).unwrap_or_default();
+    let tls = config.http.tls.is_some();
+    let bound = [("http", false), ("https", true)].map(|(listener, tls)| (bound.of(listener), tls));
+    let bound = bound.into_iter().flat_map(|(addresses, tls)| addresses.iter().map(move |address| (*address, tls)));
     let configured = config.http.address.into_iter().filter(|address| address.port() != 0);
     let mut targets: Vec<Target> = Vec::new();
-    for mut address in bound.into_iter().chain(configured) {
+    let host = || "localhost".to_owned();
+    for (mut address, tls) in bound.chain(configured.map(|address| (address, tls))) {
         match address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
             // `[::]` takes IPv4 too, and a machine may have no IPv6.
             IpAddr::V6(ip) if ip.is_unspecified() => {
                 let four = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
-                targets.push(Target { address: four, tls: config.http.tls.is_some(), host: "localhost".into() });
+                targets.push(Target { address: four, tls, host: host() });
                 address.set_ip(Ipv6Addr::LOCALHOST.into());
             }
             _ => {}
         }
-        targets.push(Target { address, tls: config.http.tls.is_some(), host: "localhost".into() });
+        targets.push(Target { address, tls, host: host() });
     }
     targets
-}
-
-/// The addresses the running server wrote down; none if it did not.
-fn bound_addresses(state_dir: &Path) -> Vec<SocketAddr> {
-    let text = fs::read_to_string(state_dir.join("addresses.json")).unwrap_or_default();
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let http = value.get("http").and_then(|list| list.as_array()).cloned().unwrap_or_default();
-    http.iter().filter_map(|address| address.as_str()?.parse().ok()).collect()
 }
 
 /// The status of `GET /healthz`.
@@ -190,12 +185,14 @@ mod tests {
     #[test]
     fn the_server_is_asked_where_it_says_it_listens_then_where_it_should() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("addresses.json"), r#"{"http":["127.0.0.1:41000"],"rtsp":["127.0.0.1:1"]}"#)
+        std::fs::write(folder.path().join("addresses.json"), r#"{"https":["127.0.0.1:41000"],"rtsp":["127.0.0.1:1"]}"#)
             .unwrap();
         let mut config = Config { state_dir: folder.path().into(), ..Config::default() };
         config.http.address = vec!["0.0.0.0:80".parse().unwrap(), "[::]:81".parse().unwrap()].into();
-        let asked: Vec<_> = of_server(&config).iter().map(|target| target.address.to_string()).collect();
-        assert_eq!(asked, ["127.0.0.1:41000", "127.0.0.1:80", "127.0.0.1:81", "[::1]:81"]);
+        let asked: Vec<_> = of_server(&config).iter().map(|target| (target.address.to_string(), target.tls)).collect();
+        let expected =
+            [("127.0.0.1:41000", true), ("127.0.0.1:80", false), ("127.0.0.1:81", false), ("[::1]:81", false)];
+        assert_eq!(asked, expected.map(|(address, tls)| (address.to_owned(), tls)));
     }
 
     #[test]

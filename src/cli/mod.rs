@@ -7,6 +7,7 @@ mod config;
 mod healthcheck;
 pub mod log;
 mod report;
+mod serve;
 mod version;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -119,7 +120,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let Arguments { shared, command } = arguments;
     let result = match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(&shared, started),
+        Command::Serve => serve::run(&shared, started),
         Command::Check(arguments) => check::run(&shared, &arguments),
         Command::Config(command) => config::run(&shared, &command),
         Command::Healthcheck(arguments) => healthcheck::run(&shared, &arguments),
@@ -169,12 +170,6 @@ impl Shared {
         let filter = environment.get("CAMPANILE_LOG").filter(|filter| !filter.is_empty() && self.log_level.is_none());
         log::start(&config.log, filter.map(String::as_str))
     }
-}
-
-fn serve(shared: &Shared, started: Monotonic) -> Result<(), Failure> {
-    let (config, origin) = shared.open()?;
-    shared.start_log(&config, &files::environment())?;
-    Ok(crate::app::serve(config, &origin, started)?)
 }
 
 #[cfg(test)]
