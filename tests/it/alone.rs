@@ -2,3 +2,4 @@
 //! their own after everything else.
 
 mod browser;
+mod lag;

@@ -14,4 +14,5 @@
 mod architecture;
 mod cameras;
 mod cli;
+mod repository;
 mod support;

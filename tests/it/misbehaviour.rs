@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::support::{
+    camera::Camera,
     hls_client::{HlsClient, Playlist},
     process::PATIENCE,
     rtsp_client::{Noted, RtspReader},
@@ -208,7 +209,7 @@ async fn missing_packets_are_counted_and_the_stream_goes_on() {
     let scene = Scene::new(Behaviour { lose_every: 40, ..Behaviour::default() }).await;
     scene.reader.more(150).await;
     one_timeline(&scene.reader.noted());
-    scene.server.path_until("cam", "seen to lose packets", |path| counts_loss(path)).await;
+    scene.server.path_until("cam", "seen to lose packets", counts_loss).await;
 }
 
 /// Whether any figure of loss in the description of a path is above zero.
@@ -306,6 +307,23 @@ async fn sound_that_went_away_after_a_reboot_leaves_the_picture() {
     let changed = |path: &Value| path["state"] == "ready" && path["tracks"].as_array().map(Vec::len) == Some(1);
     scene.server.path_until("cam", "without sound", changed).await;
     scene.playlist_goes_on().await;
+}
+
+#[tokio::test]
+async fn real_camera_program_that_hangs_or_dies_is_noticed() {
+    let camera = Camera::start(&["h264_aac.mp4"], &[]).await;
+    let server = Server::start(json!({ "paths": { "cam": impatient(&camera.url("/h264_aac")) } })).await;
+    server.state("cam", "ready").await;
+    let reader = RtspReader::play(&server.rtsp("cam")).await;
+    reader.more(20).await;
+    camera.signal("STOP");
+    server.path_until("cam", "stalled or lost", |path| path["state"] == "stalled" || path["state"] == "lost").await;
+    camera.signal("CONT");
+    server.state("cam", "ready").await;
+    reader.more(60).await;
+    camera.signal("KILL");
+    server.state("cam", "lost").await;
+    assert!(!reader.ended(), "readers are held");
 }
 
 #[tokio::test]

@@ -80,6 +80,7 @@ async fn vlc_gets_over_tcp_what_its_dialogue_asks_for() {
 async fn vlc_plays(tcp: bool) {
     let (_camera, server) = relay(Behaviour::default()).await;
     let mut vlc = VlcLikeClient::open(&server.rtsp("cam"), tcp).await;
+    assert!(vlc.sdp.contains("a=range:npt="), "VLC asks the SDP whether it may seek: {}", vlc.sdp);
     let info = vlc.played.header("RTP-Info").expect("PLAY tells where it begins").to_owned();
     // RFC 2326 §12.33: sequence number and timestamp are those of the first packet.
     let mut first = None;
@@ -96,7 +97,9 @@ async fn vlc_plays(tcp: bool) {
     for _ in 0..200 {
         let next = vlc.packet(0).await;
         assert_eq!(next.sequence, packet.sequence.wrapping_add(1), "nothing is lost on loopback");
-        assert_eq!(next.ssrc, packet.ssrc);
+        assert_eq!((next.ssrc, next.payload_type), (packet.ssrc, packet.payload_type));
+        // RFC 6184 §5.1: the marker stands on the last packet of an access unit.
+        assert_eq!(packet.marker, next.timestamp != packet.timestamp, "the marker ends an access unit");
         assert!(next.timestamp.wrapping_sub(packet.timestamp) < 90_000 * 3, "timestamps rise");
         packet = next;
     }
@@ -110,6 +113,7 @@ async fn vlc_plays(tcp: bool) {
     assert!([200, 455].contains(&paused.status) && resumed.status == 200, "{paused:?} {resumed:?}");
     vlc.packet(0).await;
     assert_eq!(vlc.close().await.status, 200);
+    assert!(tcp || vlc.falls_silent(0, Duration::from_secs(1)).await, "what was torn down is sent no more");
     server.path_until("cam", "without readers", |path| path["readers"]["rtsp"] == 0).await;
 }
 

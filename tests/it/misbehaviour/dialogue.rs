@@ -390,7 +390,8 @@ async fn camera_over_udp_that_names_no_server_port_plays() {
 
 #[tokio::test]
 async fn control_urls_of_every_style_are_found() {
-    let styles: [(&str, fn(&str, &str) -> String); 4] = [
+    type Style = fn(&str, &str) -> String;
+    let styles: [(&str, Style); 4] = [
         ("absolute", |base, track| format!("{base}/{track}")),
         ("with-a-slash-before", |_, track| format!("/stream1/{track}")),
         ("with-a-query", |_, track| format!("{track}?channel=1")),

@@ -20,6 +20,11 @@ use self::{
     server::Server,
 };
 
+/// How long the long runs are: 1 in `make test`.
+pub fn scale() -> usize {
+    std::env::var("CAMPANILE_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
+}
+
 /// A scripted camera and a server that relays it as `cam`, ready.
 pub async fn relay(behaviour: Behaviour) -> (ScriptedCamera, Server) {
     let camera = ScriptedCamera::behaving(behaviour).await;

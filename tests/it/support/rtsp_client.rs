@@ -132,11 +132,6 @@ impl RtspClient {
         timeout(within, wait).await.is_ok()
     }
 
-    /// Stops sending, as a client that is done but still listens.
-    pub async fn shut_down(&mut self) {
-        self.socket.shutdown().await.unwrap();
-    }
-
     async fn next(&mut self) -> Option<Received> {
         loop {
             if let Some(found) = self.parse() {

@@ -102,6 +102,20 @@ fn recipe(name: &str) -> Vec<Vec<String>> {
         "scripted.h264" => vec![words("-t 10 -i {sample:h264_aac.mp4} -an -c copy -bsf:v h264_mp4toannexb -f h264")],
         "scripted.h265" => vec![words("-t 10 -i {sample:h265_aac.mp4} -an -c copy -bsf:v hevc_mp4toannexb -f hevc")],
         "scripted.aac" => vec![words("-t 10 -i {sample:h264_aac.mp4} -vn -c copy -f adts")],
+        // A random access point only every ten seconds, in twenty: how late a viewer is shows.
+        "long.mp4" => {
+            vec![encode(20, PICTURE, true, &format!("{x264} -profile:v main -bf 0 -g 250 -x264-params aud=1"))]
+        }
+        "long_bf.mp4" => vec![encode(20, PICTURE, true, &format!("{x264} -bf 3 -g 250 -x264-params aud=1"))],
+        "long_265.mp4" => vec![encode(
+            20,
+            PICTURE,
+            true,
+            "-c:v libx265 -preset ultrafast -tag:v hvc1 -b:v 500k -x265-params bframes=0:keyint=250:min-keyint=250:scenecut=0:aud=1:log-level=none",
+        )],
+        "scripted_long.h264" => vec![words("-i {sample:long.mp4} -an -c copy -bsf:v h264_mp4toannexb -f h264")],
+        "scripted_long_bf.h264" => vec![words("-i {sample:long_bf.mp4} -an -c copy -bsf:v h264_mp4toannexb -f h264")],
+        "scripted_long.h265" => vec![words("-i {sample:long_265.mp4} -an -c copy -bsf:v hevc_mp4toannexb -f hevc")],
         // The same camera after its resolution was changed.
         "scripted_small.h264" => vec![encode(
             10,

@@ -27,6 +27,9 @@ use tokio::{
     time::Instant,
 };
 
+/// How an answer is bent: the request, the answer in good order, the answer that is sent.
+pub type Bend = Arc<dyn Fn(&Asked, Reply) -> Reply + Send + Sync>;
+
 /// What the camera does. Changed by [`ScriptedCamera::change`]; in force from the next answer or picture on.
 #[derive(Clone)]
 pub struct Behaviour {
@@ -41,7 +44,7 @@ pub struct Behaviour {
     /// Bends the SDP.
     pub sdp: Arc<dyn Fn(String) -> String + Send + Sync>,
     /// Bends an answer.
-    pub reply: Arc<dyn Fn(&Asked, Reply) -> Reply + Send + Sync>,
+    pub reply: Bend,
     /// No picture and no sound leave, answers do.
     pub silent: bool,
     /// The first access unit sent to a new connection; 0 is a random access point.
@@ -99,8 +102,6 @@ impl Default for Behaviour {
 /// A request the camera got.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Which connection it came on, from zero.
-    pub connection: usize,
     pub method: String,
     pub url: String,
     pub headers: Vec<(String, String)>,
@@ -208,6 +209,7 @@ struct Shared {
     asked: Mutex<Vec<Asked>>,
     connections: AtomicUsize,
     packets: AtomicUsize,
+    pictures: AtomicUsize,
     faults: broadcast::Sender<Fault>,
     /// Dropped with the camera: connections end.
     alive: tokio_util::sync::CancellationToken,
@@ -228,6 +230,7 @@ impl ScriptedCamera {
             asked: Mutex::default(),
             connections: AtomicUsize::new(0),
             packets: AtomicUsize::new(0),
+            pictures: AtomicUsize::new(0),
             faults: broadcast::channel(16).0,
             alive: tokio_util::sync::CancellationToken::new(),
         });
@@ -278,6 +281,11 @@ impl ScriptedCamera {
     /// How many RTP packets it has sent.
     pub fn packets(&self) -> usize {
         self.shared.packets.load(Ordering::Relaxed)
+    }
+
+    /// How many pictures have left on the newest connection.
+    pub fn pictures(&self) -> usize {
+        self.shared.pictures.load(Ordering::Relaxed)
     }
 
     /// Every request so far.
@@ -452,7 +460,7 @@ impl Connection {
         let headers = request.headers().map(|(name, value)| (name.to_string(), value.as_str().to_owned())).collect();
         let url = request.request_uri().map_or_else(|| "*".to_owned(), ToString::to_string);
         let method: &str = request.method().into();
-        let asked = Asked { connection: self.number, method: method.to_owned(), url, headers };
+        let asked = Asked { method: method.to_owned(), url, headers };
         self.shared.asked.lock().unwrap().push(asked.clone());
         asked
     }
@@ -554,7 +562,9 @@ impl Connection {
     }
 
     fn timestamp(track: &Sending, behaviour: &Behaviour) -> u32 {
-        let ticks = track.unit as f64 * f64::from(track.step) * (1.0 + behaviour.drift);
+        let length = track.stream.units.len();
+        let shown = track.unit / length * length + track.stream.shown[track.unit % length];
+        let ticks = shown as f64 * f64::from(track.step) * (1.0 + behaviour.drift);
         (0x4000_0000_u64 + ticks as u64) as u32
     }
 
@@ -622,6 +632,9 @@ impl Connection {
             return Ok(());
         }
         self.shared.packets.fetch_add(packets.len(), Ordering::Relaxed);
+        if is_video {
+            self.shared.pictures.store(self.tracks[index].unit + 1, Ordering::Relaxed);
+        }
         match self.tracks[index].way.as_ref() {
             None => Ok(()),
             Some(Way::Udp { rtp, rtcp }) => {

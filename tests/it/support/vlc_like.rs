@@ -136,13 +136,13 @@ impl VlcLikeClient {
     }
 
     /// TEARDOWN, after which the server may close the connection.
-    pub async fn close(mut self) -> Answer {
+    pub async fn close(&mut self) -> Answer {
         let base = self.base.clone();
         self.client.ask("TEARDOWN", &base, &[]).await
     }
 
     /// Whether a UDP track falls silent: no packet for `span` within thrice that time.
-    pub async fn falls_silent(&mut self, track: usize, span: Duration) -> bool {
+    pub async fn falls_silent(&self, track: usize, span: Duration) -> bool {
         let (rtp, _) = &self.udp[track];
         let mut buffer = [0; 2048];
         let silence = async { while timeout(span, rtp.recv(&mut buffer)).await.is_ok() {} };

@@ -2,7 +2,7 @@
 //!
 //! Written apart from the product's own packetiser on purpose: two readings of RFC 6184, 7798 and 3640 must agree.
 
-use std::fs;
+use std::{fs, path::PathBuf, process::Command};
 
 use crate::support::samples;
 
@@ -18,13 +18,38 @@ pub enum Video {
     H264Small,
     /// 640×360, random access points are CRA pictures.
     H265,
+    /// 640×360, a random access point every 10 s.
+    H264Long,
+    /// The same with B-frames: pictures leave in decode order.
+    H264LongB,
+    /// The same as H.265 without B-frames.
+    H265Long,
+}
+
+impl Video {
+    /// The elementary stream, and the file it was taken from where its times are not simply its order.
+    const fn sample(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::H264 => ("scripted.h264", None),
+            Self::H264Small => ("scripted_small.h264", None),
+            Self::H265 => ("scripted.h265", None),
+            Self::H264Long => ("scripted_long.h264", None),
+            Self::H264LongB => ("scripted_long_bf.h264", Some("long_bf.mp4")),
+            Self::H265Long => ("scripted_long.h265", None),
+        }
+    }
+
+    /// The file of the elementary stream.
+    pub fn file(self) -> PathBuf {
+        samples::sample(self.sample().0)
+    }
 }
 
 /// An elementary stream, ready to be sent: the RTP payloads of each access unit, and what its SDP says.
 pub struct Elementary {
     pub units: Vec<Vec<Vec<u8>>>,
-    /// The units a decoder can start at.
-    pub random_access: Vec<usize>,
+    /// When each unit is shown, counted in units; they stand in decode order.
+    pub shown: Vec<usize>,
     /// Lines for the SDP, `rtpmap` and `fmtp`, without the payload type.
     pub encoding: &'static str,
     pub fmtp: String,
@@ -32,28 +57,20 @@ pub struct Elementary {
 
 /// The picture of a camera: 25 access units a second.
 pub fn video(kind: Video) -> Elementary {
-    let name = match kind {
-        Video::H264 => "scripted.h264",
-        Video::H264Small => "scripted_small.h264",
-        Video::H265 => "scripted.h265",
-    };
-    let stream = fs::read(samples::sample(name)).unwrap();
-    let h265 = kind == Video::H265;
+    let stream = fs::read(kind.file()).unwrap();
+    let h265 = matches!(kind, Video::H265 | Video::H265Long);
     let unit_type = |nal: &[u8]| if h265 { (nal[0] >> 1) & 0x3f } else { nal[0] & 0x1f };
     let (delimiter, sets): (u8, &[u8]) = if h265 { (35, &[32, 33, 34]) } else { (9, &[7, 8]) };
-    let (mut units, mut random_access) = (Vec::<Vec<&[u8]>>::new(), Vec::new());
+    let mut units = Vec::<Vec<&[u8]>>::new();
     for nal in nals(&stream) {
-        // The muxer writes the parameter sets before the first delimiter; everything else follows its delimiter.
-        let only_sets = units.last().is_some_and(|unit| unit.iter().all(|nal| sets.contains(&unit_type(nal))));
-        if units.is_empty() || (unit_type(nal) == delimiter && !only_sets) {
+        // The muxer writes parameter sets and the like before the first delimiter; a unit is one that has a slice.
+        let is_slice = |nal: &&[u8]| if h265 { unit_type(nal) < 32 } else { matches!(unit_type(nal), 1..=5) };
+        let begun = units.last().is_some_and(|unit| !unit.iter().any(is_slice));
+        if units.is_empty() || (unit_type(nal) == delimiter && !begun) {
             units.push(Vec::new());
         }
         let current = units.last_mut().unwrap();
-        let entry = if h265 { matches!(unit_type(nal), 16..=23) } else { unit_type(nal) == 5 };
         current.push(nal);
-        if entry && random_access.last() != Some(&(units.len() - 1)) {
-            random_access.push(units.len() - 1);
-        }
     }
     let set = |wanted: u8| units.iter().flatten().find(|nal| unit_type(nal) == wanted).copied().unwrap();
     let encoded: Vec<String> = sets.iter().map(|wanted| base64(set(*wanted))).collect();
@@ -65,12 +82,10 @@ pub fn video(kind: Video) -> Elementary {
         format!("packetization-mode=1;profile-level-id={profile};sprop-parameter-sets={}", encoded.join(","))
     };
     let payloads = |nals: Vec<&[u8]>| nals.into_iter().flat_map(|nal| fragments(nal, h265)).collect();
-    Elementary {
-        units: units.into_iter().map(payloads).collect(),
-        random_access,
-        encoding: if h265 { "H265/90000" } else { "H264/90000" },
-        fmtp,
-    }
+    let units: Vec<_> = units.into_iter().map(payloads).collect();
+    let shown = kind.sample().1.map_or_else(|| (0..units.len()).collect(), presentation_order);
+    assert_eq!(shown.len(), units.len(), "{kind:?}");
+    Elementary { units, shown, encoding: if h265 { "H265/90000" } else { "H264/90000" }, fmtp }
 }
 
 /// The sound of a camera: AAC, one frame of 1024 samples at 48 kHz per unit (RFC 3640 §3.3.6).
@@ -95,8 +110,18 @@ pub fn audio() -> Elementary {
     let fmtp = format!(
         "streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config={config}"
     );
-    let random_access = (0..units.len()).collect();
-    Elementary { units, random_access, encoding: "MPEG4-GENERIC/48000/1", fmtp }
+    let shown = (0..units.len()).collect();
+    Elementary { units, shown, encoding: "MPEG4-GENERIC/48000/1", fmtp }
+}
+
+/// When each picture of a file is shown, counted in pictures, in the order they are decoded.
+fn presentation_order(file: &str) -> Vec<usize> {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args(["-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time", "-of", "csv=p=0"]);
+    let output = ffprobe.arg(samples::sample(file)).output().unwrap();
+    let times = String::from_utf8(output.stdout).unwrap();
+    let times = times.lines().map(|line| line.trim_end_matches(',').parse::<f64>().unwrap());
+    times.map(|seconds| (seconds * 25.0).round() as usize).collect()
 }
 
 pub fn base64(bytes: &[u8]) -> String {
