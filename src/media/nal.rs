@@ -101,11 +101,27 @@ fn after_start_code(stream: &[u8]) -> Option<&[u8]> {
     stream.get(find_start_code(stream)? + 3..)
 }
 
-fn find_start_code(bytes: &[u8]) -> Option<usize> {
-    bytes.windows(3).position(|window| window == [0, 0, 1])
+/// Whether a start code stands within what should be one NAL unit, where emulation prevention forbids it: some cameras
+/// put a whole byte stream into one packet.
+pub fn holds_start_code(unit: &[u8]) -> bool {
+    find_start_code(unit).is_some()
 }
 
-fn trim_zeros(mut unit: &[u8]) -> &[u8] {
+/// Looks at every third byte as long as it is more than 1: no start code can end or go on there.
+fn find_start_code(bytes: &[u8]) -> Option<usize> {
+    let mut at = 2;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            0 => at += 1,
+            1 if bytes[at - 2..at] == [0, 0] => return Some(at - 2),
+            _ => at += 3,
+        }
+    }
+    None
+}
+
+/// A NAL unit without the zeros that padding left behind it; its own last byte is never zero (H.264 §7.4.1).
+pub fn trim_zeros(mut unit: &[u8]) -> &[u8] {
     while let [head @ .., 0] = unit {
         unit = head;
     }
@@ -133,6 +149,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_start_code_is_found_wherever_it_stands(bytes in proptest::collection::vec(0_u8..3, 0..40)) {
+            prop_assert_eq!(find_start_code(&bytes), bytes.windows(3).position(|window| window == [0, 0, 1]));
+        }
+
         #[test]
         fn arbitrary_bytes_are_walked_without_a_panic(bytes in proptest::collection::vec(0_u8..3, 0..200)) {
             let _ = units(&bytes).count();

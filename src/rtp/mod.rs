@@ -12,6 +12,7 @@ mod h264;
 mod h265;
 mod jpeg;
 mod latm;
+pub mod nal_assembler;
 mod opus;
 pub mod packet;
 pub mod pcm;
