@@ -4,7 +4,11 @@
 //! [`crate::hub::Feed`], says what is wrong when it cannot, and tries again. `retina` is named in this room only.
 
 pub mod demo;
+pub mod rtsp;
 #[cfg(test)]
 mod testing;
 
-pub use demo::DemoSource;
+pub use self::{
+    demo::DemoSource,
+    rtsp::{CameraHosts, RtspSource, RtspSourceOptions},
+};

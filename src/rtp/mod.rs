@@ -5,6 +5,7 @@
 //! one where `retina` has none. One file per payload format holds both.
 
 mod aac;
+pub mod aac_assembler;
 mod av1;
 pub mod capture;
 pub mod depacketise;

@@ -5,6 +5,7 @@
 //! inside is dropped, and the next one says so. Cameras that err are understood: byte streams with start codes inside a
 //! packet, markers on every slice or on none, fragments that lack their end, parameter sets with the timestamp before.
 //! Interleaved H.264 (STAP-B, MTAP, FU-B) and PACI are refused packet by packet. The payload is copied once, at the end.
+//! The file is longer than most: the rules of both formats stand side by side.
 
 use std::collections::VecDeque;
 

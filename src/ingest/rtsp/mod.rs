@@ -1,0 +1,211 @@
+//! Cameras over RTSP, pulled with `retina` and supervised: every step has a time-out, silence is seen, every way to fail
+//! is named, and the camera is called again after a wait that grows.
+//!
+//! ```text
+//! mod       the source: call, receive, say what is wrong, wait, call again     driver
+//! session   URL → session that plays                                            driver
+//! receive   items of a session → feed                                           driver
+//! inquiry   a DESCRIBE of our own, to find out why                              driver
+//! intake    packets and reports of a session → what the hub is told             machine
+//! track     one track: packets → units                                          machine
+//! alignment the tracks of a session on one timeline                             machine
+//! ```
+//!
+//! Quirks of cameras and their cures: `docs/cameras.md`.
+
+mod alignment;
+mod depacketizer;
+mod failure;
+mod hosts;
+mod inquiry;
+mod intake;
+mod parameters;
+mod receive;
+mod sdp;
+mod session;
+mod track;
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tokio::time::{sleep, timeout};
+use url::Url;
+
+pub use self::hosts::CameraHosts;
+use self::{
+    failure::Failure,
+    receive::{Ended, Receiver},
+    session::Call,
+};
+use crate::{
+    base::backoff::{Backoff, BackoffPolicy},
+    config::{CameraOptions, PathConfig},
+    hub::{Feed, Source},
+};
+
+/// How a camera is pulled.
+#[derive(Clone, Debug)]
+pub struct RtspSourceOptions {
+    /// The camera, and how it is called.
+    pub camera: CameraOptions,
+    /// Silence after which it is called anew.
+    pub reconnect_after: Duration,
+    /// Waits between calls.
+    pub backoff: BackoffPolicy,
+}
+
+impl RtspSourceOptions {
+    /// As a path of the configuration has it.
+    pub fn new(camera: CameraOptions, path: &PathConfig) -> Self {
+        Self { camera, reconnect_after: path.reconnect_after.duration(), backoff: path.backoff.policy() }
+    }
+}
+
+/// A camera that is pulled over RTSP.
+#[derive(Clone, Debug)]
+pub struct RtspSource {
+    options: RtspSourceOptions,
+    hosts: CameraHosts,
+}
+
+/// How long the goodbye to a camera may take; longer would delay the next call, or the end of the process.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Redirects that are followed in a row.
+const REDIRECTS_MAX: u32 = 3;
+
+impl RtspSource {
+    /// A source; `hosts` is shared by all of them.
+    pub fn new(options: RtspSourceOptions, hosts: CameraHosts) -> Self {
+        Self { options, hosts }
+    }
+}
+
+impl Source for RtspSource {
+    fn run(&self, feed: Feed) -> BoxFuture<'static, ()> {
+        let puller = Puller { options: self.options.clone(), hosts: self.hosts.clone(), feed, redirected: None };
+        Box::pin(puller.run())
+    }
+
+    fn description(&self) -> String {
+        self.options.camera.url.to_string()
+    }
+}
+
+/// One run of the source.
+struct Puller {
+    options: RtspSourceOptions,
+    hosts: CameraHosts,
+    feed: Feed,
+    /// Where the camera sent us, and how often in a row.
+    redirected: Option<(Url, u32)>,
+}
+
+impl Puller {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(self.options.backoff);
+        let mut calls = 0_u64;
+        loop {
+            if calls > 0 {
+                self.feed.counters().reconnects.fetch_add(1, Ordering::Relaxed);
+            }
+            calls += 1;
+            let failure = match self.run_once(&mut backoff).await {
+                Ended::Stopped => return,
+                Ended::Failed(Failure::Redirect(Some(url))) if self.follow(&url) => continue,
+                Ended::Failed(Failure::Redirect(Some(_))) => Failure::TooManyRedirects,
+                Ended::Failed(failure) => failure,
+            };
+            // The way back to the camera begins where the configuration says.
+            self.redirected = None;
+            let wait = backoff.failed(self.feed.now(), rand::random());
+            tracing::debug!(?wait, "calling again later");
+            let stopping = self.feed.stopping().clone();
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                () = async {
+                    self.feed.lost(failure.error(&self.options.camera.url)).await;
+                    sleep(wait).await;
+                } => {}
+            }
+        }
+    }
+
+    /// Calls the camera and receives until that ends.
+    async fn run_once(&mut self, backoff: &mut Backoff) -> Ended {
+        let call = self.call();
+        let stopping = self.feed.stopping().clone();
+        let ended = tokio::select! {
+            biased;
+            () = stopping.cancelled() => Ended::Stopped,
+            opened = session::open(&call) => match opened {
+                Ok(mut opened) => {
+                    for left_out in &opened.left_out {
+                        tracing::warn!("a track is left out: {left_out}");
+                    }
+                    tracing::debug!(udp = opened.udp, "playing");
+                    let mut started = |now| backoff.succeeded(now);
+                    Receiver::new(&self.feed, &mut opened, self.options.reconnect_after, &mut started).run().await
+                }
+                Err(failure) => Ended::Failed(failure),
+            },
+        };
+        // The session was dropped, and its TEARDOWN is on its way; cameras with few places need it before the next call.
+        if timeout(GOODBYE, call.group.await_teardown()).await.is_err() {
+            tracing::debug!("the camera does not answer the TEARDOWN");
+        }
+        ended
+    }
+
+    fn call(&self) -> Call {
+        let camera = &self.options.camera;
+        let (url, credentials) = match &self.redirected {
+            Some((url, _)) => (url.clone(), camera.credentials.clone().filter(|_| keeps_login(&camera.url, url))),
+            None => (camera.url.clone(), camera.credentials.clone()),
+        };
+        Call {
+            dial: url.clone(),
+            group: self.hosts.group(&url, credentials.as_ref().map(|login| login.username.as_str())),
+            url,
+            credentials,
+            transport: camera.transport,
+            quirks: camera.quirks.clone(),
+            limit: camera.request_timeout.duration(),
+        }
+    }
+
+    /// Takes note of a redirect; `false` when it was one too many, or leads away from RTSP.
+    fn follow(&mut self, url: &Url) -> bool {
+        let count = self.redirected.as_ref().map_or(0, |(_, count)| *count) + 1;
+        let allowed = count <= REDIRECTS_MAX && matches!(url.scheme(), "rtsp" | "rtsps");
+        if allowed {
+            tracing::info!(to = %failure::place(url), "the camera sends us elsewhere");
+            let mut plain = url.clone();
+            // What a camera writes there is no login of ours, and `retina` takes none.
+            let _ = plain.set_username("");
+            let _ = plain.set_password(None);
+            self.redirected = Some((plain, count));
+        }
+        allowed
+    }
+}
+
+/// Whether a login for `from` may be shown to where it sends us: the same host, or from one private address to another
+/// (a recorder that sends us to its camera); never from TLS to plain.
+fn keeps_login(from: &Url, to: &Url) -> bool {
+    let private = |url: &Url| match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        // RTSP is no scheme whose hosts the URL standard reads as addresses.
+        Some(url::Host::Domain(name)) => {
+            name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_private() || ip.is_loopback() || ip.is_link_local())
+        }
+        None => false,
+    };
+    let downgraded = from.scheme() == "rtsps" && to.scheme() != "rtsps";
+    !downgraded && (from.host_str() == to.host_str() || private(from) && private(to))
+}
+
+#[cfg(test)]
+mod tests;

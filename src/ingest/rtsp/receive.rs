@@ -1,0 +1,242 @@
+//! A session that plays, into a feed: items in, units out, until the camera ends it, goes silent or cannot be read.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use retina::client::PacketItem;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::{
+    failure::{Failure, first_line},
+    intake::{Effect, Intake},
+    session::Opened,
+    track::Incoming,
+};
+use crate::{
+    base::{Monotonic, complaints::Complaints},
+    hub::Feed,
+};
+
+/// How often silence and trouble are looked for.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Errors in a row, without a packet between them, that end a session.
+const ERRORS_MAX: u32 = 100;
+
+/// Trouble for so long while a track that should be there is not: the sender is another one now, or out of step.
+const TROUBLE: Duration = Duration::from_secs(1);
+
+/// Errors that make trouble.
+const TROUBLE_ERRORS: u32 = 5;
+
+/// A picture track may be silent for this many times as long as the whole session before it is missed.
+const LEADING_PATIENCE: u32 = 3;
+
+/// A stream without anything to start with is given up after this; GOPs are not that long.
+const NO_START: Duration = Duration::from_secs(60);
+
+/// One log line per kind of trouble in so long.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// RTP header and interleaving, which `retina` takes off.
+const INTERLEAVED_HEADER: u64 = 4;
+
+/// Why receiving ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// It was told to stop.
+    Stopped,
+    Failed(Failure),
+}
+
+/// The receiving end of one session.
+pub(super) struct Receiver<'a> {
+    feed: &'a Feed,
+    opened: &'a mut Opened,
+    intake: Intake,
+    silent_after: Duration,
+    began_at: Monotonic,
+    newest_packet: Monotonic,
+    /// Errors since the last packet, and in the current spell of trouble.
+    errors_in_row: u32,
+    trouble: Option<Trouble>,
+    complaints: Complaints,
+    /// Called once, when the hub was told what there is.
+    started: &'a mut (dyn FnMut(Monotonic) + Send),
+}
+
+struct Trouble {
+    since: Monotonic,
+    errors: u32,
+    words: String,
+}
+
+impl<'a> Receiver<'a> {
+    pub(super) fn new(
+        feed: &'a Feed,
+        opened: &'a mut Opened,
+        silent_after: Duration,
+        started: &'a mut (dyn FnMut(Monotonic) + Send),
+    ) -> Self {
+        let now = feed.now();
+        let intake = Intake::new(&opened.offers, now);
+        Self {
+            feed,
+            opened,
+            intake,
+            silent_after,
+            began_at: now,
+            newest_packet: now,
+            errors_in_row: 0,
+            trouble: None,
+            complaints: Complaints::new(COMPLAIN_EVERY),
+            started,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Ended {
+        let mut tick = ticks();
+        let stopping = self.feed.stopping().clone();
+        loop {
+            let checked = tokio::select! {
+                biased;
+                () = stopping.cancelled() => return Ended::Stopped,
+                _ = tick.tick() => self.check(),
+                item = self.opened.session.next() => match item {
+                    Some(Ok(item)) => {
+                        self.handle_item(item);
+                        Ok(())
+                    }
+                    Some(Err(error)) => self.handle_error(&error),
+                    None => Err(Failure::Ended),
+                },
+            };
+            if let Err(failure) = checked {
+                return Ended::Failed(failure);
+            }
+        }
+    }
+
+    fn handle_item(&mut self, item: PacketItem) {
+        let now = self.feed.now();
+        let counters = self.feed.counters();
+        match item {
+            PacketItem::Rtp(packet) => {
+                self.newest_packet = now;
+                self.errors_in_row = 0;
+                add(&counters.bytes_received, packet.raw().len() as u64 + INTERLEAVED_HEADER);
+                add(&counters.packets_lost, u64::from(packet.loss()));
+                let Some(Some(track)) = self.opened.track_of.get(packet.stream_id()).copied() else { return };
+                let incoming = Incoming {
+                    timestamp: packet.timestamp().elapsed(),
+                    payload_type: packet.header().payload_type(),
+                    marker: packet.mark(),
+                    lost: packet.loss(),
+                    arrived: now,
+                    arrived_wall: self.feed.clock().wall(),
+                    payload: packet.into_payload_bytes(),
+                };
+                if let Err(error) = self.intake.handle_packet(track, incoming) {
+                    add(&counters.packets_bad, 1);
+                    self.complain(now, &error);
+                }
+            }
+            PacketItem::Rtcp(report) => {
+                let track = self.opened.track_of.get(report.stream_id()).copied().flatten();
+                if let (Some(track), Some(timestamp)) = (track, report.rtp_timestamp())
+                    && let Some(Ok(Some(sender))) = report.pkts().next().map(|packet| packet.as_sender_report())
+                {
+                    let ntp = sender.ntp_timestamp().0;
+                    self.intake.handle_report(track, ntp, timestamp.elapsed(), self.feed.clock().wall());
+                }
+            }
+            _ => {}
+        }
+        self.apply();
+    }
+
+    /// Tells the hub what came of it.
+    fn apply(&mut self) {
+        while let Some(effect) = self.intake.poll_effect() {
+            match effect {
+                Effect::Unit(unit) => self.feed.push(unit),
+                Effect::Parameters(track, parameters) => self.feed.set_parameters(track, parameters),
+                Effect::Jump => add(&self.feed.counters().jumps, 1),
+                Effect::Begin(tracks) => {
+                    let names: Vec<_> = tracks.iter().map(|track| track.parameters.codec().name()).collect();
+                    tracing::info!(tracks = names.join(", "), "receiving");
+                    self.feed.begin(tracks);
+                    (self.started)(self.feed.now());
+                }
+            }
+        }
+    }
+
+    /// An item that is an error is not the end: reading on mostly works.
+    fn handle_error(&mut self, error: &retina::Error) -> Result<(), Failure> {
+        let now = self.feed.now();
+        add(&self.feed.counters().packets_bad, 1);
+        let words = first_line(error);
+        self.complain(now, &words);
+        self.errors_in_row += 1;
+        if self.errors_in_row >= ERRORS_MAX {
+            return Err(Failure::Garbled(words));
+        }
+        let trouble = self.trouble.get_or_insert(Trouble { since: now, errors: 0, words });
+        trouble.errors += 1;
+        Ok(())
+    }
+
+    /// Looks for silence and for trouble that does not pass.
+    fn check(&mut self) -> Result<(), Failure> {
+        let now = self.feed.now();
+        self.intake.handle_timeout(now);
+        self.apply();
+        if now.since(self.newest_packet) >= self.silent_after {
+            return Err(Failure::Silent(self.silent_after));
+        }
+        let leading_patience = self.silent_after * LEADING_PATIENCE;
+        if self.intake.newest_of_leading().is_some_and(|newest| now.since(newest) >= leading_patience) {
+            return Err(Failure::Silent(leading_patience));
+        }
+        if !self.intake.has_begun() && now.since(self.began_at) >= NO_START.max(self.silent_after) {
+            return Err(Failure::NoStart(NO_START.max(self.silent_after)));
+        }
+        self.check_trouble(now)
+    }
+
+    /// A camera that changes its SSRC, or starts anew within a session, is read no more by `retina`: every packet of
+    /// that track is an error from then on (wrong SSRC, out of order). Reconnecting is what helps.
+    fn check_trouble(&mut self, now: Monotonic) -> Result<(), Failure> {
+        let Some(trouble) = &self.trouble else { return Ok(()) };
+        if now.since(trouble.since) < TROUBLE {
+            return Ok(());
+        }
+        let since = trouble.since;
+        let missing = self.intake.newest_packets().any(|newest| newest.is_none_or(|newest| newest < since));
+        if missing && trouble.errors >= TROUBLE_ERRORS {
+            return Err(Failure::Garbled(trouble.words.clone()));
+        }
+        self.trouble = None;
+        Ok(())
+    }
+
+    fn complain(&mut self, now: Monotonic, words: &str) {
+        if let Some(times) = self.complaints.note(now) {
+            tracing::warn!(times, "packets that cannot be taken: {words}");
+        }
+    }
+}
+
+fn ticks() -> Interval {
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}
+
+fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}

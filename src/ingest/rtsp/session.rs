@@ -1,0 +1,255 @@
+//! From a URL to a session that plays, step by step, each with its own time-out: `retina` has none.
+//!
+//! A track whose SETUP fails is left out and noted; it never costs the others. What failed is asked about again in words
+//! of our own ([`super::inquiry`]), since retina's errors are sentences.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use retina::client::{
+    Described, InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions, Playing, Session, SessionGroup,
+    SessionIdPolicy, SessionOptions, SetupOptions, TcpTransportOptions, TeardownPolicy, Transport, UdpTransportOptions,
+    UnassignedChannelDataPolicy, UnknownRtcpSsrcPolicy,
+};
+use tokio::time::timeout;
+use url::Url;
+
+use super::{
+    failure::{Failure, Step, first_line},
+    inquiry::{self, USER_AGENT},
+    sdp,
+    track::Offer,
+};
+use crate::config::{Credentials, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk};
+
+/// Whom to call, and how.
+#[derive(Clone)]
+pub(super) struct Call {
+    /// As the camera knows it; shown to people.
+    pub(super) url: Url,
+    /// Where `retina` is sent; another one when a bridge stands between.
+    pub(super) dial: Url,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) transport: SourceTransport,
+    pub(super) quirks: QuirksConfig,
+    /// For connecting and for each request.
+    pub(super) limit: Duration,
+    pub(super) group: Arc<SessionGroup>,
+}
+
+/// A session that plays.
+pub(super) struct Opened {
+    pub(super) session: Session<Playing>,
+    /// The tracks that were set up.
+    pub(super) offers: Vec<Offer>,
+    /// Which of them a stream of retina's is.
+    pub(super) track_of: Vec<Option<usize>>,
+    /// What was left out, and why.
+    pub(super) left_out: Vec<String>,
+    /// Media comes over UDP.
+    pub(super) udp: bool,
+}
+
+/// Connects, describes, sets up and plays.
+pub(super) async fn open(call: &Call) -> Result<Opened, Failure> {
+    let mut session = match describe(call).await {
+        Ok(session) => session,
+        Err(failure) => return Err(explain(call, failure).await),
+    };
+    let SetUp { offers, track_of, left_out, udp } = set_up(call, &mut session).await?;
+    let policy = PlayOptions::default()
+        // Its default fails where two tracks have no `rtptime`.
+        .initial_timestamp(InitialTimestampPolicy::Permissive)
+        // `RTP-Info` is ahead of the first packet with GStreamer, and wrong with others.
+        .initial_seq(InitialSequenceNumberPolicy::Ignore)
+        .unknown_rtcp_ssrc(match call.quirks.unknown_sender {
+            UnknownSenderQuirk::Drop => UnknownRtcpSsrcPolicy::DropPackets,
+            UnknownSenderQuirk::Accept => UnknownRtcpSsrcPolicy::ProcessPackets,
+            UnknownSenderQuirk::Reconnect => UnknownRtcpSsrcPolicy::AbortSession,
+        });
+    // Never `enforce_timestamps_with_max_jump_secs`: it ends every stream with B-frames.
+    let session = step(call, Step::Play, session.play(policy)).await?;
+    Ok(Opened { session, offers, track_of, left_out, udp })
+}
+
+/// The tracks a camera announces, as the session and its own reading of the SDP tell them; nothing is set up.
+pub(super) async fn announced(call: &Call) -> Result<Vec<Offer>, Failure> {
+    let session = match describe(call).await {
+        Ok(session) => session,
+        Err(failure) => return Err(explain(call, failure).await),
+    };
+    Ok(offers(&session).into_iter().map(|(offer, _)| offer).collect())
+}
+
+async fn describe(call: &Call) -> Result<Session<Described>, Failure> {
+    let credentials = call.credentials.as_ref().map(|login| retina::client::Credentials {
+        username: login.username.clone(),
+        password: login.password.reveal().to_owned(),
+    });
+    let options = SessionOptions::default()
+        .creds(credentials)
+        .user_agent(USER_AGENT.to_owned())
+        .session_group(call.group.clone())
+        .teardown(TeardownPolicy::Auto)
+        .session_id(match call.quirks.session_id {
+            SessionIdQuirk::Strict => SessionIdPolicy::RequireMatch,
+            SessionIdQuirk::First => SessionIdPolicy::UseFirst,
+        })
+        .unassigned_channel_data(match call.quirks.stray_data {
+            StrayDataQuirk::Auto => UnassignedChannelDataPolicy::Auto,
+            StrayDataQuirk::Ignore => UnassignedChannelDataPolicy::Ignore,
+            StrayDataQuirk::StaleSession => UnassignedChannelDataPolicy::AssumeStaleSession,
+            StrayDataQuirk::Reconnect => UnassignedChannelDataPolicy::Error,
+        });
+    step(call, Step::Describe, Session::describe(call.dial.clone(), options)).await
+}
+
+struct SetUp {
+    offers: Vec<Offer>,
+    track_of: Vec<Option<usize>>,
+    left_out: Vec<String>,
+    udp: bool,
+}
+
+/// Sets up every track that is not a back channel; one that fails is left out.
+async fn set_up(call: &Call, session: &mut Session<Described>) -> Result<SetUp, Failure> {
+    let announced = offers(session);
+    let mut set_up = SetUp {
+        offers: Vec::new(),
+        track_of: vec![None; announced.len()],
+        left_out: Vec::new(),
+        udp: call.transport == SourceTransport::Udp,
+    };
+    let mut first_failure = None;
+    for (i, (offer, back_channel)) in announced.into_iter().enumerate() {
+        if back_channel || set_up.offers.len() >= TRACKS_MAX {
+            set_up.left_out.push(format!("{} {}: a back channel, or one too many", offer.media, offer.encoding));
+            continue;
+        }
+        let mut result = set_up_one(call, session, i, set_up.udp).await;
+        // Only the first track decides: two transports in one session confuse cameras.
+        if let (Err(Failure::Transport("tcp")), SourceTransport::Auto, true) =
+            (&result, call.transport, set_up.offers.is_empty() && !set_up.udp)
+        {
+            set_up.udp = true;
+            result = set_up_one(call, session, i, true).await;
+        }
+        match result {
+            Ok(()) => {
+                set_up.track_of[i] = Some(set_up.offers.len());
+                set_up.offers.push(offer);
+            }
+            // A camera that hung up, or does not answer, will not answer for the next track either.
+            Err(failure @ (Failure::Timeout(..) | Failure::Closed(_))) => return Err(failure),
+            Err(failure) => {
+                set_up.left_out.push(format!("{} {}: {failure}", offer.media, offer.encoding));
+                first_failure.get_or_insert(failure);
+            }
+        }
+    }
+    match first_failure {
+        _ if !set_up.offers.is_empty() => Ok(set_up),
+        Some(failure) => Err(failure),
+        None => Err(Failure::NoTracks("the camera announces no media".to_owned())),
+    }
+}
+
+async fn set_up_one(call: &Call, session: &mut Session<Described>, i: usize, udp: bool) -> Result<(), Failure> {
+    let transport = match udp {
+        true => Transport::Udp(UdpTransportOptions::default()),
+        false => Transport::Tcp(TcpTransportOptions::default()),
+    };
+    let result = step(call, Step::Setup, session.setup(i, SetupOptions::default().transport(transport))).await;
+    match result {
+        Err(Failure::Status(_, 461)) => Err(Failure::Transport(if udp { "udp" } else { "tcp" })),
+        result => result,
+    }
+}
+
+/// Tracks in one list at most; cameras announce four.
+const TRACKS_MAX: usize = 32;
+
+/// What the SDP says of each of retina's streams, and whether it is a back channel. `retina` leaves out sections it
+/// cannot read, so that the two lists are matched in order.
+fn offers(session: &Session<Described>) -> Vec<(Offer, bool)> {
+    let sections = sdp::parse(session.sdp());
+    let back_channels = sdp::back_channels(&sections);
+    let mut rest = sections.iter().zip(back_channels);
+    let offer = |stream: &retina::client::Stream| {
+        let payload_type = stream.rtp_payload_type();
+        let mut offer = Offer {
+            media: stream.media().to_owned(),
+            encoding: stream.encoding_name().to_owned(),
+            payload_type,
+            clock_rate: stream.clock_rate_hz(),
+            channels: stream.channels().map(Into::into),
+            ..Offer::default()
+        };
+        let same = |section: &sdp::MediaSection| {
+            section.media == stream.media() && section.formats.first().is_some_and(|f| f.parse() == Ok(payload_type))
+        };
+        let found = rest.by_ref().find(|(section, _)| same(section));
+        let Some((section, back_channel)) = found else { return (offer, false) };
+        if let Some(encoding) = section.encoding(payload_type) {
+            offer.encoding = encoding.to_owned();
+        }
+        offer.fmtp = section.fmtp(payload_type).map(str::to_owned);
+        offer.others = (0..128).filter(|other| section.offers_besides(payload_type, *other)).collect();
+        (offer, back_channel)
+    };
+    session.streams().iter().map(offer).collect()
+}
+
+/// One step within its time.
+async fn step<T>(
+    call: &Call,
+    step: Step,
+    future: impl Future<Output = Result<T, retina::Error>>,
+) -> Result<T, Failure> {
+    match timeout(call.limit, future).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(failed(step, &error)),
+        Err(_) => Err(Failure::Timeout(step, call.limit)),
+    }
+}
+
+/// What retina's error says, as far as it can be asked; the rest is its first line.
+fn failed(step: Step, error: &retina::Error) -> Failure {
+    let line = first_line(error);
+    match error.status_code() {
+        // A success whose content cannot be used; the line begins with the status and the method.
+        Some(200..=299) => {
+            Failure::Protocol(step, line.split_once(": ").map_or(line.as_str(), |(_, what)| what).into())
+        }
+        Some(status) => Failure::of_status(step, status),
+        None => Failure::Protocol(step, line),
+    }
+}
+
+/// Finds out what is behind a failed DESCRIBE by asking again, in words of our own.
+async fn explain(call: &Call, failure: Failure) -> Failure {
+    let answered = call.credentials.is_some();
+    let login = match &failure {
+        // Without a login the camera says which ones it takes.
+        Failure::Unauthorized { .. } => None,
+        Failure::Timeout(..) | Failure::Protocol(..) | Failure::Redirect(None) => call.credentials.as_ref(),
+        _ => return failure,
+    };
+    let mut stream = match inquiry::connect(&call.dial, 554, call.limit).await {
+        Ok(stream) => stream,
+        Err(unreachable) => return unreachable,
+    };
+    if let Failure::Timeout(..) = failure {
+        return failure;
+    }
+    let answer = match inquiry::describe(&mut stream, &call.dial, login, call.limit).await {
+        Ok(answer) => answer,
+        Err(Failure::Closed(step)) => return Failure::Closed(step),
+        Err(_) => return failure,
+    };
+    match answer.status {
+        401 => Failure::Unauthorized { challenges: answer.challenges(), answered },
+        301..=308 => Failure::Redirect(answer.location(&call.url)),
+        200..=299 => failure,
+        status => Failure::of_status(Step::Describe, status),
+    }
+}
