@@ -4,20 +4,21 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     base::PathName,
-    config::{Config, PathConfig, ResolvedPath, ResolvedSource},
+    config::{CameraOptions, Config, PathConfig, ResolvedPath, ResolvedSource},
     hub::{PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
-    ingest::DemoSource,
+    ingest::{CameraHosts, DemoSource, RtspSource, RtspSourceOptions},
 };
 
 /// Answers the hub from the configuration.
 pub(super) struct Directory {
     config: Arc<Config>,
+    hosts: CameraHosts,
 }
 
 impl Directory {
     /// The paths of `config`.
-    pub(super) const fn new(config: Arc<Config>) -> Self {
-        Self { config }
+    pub(super) fn new(config: Arc<Config>) -> Self {
+        Self { config, hosts: CameraHosts::default() }
     }
 }
 
@@ -30,12 +31,12 @@ impl fmt::Debug for Directory {
 impl PathDirectory for Directory {
     fn fixed(&self) -> Vec<PathSpec> {
         let resolved = self.config.paths.names().filter_map(|name| self.config.resolve(name));
-        resolved.filter_map(|path| spec(&path)).collect()
+        resolved.filter_map(|path| self.spec(&path)).collect()
     }
 
     fn matching(&self, name: &PathName) -> Option<PathSpec> {
         let path = self.config.resolve(name)?;
-        let mut spec = spec(&path)?;
+        let mut spec = self.spec(&path)?;
         // Whoever asks for a name makes the path: without an end of its own it would be pulled for ever.
         spec.policy.close_after.get_or_insert(path.config.on_demand.close_after.duration());
         Some(spec)
@@ -46,18 +47,32 @@ impl PathDirectory for Directory {
     }
 }
 
-fn spec(path: &ResolvedPath) -> Option<PathSpec> {
-    let config = &path.config;
-    let sub = path.sub.as_ref().and_then(|sub| source(path, sub));
-    Some(PathSpec {
-        name: path.name.clone(),
-        title: config.title.is_some().then(|| path.title.clone()),
-        group: path.group.clone(),
-        policy: policy(config, &path.main),
-        ring: ring(config),
-        main: source(path, &path.main)?,
-        sub,
-    })
+impl Directory {
+    fn spec(&self, path: &ResolvedPath) -> Option<PathSpec> {
+        let config = &path.config;
+        let sub = path.sub.as_ref().and_then(|sub| self.source(path, sub));
+        Some(PathSpec {
+            name: path.name.clone(),
+            title: config.title.is_some().then(|| path.title.clone()),
+            group: path.group.clone(),
+            policy: policy(config, &path.main),
+            ring: ring(config),
+            main: self.source(path, &path.main)?,
+            sub,
+        })
+    }
+
+    /// The source of one rendition; a path that waits for a publisher has none yet.
+    fn source(&self, path: &ResolvedPath, source: &ResolvedSource) -> Option<Arc<dyn Source>> {
+        match source {
+            ResolvedSource::Demo => Some(Arc::new(DemoSource)),
+            ResolvedSource::Camera(camera) => {
+                let options = RtspSourceOptions::new(CameraOptions::clone(camera), &path.config);
+                Some(Arc::new(RtspSource::new(options, self.hosts.clone())))
+            }
+            ResolvedSource::Publisher => None,
+        }
+    }
 }
 
 fn policy(config: &PathConfig, source: &ResolvedSource) -> StreamPolicy {
@@ -78,14 +93,5 @@ fn ring(config: &PathConfig) -> RingLimits {
         history: history.beyond_gop.duration(),
         bytes: history.size.as_usize(),
         span: history.duration.duration(),
-    }
-}
-
-/// The source of one rendition; a path that waits for a publisher has none yet.
-fn source(path: &ResolvedPath, source: &ResolvedSource) -> Option<Arc<dyn Source>> {
-    let _ = path;
-    match source {
-        ResolvedSource::Demo => Some(Arc::new(DemoSource)),
-        ResolvedSource::Camera(_) | ResolvedSource::Publisher => None,
     }
 }
