@@ -38,5 +38,5 @@ export default defineConfig({
     // `npm run dev` serves the pages and passes everything else on to a running server.
     proxy: { '^/api/': SERVER, '^/.*(\\.m3u8|\\.mpd|/hls/)': SERVER },
   },
-  test: { environment: 'happy-dom', include: ['{client,src}/**/*.test.{ts,tsx}'] },
+  test: { environment: 'happy-dom', include: ['{client,src,tests}/**/*.test.{js,ts,tsx}'] },
 })

@@ -73,7 +73,7 @@ function before(item, mark) {
 }
 
 /** The parts where the playlist still names them, the whole segments before. */
-function parse(playlist, base) {
+export function parse(playlist, base) {
   const items = []
   const attribute = (line, name) => new RegExp(`[:,]${name}="?([^",]+)`).exec(line)?.[1]
   let segment = 0

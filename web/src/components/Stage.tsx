@@ -45,8 +45,8 @@ export function Stage({ url, name, path, now }: Props) {
   latest.current = actions
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
-      const target = event.target as HTMLElement | null
-      if (event.ctrlKey || event.metaKey || event.altKey || target?.closest('input, select, textarea')) return
+      const typing = event.target instanceof Element && event.target.closest('input, select, textarea')
+      if (event.ctrlKey || event.metaKey || event.altKey || typing) return
       const action = latest.current[event.key.toLowerCase()]
       if (!action) return
       event.preventDefault()

@@ -384,6 +384,108 @@ const QUEUE: usize = 32;
 mod tests {
     use super::*;
 
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+        task::JoinSet,
+    };
+
+    /// A live stream of parts of 20 ms, two to a segment; the second hint of all is broken and never comes.
+    async fn serve_live(listener: TcpListener) {
+        let began = crate::clock::now();
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            connections.spawn_local(async move {
+                loop {
+                    let mut request = Vec::new();
+                    while !request.ends_with(b"\r\n\r\n") {
+                        let Ok(byte) = stream.read_u8().await else { return };
+                        request.push(byte);
+                    }
+                    let request = String::from_utf8(request).unwrap();
+                    let target = request.split(' ').nth(1).unwrap().to_owned();
+                    let body = answer(&target, began).await;
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    }
+
+    async fn answer(target: &str, began: std::time::Instant) -> String {
+        let parts = || began.elapsed().as_millis() / 20 + 1;
+        if target.starts_with("/live/index.m3u8") {
+            return "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nmain.m3u8\n".to_owned();
+        }
+        if target.contains("never") {
+            std::future::pending::<()>().await;
+        }
+        if let Some(number) = target.strip_prefix("/live/part") {
+            let number: u128 = number.parse().unwrap();
+            while parts() <= number {
+                sleep(Duration::from_millis(1)).await;
+            }
+            return "0123456789".to_owned();
+        }
+        if !target.contains("main.m3u8") {
+            return "init".to_owned();
+        }
+        let value = |name: &str| {
+            let (_, rest) = target.split_once(name)?;
+            rest.split('&').next()?.parse::<u128>().ok()
+        };
+        if let (Some(segment), Some(part)) = (value("_HLS_msn="), value("_HLS_part=")) {
+            while parts() <= segment * 2 + part {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let count = parts();
+        let mut text = "#EXTM3U\n#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n#EXT-X-MAP:URI=\"init\"\n".to_owned();
+        for number in 0..count {
+            let independent = if number % 2 == 0 { ",INDEPENDENT=YES" } else { "" };
+            text.push_str(&format!("#EXT-X-PART:DURATION=0.02,URI=\"part{number}\"{independent}\n"));
+            if number % 2 == 1 {
+                text.push_str(&format!("#EXTINF:0.04,\nsegment{}\n", number / 2));
+            }
+        }
+        let hint = if count == 2 { "never".to_owned() } else { format!("part{count}") };
+        text.push_str(&format!("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"{hint}\"\n"));
+        text
+    }
+
+    #[tokio::test]
+    async fn a_viewer_gets_every_part_once_even_when_a_hint_is_withdrawn() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/live/index.m3u8", listener.local_addr().unwrap())).unwrap();
+        let counters = Arc::<Counters>::default();
+        let (stop, stopped) = watch::channel(false);
+        let (shared, scratch) = (Shared::begin(&counters), crate::shared::scratch());
+        let options = HlsOptions { url, hints: true, gzip: true, delta: true };
+        let local = tokio::task::LocalSet::new();
+        let viewer = async {
+            let stopper = async {
+                while counters.packets.read() < 12 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+                stop.send_replace(true);
+            };
+            let (ended, ()) = tokio::join!(run(&options, &shared, &scratch, stopped), stopper);
+            ended
+        };
+        let watched = local.run_until(async {
+            tokio::select! {
+                () = serve_live(listener) => Ok(()),
+                ended = viewer => ended,
+            }
+        });
+        watched.await.unwrap();
+        let packets = counters.packets.read();
+        assert!(packets >= 12 && counters.bytes.read() == 4 + packets * 10, "{packets} parts and the init");
+        assert_eq!((counters.gaps.read(), counters.lost.read(), counters.refused.read()), (0, 0, 0));
+        assert!(counters.first_picture_us.read() > 0);
+    }
+
     #[test]
     fn directives_join_a_query_that_is_there_already() {
         let plain = Url::parse("http://x/demo/main.m3u8").unwrap();

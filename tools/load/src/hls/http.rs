@@ -368,6 +368,65 @@ const BODY_MAX: usize = 4 << 20;
 mod tests {
     use super::*;
 
+    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+
+    /// Plays a server that answers each connection with the given answers, then closes it. Returns the requests.
+    async fn serve(listener: TcpListener, connections: Vec<Vec<Vec<u8>>>) -> Vec<String> {
+        let mut requests = Vec::new();
+        for answers in connections {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for answer in answers {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                requests.push(String::from_utf8(request).unwrap());
+                stream.write_all(&answer).await.unwrap();
+            }
+        }
+        requests
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_and_opened_again_when_the_server_closed_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/a.m3u8?x=1", listener.local_addr().unwrap())).unwrap();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut packed, b"#EXTM3U").unwrap();
+        let packed = packed.finish().unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", packed.len());
+        let gzipped = [head.as_bytes(), &packed].concat();
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_vec();
+        let plain = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno".to_vec();
+        let client = async {
+            let mut connection = Connection::new(&url, &crate::shared::scratch(), true).unwrap();
+            let first = connection.get(&url, "", Body::Keep).await.unwrap();
+            let second = connection.get(&url, "a=b", Body::Count).await.unwrap();
+            let third = connection.get(&url, "", Body::Keep).await.unwrap();
+            (first, second, third)
+        };
+        let server = serve(listener, vec![vec![gzipped, chunked], vec![plain]]);
+        let (requests, (first, second, third)) = tokio::join!(server, client);
+        assert_eq!((first.status, first.body.as_slice()), (200, &b"#EXTM3U"[..]));
+        assert_eq!((second.status, second.length, second.body.len()), (200, 3, 0));
+        assert_eq!((third.status, third.body.as_slice()), (404, &b"no"[..]));
+        assert!(requests[0].starts_with("GET /a.m3u8?x=1 HTTP/1.1\r\n") && requests[0].contains("gzip"));
+        assert!(requests[1].contains("Cookie: a=b") && !requests[1].contains("gzip"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_off_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+        let cut = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc".to_vec();
+        let client = async {
+            let mut connection = Connection::new(&url, &crate::shared::scratch(), true).unwrap();
+            connection.get(&url, "", Body::Keep).await
+        };
+        let (_, answer) = tokio::join!(serve(listener, vec![vec![cut]]), client);
+        assert!(matches!(answer, Err(HttpError::Cut | HttpError::Io(_))), "{answer:?}");
+    }
+
     #[test]
     fn heads_tell_how_the_body_ends() {
         let parse = |text: &str| Head::parse(text.as_bytes()).unwrap();

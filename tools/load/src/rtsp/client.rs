@@ -347,6 +347,81 @@ const UDP_BUFFER: usize = 1 << 20;
 mod tests {
     use super::*;
 
+    use tokio::{io::AsyncReadExt as _, net::TcpListener};
+
+    async fn read_request(stream: &mut TcpStream) -> String {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        String::from_utf8(request).unwrap()
+    }
+
+    /// A server that wants a password, puts its tracks on channels of its own, and sends pictures before it answers PLAY.
+    async fn serve(listener: TcpListener) -> Vec<String> {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut methods = Vec::new();
+        loop {
+            let request = read_request(&mut stream).await;
+            let method = request.split(' ').next().unwrap().to_owned();
+            let sequence = super::super::frames::header(&request, "cseq").unwrap().to_owned();
+            let known = request.contains("Authorization: Digest username=\"u\"");
+            let answer = match method.as_str() {
+                "DESCRIBE" if !known => {
+                    format!(
+                        "RTSP/1.0 401 Unauthorized\r\nCSeq: {sequence}\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n\r\n"
+                    )
+                }
+                "DESCRIBE" => {
+                    let sdp = "v=0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:t0\r\n";
+                    format!("RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len())
+                }
+                "SETUP" => format!(
+                    "RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\nSession: s;timeout=60\r\nTransport: RTP/AVP/TCP;interleaved=8-9\r\n\r\n"
+                ),
+                _ => format!("RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\n\r\n"),
+            };
+            let ends = method == "TEARDOWN";
+            if method == "PLAY" {
+                assert!(request.contains("Session: s\r\n"));
+                for (number, nal) in [0x67_u8, 0x68, 0x65].into_iter().enumerate() {
+                    let marker = if nal == 0x65 { 0xe0 } else { 0x60 };
+                    let number = u8::try_from(number).unwrap();
+                    let frame = [b'$', 8, 0, 13, 0x80, marker, 0, number, 0, 0, 0, 1, 0, 0, 0, 7, nal];
+                    stream.write_all(&frame).await.unwrap();
+                }
+            }
+            methods.push(method);
+            if ends {
+                return methods;
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_logs_in_plays_counts_and_says_goodbye() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("rtsp://u:p@{}/cam", listener.local_addr().unwrap())).unwrap();
+        let counters = std::sync::Arc::<crate::counters::Counters>::default();
+        let (stop, stopped) = watch::channel(false);
+        let shared = Shared::begin(&counters);
+        let scratch = crate::shared::scratch();
+        let options = RtspOptions { url, transport: Transport::Tcp };
+        let reader = run(&options, &shared, &scratch, stopped);
+        let stopper = async {
+            while counters.playing_us.read() == 0 {
+                tokio::task::yield_now().await;
+            }
+            stop.send_replace(true);
+        };
+        let (methods, result, ()) = tokio::join!(serve(listener), reader, stopper);
+        result.unwrap();
+        assert_eq!(methods, ["OPTIONS", "DESCRIBE", "DESCRIBE", "SETUP", "PLAY", "TEARDOWN"]);
+        assert_eq!((counters.packets.read(), counters.bytes.read(), counters.gaps.read()), (3, 39, 0));
+        assert!(counters.first_picture_us.read() > 0);
+    }
+
     #[test]
     fn credentials_leave_the_url_decoded() {
         let url = Url::parse("rtsp://us%40er:p%3Aass%@cam:554/x").unwrap();
