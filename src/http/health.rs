@@ -30,15 +30,15 @@ fn healthy(status: &'static str) -> Response {
 }
 
 /// The process is alive.
-#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", responses((status = 200, description = "It is.", body = Health)))]
 pub(super) async fn alive() -> Response {
     healthy("alive")
 }
 
 /// The server takes requests: not while it starts, and not any more once it ends.
-#[utoipa::path(get, path = "/readyz", tag = "health", responses(
-    (status = 200, body = Health),
-    (status = 503, body = super::problem::ProblemBody, content_type = "application/problem+json"),
+#[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz", responses(
+    (status = 200, description = "It is.", body = Health),
+    (status = 503, description = "Not now: the server starts or ends.", body = super::problem::ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn ready(State(front): State<Arc<Front>>) -> Result<Response, Problem> {
     let not_now = |code, message| Error::new(Kind::Unavailable, message).with_code(code);

@@ -11,6 +11,7 @@ mod cors;
 mod front;
 mod grant;
 mod health;
+mod metrics;
 mod pages;
 mod problem;
 mod router;
@@ -30,7 +31,13 @@ pub use self::{
     api::info::{OpenDoor, ServerInfo, Warning},
     server::{HttpServer, serve},
 };
-use crate::{auth::Gate, base::Clock, config::AllowedOrigins, hub::Hub, stats::Sessions};
+use crate::{
+    auth::Gate,
+    base::Clock,
+    config::AllowedOrigins,
+    hub::Hub,
+    stats::{ProcessFigures, Sessions},
+};
 
 /// The rooms behind the doors.
 #[derive(Clone, Debug)]
@@ -43,6 +50,8 @@ pub struct Rooms {
     pub sessions: Sessions,
     /// What the server says of itself.
     pub info: ServerInfo,
+    /// Samples what the process takes of the machine, where that can be known.
+    pub process: fn() -> Option<ProcessFigures>,
     /// The clocks.
     pub clock: Clock,
 }

@@ -27,7 +27,7 @@ const fn status(kind: Kind) -> StatusCode {
         // The server is full, not the caller too fast: RFC 9110 §15.6.4.
         Kind::ResourceExhausted | Kind::Unavailable | Kind::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         Kind::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        Kind::Unsupported => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -183,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_kind_has_its_status_and_every_body_its_code() {
-        for (kind, status) in ALL.into_iter().zip([400, 404, 409, 409, 401, 403, 503, 503, 504, 503, 501, 500]) {
+        for (kind, status) in ALL.into_iter().zip([400, 404, 409, 409, 401, 403, 503, 503, 504, 503, 422, 500]) {
             let response = Problem::from(Error::new(kind, "the noun failed").with_hint("mend it")).into_response();
             assert_eq!(response.status().as_u16(), status, "{kind:?}");
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");

@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use super::{
     api,
     front::Front,
-    health, pages,
+    health, metrics, pages,
     problem::Problem,
     target::{Target, split},
 };
@@ -25,6 +25,7 @@ pub(super) fn router(front: Arc<Front>) -> Router {
         .nest("/api", api::router())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .route("/assets/{*file}", get(pages::asset))
         .method_not_allowed_fallback(wrong_method)
         .fallback(by_name)

@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
+    io,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
@@ -55,6 +56,11 @@ impl HttpServer {
     /// Everything is up: `/readyz` says so from now on.
     pub fn set_ready(&self) {
         self.surface.front().enter(Phase::Serving);
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> u64 {
+        self.surface.front().requests.connections().0
     }
 
     /// Accepts no more, lets requests end for `limit` at most, and closes. The names of tasks that did not end come
@@ -194,9 +200,8 @@ async fn run(door: Arc<Door>, socket: TcpStream, _seat: OwnedSemaphorePermit) {
     requests.connected();
     let _leave = Leave(|| requests.disconnected());
     let Ok(peer) = socket.peer_addr() else { return };
-    // A part is written at once and has to leave at once.
-    if let Err(error) = socket.set_nodelay(true) {
-        debug!(%peer, "no delay: {error}");
+    if let Err(error) = tune(&socket) {
+        debug!(%peer, "socket options: {error}");
     }
     let Some(tls) = &door.tls else { return door.speak(socket, peer, false).await };
     let stopping = door.tasks.stopping();
@@ -213,6 +218,19 @@ async fn run(door: Arc<Door>, socket: TcpStream, _seat: OwnedSemaphorePermit) {
         Ok(Err(error)) => debug!(%peer, "tls: {error}"),
         Err(_elapsed) => debug!(%peer, "tls: no handshake in time"),
     }
+}
+
+/// What the kernel holds for a client that it could not send yet. It calls the socket writable only when a good part of
+/// its buffer is free: with megabytes in it, a slow client would look like one that takes nothing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 128 * 1024;
+
+fn tune(socket: &TcpStream) -> io::Result<()> {
+    // A part is written at once and has to leave at once.
+    socket.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT)?;
+    Ok(())
 }
 
 /// Runs its closure when it goes.

@@ -18,7 +18,7 @@ use crate::{
         testing::hex,
         track::{H264Parameters, PcmParameters},
     },
-    stats::Sessions,
+    stats::{ProcessFigures, Sessions},
 };
 
 /// 25 pictures a second, a random access point each second, and sound that HLS cannot carry.
@@ -138,6 +138,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy) -> Rooms {
             capabilities: vec!["hls".into()].into(),
             warnings: Arc::default(),
         },
+        process: || Some(ProcessFigures { resident_bytes: 20 << 20, ..ProcessFigures::default() }),
         clock,
     }
 }

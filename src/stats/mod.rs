@@ -1,7 +1,11 @@
 //! Counters, the list of sessions, and the text of the metrics. Everyone may count here; nobody waits here.
 
+pub mod metrics;
+pub mod process;
 pub mod requests;
 pub mod sessions;
 
+pub use metrics::{MetricsSnapshot, StreamMetrics};
+pub use process::ProcessFigures;
 pub use requests::{HttpDoor, Requests};
-pub use sessions::{PathLimit, Protocol, Session, SessionDetails, SessionGuard, SessionLimits, Sessions};
+pub use sessions::{PathLimit, Protocol, Session, SessionDetails, SessionGuard, SessionLimits, Sessions, Traffic};

@@ -56,6 +56,12 @@ impl Requests {
         self.counts[door as usize].get(class).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
+    /// Every counter.
+    pub fn all(&self) -> Vec<(HttpDoor, &'static str, u64)> {
+        let of = |door| (0..CLASSES.len()).map(move |class| (door, CLASSES[class], self.answered(door, class)));
+        HttpDoor::ALL.into_iter().flat_map(of).collect()
+    }
+
     /// A connection begins.
     pub fn connected(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);

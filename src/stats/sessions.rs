@@ -142,6 +142,42 @@ struct List {
     sessions: BTreeMap<SessionId, Arc<Session>>,
     per_path: BTreeMap<PathName, usize>,
     per_address: HashMap<IpAddr, usize>,
+    /// What sessions that ended had sent, so that totals never fall.
+    ended: BTreeMap<TrafficKey, Traffic>,
+}
+
+type TrafficKey = (PathName, Rendition, Protocol);
+
+/// Keys of ended sessions at most; beyond that those go that nobody uses now, and their totals begin again.
+const ENDED_MAX: usize = 4096;
+
+/// What the sessions of one path, rendition and protocol did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Sessions that are open.
+    pub open: u64,
+    /// Bytes sent.
+    pub bytes_sent: u64,
+    /// Packets, or responses with media, sent.
+    pub packets_sent: u64,
+    /// Units skipped because a peer was slow.
+    pub units_dropped: u64,
+    /// Packets that peers report as lost.
+    pub packets_lost: u64,
+}
+
+impl Traffic {
+    fn add(&mut self, session: &Session) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.bytes_sent += count(&session.bytes_sent);
+        self.packets_sent += count(&session.packets_sent);
+        self.units_dropped += count(&session.units_dropped);
+        self.packets_lost += count(&session.packets_lost);
+    }
+}
+
+fn traffic_key(details: &SessionDetails) -> TrafficKey {
+    (details.path.clone(), details.rendition, details.protocol)
 }
 
 impl Sessions {
@@ -227,6 +263,18 @@ impl Sessions {
         Protocol::ALL.map(|protocol| list.sessions.values().filter(on_path(protocol)).count())
     }
 
+    /// What sessions did, those that ended and those that are open, by path, rendition and protocol.
+    pub fn traffic(&self) -> BTreeMap<(PathName, Rendition, Protocol), Traffic> {
+        let list = self.list();
+        let mut traffic = list.ended.clone();
+        for session in list.sessions.values() {
+            let sum = traffic.entry(traffic_key(&session.details)).or_default();
+            sum.open += 1;
+            sum.add(session);
+        }
+        traffic
+    }
+
     /// Sessions opened and refused since the start.
     pub fn totals(&self) -> (u64, u64) {
         (self.shared.opened.load(Ordering::Relaxed), self.shared.refused.load(Ordering::Relaxed))
@@ -252,6 +300,11 @@ impl Drop for SessionGuard {
         let mut list = self.sessions.list();
         list.sessions.remove(&self.session.id);
         let details = &self.session.details;
+        if list.ended.len() >= ENDED_MAX {
+            let List { ended, per_path, .. } = &mut *list;
+            ended.retain(|(path, ..), _| per_path.contains_key(path));
+        }
+        list.ended.entry(traffic_key(details)).or_default().add(&self.session);
         if let Some(count) = list.per_path.get_mut(&details.path) {
             *count -= 1;
             if *count == 0 {
@@ -296,6 +349,24 @@ mod tests {
         drop(second);
         assert_eq!(sessions.all().len(), 0);
         assert!(!sessions.kick(SessionId::random()));
+    }
+
+    #[test]
+    fn totals_outlive_their_sessions() {
+        let sessions = Sessions::default();
+        let sum = |sessions: &Sessions| sessions.traffic().values().next().copied().unwrap();
+        let first = sessions.open(details("a", Protocol::Rtsp)).unwrap();
+        first.sent(3, 300);
+        let second = sessions.open(details("a", Protocol::Rtsp)).unwrap();
+        second.sent(1, 100);
+        drop(first);
+        assert_eq!(sum(&sessions), Traffic { open: 1, bytes_sent: 400, packets_sent: 4, ..Traffic::default() });
+        drop(second);
+        assert_eq!(sum(&sessions), Traffic { open: 0, bytes_sent: 400, packets_sent: 4, ..Traffic::default() });
+        for i in 0..ENDED_MAX * 2 {
+            drop(sessions.open(details(&format!("p{i}"), Protocol::Rtsp)));
+        }
+        assert!(sessions.traffic().len() <= ENDED_MAX, "names that came and went take no room for ever");
     }
 
     #[test]

@@ -78,9 +78,9 @@ pub(in crate::http) struct Info {
 }
 
 /// What this server is and which doors are open.
-#[utoipa::path(get, path = "/api/v1/info", tag = "server", responses(
-    (status = 200, body = Info),
-    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+#[utoipa::path(get, path = "/api/v1/info", tag = "server", operation_id = "show_info", responses(
+    (status = 200, description = "The server.", body = Info),
+    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show(State(front): State<Arc<Front>>, _: OnServer<Stats>) -> Response {
     let ServerInfo { started, started_at, default_path, doors, capabilities, warnings } = &front.rooms.info;

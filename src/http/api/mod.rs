@@ -1,6 +1,8 @@
 //! The API: `/api/v1/…` and its description. One file per resource; the shapes on the wire stand in the file that sends
 //! them, so that a change inside never changes them by accident.
 
+mod docs;
+mod document;
 pub(super) mod info;
 mod listing;
 mod paths;
@@ -21,6 +23,9 @@ use super::front::Front;
 /// Everything below `/api`.
 pub(super) fn router() -> Router<Arc<Front>> {
     Router::new()
+        .route("/openapi.json", get(document::show))
+        .route("/docs", get(docs::page))
+        .route("/docs.css", get(docs::style))
         .route("/v1/info", get(info::show))
         .route("/v1/paths", get(paths::list))
         .route("/v1/paths/{*path}", get(paths::show))

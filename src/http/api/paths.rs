@@ -198,10 +198,10 @@ pub(super) struct Path {
 }
 
 /// All paths the caller may see.
-#[utoipa::path(get, path = "/api/v1/paths", tag = "paths", params(PageOf), responses(
-    (status = 200, body = Listing<Path>),
-    (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+#[utoipa::path(get, path = "/api/v1/paths", tag = "paths", operation_id = "list_paths", params(PageOf), responses(
+    (status = 200, description = "A page of paths.", body = Listing<Path>),
+    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -231,13 +231,13 @@ pub(super) async fn list(
 }
 
 /// One path.
-#[utoipa::path(get, path = "/api/v1/paths/{path}", tag = "paths",
+#[utoipa::path(get, path = "/api/v1/paths/{path}", tag = "paths", operation_id = "show_path",
     params(("path" = String, Path, description = "The path's name; its slashes may stand as they are, or as %2F.")),
     responses(
-        (status = 200, body = Path),
-        (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "The path.", body = Path),
+        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn show(State(front): State<Arc<Front>>, OnPath(grant): OnPath<View>) -> Result<Response, Problem> {

@@ -63,10 +63,10 @@ pub(super) struct Session {
 }
 
 /// Everybody who watches.
-#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", params(PageOf), responses(
-    (status = 200, body = Listing<Session>),
-    (status = 400, body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", operation_id = "list_sessions", params(PageOf), responses(
+    (status = 200, description = "A page of sessions.", body = Listing<Session>),
+    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(State(front): State<Arc<Front>>, _: OnServer<Stats>, page: PageOf) -> Response {
     let (entries, next) = page.cut(front.rooms.sessions.all(), |entry| entry.id.to_string());
@@ -74,12 +74,12 @@ pub(super) async fn list(State(front): State<Arc<Front>>, _: OnServer<Stats>, pa
 }
 
 /// Ends a session.
-#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions",
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions", operation_id = "end_session",
     params(("id" = String, Path, description = "The session's id.")),
     responses(
         (status = 204, description = "It ends."),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn kick(

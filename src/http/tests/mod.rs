@@ -1,4 +1,6 @@
-//! Tests of the surface as a whole, without a socket.
+//! Tests of the surface as a whole, without a socket; those of the listener, on real ones, stand in [`sockets`].
+
+mod sockets;
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -138,6 +140,24 @@ async fn the_server_says_what_it_is_and_whether_it_serves() {
     house.surface.front().enter(Phase::Serving);
     assert_eq!(house.get("/readyz").await.problem(503), "draining");
     assert_eq!(house.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_openmetrics_and_for_those_who_may_see_statistics() {
+    let mut house = House::new();
+    house.play().await;
+    let reply = house.get("/metrics").await;
+    assert!(reply.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"), "{reply:?}");
+    for line in [
+        "campanile_path_state{path=\"demo\",rendition=\"main\",state=\"ready\"} 1",
+        "campanile_path_state{path=\"site/gate\",rendition=\"main\",state=\"lost\"} 1",
+        "campanile_process_resident_memory_bytes 20971520",
+        "campanile_http_requests_total{door=\"watch\",class=\"2xx\"} 0",
+    ] {
+        assert!(reply.text().lines().any(|written| written == line), "{line}\n{}", reply.text());
+    }
+    house.peer = "10.0.0.9:50000".parse().unwrap();
+    assert_eq!(house.get("/metrics").await.problem(401), "unauthenticated");
 }
 
 #[tokio::test(start_paused = true)]

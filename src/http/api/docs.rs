@@ -1,0 +1,286 @@
+//! `/api/docs`: the API for people. Written from the OpenAPI document when it is first asked for: plain HTML, no script,
+//! nothing from elsewhere.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    sync::LazyLock,
+};
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use serde_json::{Map, Value};
+
+use super::document::JSON;
+
+/// Nothing but its own style sheet.
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
+/// The codes of problems that HTTP doors answer, with what they mean.
+const CODES: &[(&str, &str)] = &[
+    ("body_too_large", "The body of the request is larger than `http.max_body_size`."),
+    ("draining", "The server is ending; ask another one, or this one in a moment."),
+    ("internal", "A fault of this program. The log knows it by the problem's `instance`."),
+    ("invalid_argument", "The request can never work as it is."),
+    ("invalid_host", "The request names no host, or more than one."),
+    ("invalid_limit", "`limit` is no number in its range."),
+    ("invalid_path_name", "The URL holds what can be no path name."),
+    ("method_not_allowed", "The URL does not take that method; `Allow` names those it takes."),
+    ("not_found", "There is nothing at this URL."),
+    ("origin_not_allowed", "The page of another site is not in `http.allowed_origins`."),
+    ("path_not_found", "There is no path of this name."),
+    ("path_not_ready", "The path exists, but its source has sent nothing yet; `detail` says why."),
+    ("rendition_not_found", "The path has no such rendition."),
+    ("session_not_found", "There is no session of this id."),
+    ("starting", "The server is starting."),
+    ("too_many_paths", "Patterns made as many paths as `limits.dynamic_paths` allows."),
+    ("too_many_sessions", "A limit on viewers is reached; `hint` names it."),
+    ("unauthenticated", "This needs a credential, or a caller on the server's own machine."),
+    ("unavailable", "It does not work now and may work later."),
+];
+
+/// The page.
+pub(super) async fn page() -> Response {
+    static PAGE: LazyLock<Bytes> = LazyLock::new(|| {
+        let document = serde_json::from_slice(&JSON).unwrap_or_default();
+        let mut html = String::new();
+        // Writing to a string does not fail.
+        let _ = write(&mut html, &document);
+        Bytes::from(html)
+    });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    ];
+    (headers, PAGE.clone()).into_response()
+}
+
+/// Its style sheet.
+pub(super) async fn style() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/css; charset=utf-8")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, include_str!("docs.css")).into_response()
+}
+
+fn write(html: &mut String, document: &Value) -> fmt::Result {
+    let info = &document["info"];
+    let title = text(&info["title"]);
+    write!(
+        html,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title}: the API</title><link rel=\"stylesheet\" href=\"docs.css\"></head><body>\
+         <h1>{title}</h1><p>Version {}. <a href=\"openapi.json\">OpenAPI document</a>.</p><p>{}</p>",
+        text(&info["version"]),
+        prose(&info["description"]),
+    )?;
+    let operations = operations(document);
+    html.push_str("<nav><ul>");
+    for operation in &operations {
+        write!(
+            html,
+            "<li><a href=\"#{}\"><code>{} {}</code></a></li>",
+            operation.id, operation.method, operation.path
+        )?;
+    }
+    html.push_str(
+        "<li><a href=\"#shapes\">Shapes</a></li><li><a href=\"#problems\">Problems</a></li></ul></nav><main>",
+    );
+    for tag in each(&document["tags"]) {
+        write!(html, "<h2>{}</h2><p>{}</p>", text(&tag["name"]), prose(&tag["description"]))?;
+        for operation in operations.iter().filter(|operation| *operation.tag == tag["name"]) {
+            operation.write(html)?;
+        }
+    }
+    html.push_str("<h2 id=\"shapes\">Shapes</h2>");
+    for (name, schema) in entries(&document["components"]["schemas"]) {
+        shape(html, name, schema)?;
+    }
+    html.push_str("<h2 id=\"problems\">Problems</h2><p>The <code>code</code> of an error. More may come.</p>");
+    html.push_str("<div class=\"scroll\"><table>");
+    for (code, meaning) in CODES {
+        write!(html, "<tr id=\"{code}\"><td><code>{code}</code></td><td>{}</td></tr>", marked(meaning))?;
+    }
+    html.push_str("</table></div></main></body></html>\n");
+    Ok(())
+}
+
+struct Operation<'a> {
+    id: String,
+    tag: &'a Value,
+    method: String,
+    path: String,
+    body: &'a Value,
+}
+
+fn operations(document: &Value) -> Vec<Operation<'_>> {
+    let mut operations = Vec::new();
+    for (path, item) in entries(&document["paths"]) {
+        for (method, body) in entries(item) {
+            let id = format!("{method}{}", path.replace(['/', '{', '}', '.'], "-"));
+            let (method, path) = (method.to_uppercase(), escape(path).into_owned());
+            operations.push(Operation { id, tag: &body["tags"][0], method, path, body });
+        }
+    }
+    operations
+}
+
+impl Operation<'_> {
+    fn write(&self, html: &mut String) -> fmt::Result {
+        let Self { id, method, path, body, .. } = self;
+        write!(html, "<h3 id=\"{id}\"><code><span class=\"method\">{method}</span>{path}</code></h3>")?;
+        write!(
+            html,
+            "<p>{} {}</p><div class=\"scroll\"><table>",
+            prose(&body["summary"]),
+            prose(&body["description"])
+        )?;
+        for parameter in each(&body["parameters"]) {
+            let (name, place) = (text(&parameter["name"]), text(&parameter["in"]));
+            let (kind, about) = (kind(&parameter["schema"]), prose(&parameter["description"]));
+            write!(html, "<tr><td><code>{name}</code> in {place}</td><td>{kind}</td><td>{about}</td></tr>")?;
+        }
+        for (status, response) in entries(&body["responses"]) {
+            let (media, shape) =
+                entries(&response["content"]).next().map_or((Cow::Borrowed(""), String::new()), |(media, content)| {
+                    (escape(media), kind(&content["schema"]))
+                });
+            write!(
+                html,
+                "<tr><td>{}</td><td>{shape}</td><td>{} <code>{media}</code></td></tr>",
+                escape(status),
+                prose(&response["description"])
+            )?;
+        }
+        html.push_str("</table></div>");
+        Ok(())
+    }
+}
+
+fn shape(html: &mut String, name: &str, schema: &Value) -> fmt::Result {
+    let name = escape(name);
+    write!(html, "<h3 id=\"shape-{name}\"><code>{name}</code></h3><p>{}</p>", prose(&schema["description"]))?;
+    if schema["properties"].is_object() {
+        html.push_str("<div class=\"scroll\"><table>");
+        for (field, property) in entries(&schema["properties"]) {
+            let (field, kind, about) = (escape(field), kind(property), prose(&property["description"]));
+            write!(html, "<tr><td><code>{field}</code></td><td>{kind}</td><td>{about}</td></tr>")?;
+        }
+        html.push_str("</table></div>");
+    } else {
+        write!(html, "<p>{}</p>", kind(schema))?;
+    }
+    Ok(())
+}
+
+/// A schema in a few words, with a link where it has a name.
+fn kind(schema: &Value) -> String {
+    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        let name = escape(name);
+        return format!("<a href=\"#shape-{name}\">{name}</a>");
+    }
+    for alternatives in ["oneOf", "anyOf", "allOf"] {
+        if schema[alternatives].is_array() {
+            return each(&schema[alternatives]).map(kind).collect::<Vec<_>>().join(" or ");
+        }
+    }
+    if schema["enum"].is_array() {
+        let words = each(&schema["enum"]).map(|word| format!("<code>{}</code>", text(word)));
+        return words.collect::<Vec<_>>().join(" or ");
+    }
+    let mut words: Vec<String> = match &schema["type"] {
+        Value::Array(types) => types.iter().map(|word| text(word).into_owned()).collect(),
+        word => vec![text(word).into_owned()],
+    };
+    for word in &mut words {
+        if word == "array" {
+            *word = format!("list of {}", kind(&schema["items"]));
+        } else if word == "object" && schema["additionalProperties"].is_object() {
+            *word = format!("map to {}", kind(&schema["additionalProperties"]));
+        }
+    }
+    words.join(" or ")
+}
+
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn entries(map: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    map.as_object().into_iter().flat_map(Map::iter)
+}
+
+fn text(value: &Value) -> Cow<'_, str> {
+    escape(value.as_str().unwrap_or_default())
+}
+
+/// Text with `code` in it.
+fn prose(value: &Value) -> String {
+    marked(value.as_str().unwrap_or_default())
+}
+
+fn marked(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let part =
+        |(i, part)| if i % 2 == 1 { format!("<code>{}</code>", escape(part)) } else { escape(part).into_owned() };
+    parts.map(part).collect()
+}
+
+fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(['&', '<', '>', '"', '\'']) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    Cow::Owned(escaped.replace('"', "&quot;").replace('\'', "&#39;"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, path::PathBuf};
+
+    use super::*;
+
+    #[test]
+    fn every_code_of_this_room_is_explained() {
+        assert!(CODES.is_sorted(), "sorted by code");
+        let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/http")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let source = fs::read_to_string(&path).unwrap();
+                let source = source.split("#[cfg(test)]").next().unwrap();
+                if path.to_string_lossy().contains("test") {
+                    continue;
+                }
+                for code in source.split("with_code(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                    assert!(CODES.iter().any(|(known, _)| *known == code), "{code} of {}", path.display());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_page_is_whole_and_asks_nobody_else() {
+        let document = serde_json::from_slice(&JSON).unwrap();
+        let mut html = String::new();
+        write(&mut html, &document).unwrap();
+        for (path, _) in entries(&document["paths"]) {
+            assert!(html.contains(path.as_str()), "{path}");
+        }
+        assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("<script"));
+        assert!(!html.contains("style=") && html.len() < 100_000);
+        for link in html.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            assert!(html.contains(&format!("id=\"{link}\"")), "{link}");
+        }
+        assert_eq!(marked("a `<b>` & c"), "a <code>&lt;b&gt;</code> &amp; c");
+    }
+}

@@ -1,0 +1,103 @@
+//! The description of the API: OpenAPI 3.1, made of the types and handlers themselves.
+//!
+//! `docs/openapi.json` is a copy for people and generators; a test holds it equal.
+
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use utoipa::OpenApi;
+
+use super::{
+    super::{health, metrics, problem::ProblemBody},
+    info, paths, sessions,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Campanile",
+        description = "The HTTP API of a Campanile server. Durations are numbers with their unit in the name, times are \
+                       RFC 3339 with milliseconds, rates are in bits a second. An error is a problem (RFC 9457) with a \
+                       stable `code`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    paths(
+        info::show,
+        paths::list,
+        paths::show,
+        sessions::list,
+        sessions::kick,
+        health::alive,
+        health::ready,
+        metrics::show,
+    ),
+    components(schemas(ProblemBody)),
+    tags(
+        (name = "server", description = "The server itself."),
+        (name = "paths", description = "Cameras: how they are and what they send."),
+        (name = "sessions", description = "Who watches."),
+        (name = "health", description = "For supervisors and monitoring."),
+    )
+)]
+struct Document;
+
+/// The document, pretty-printed, with a newline at its end.
+pub(super) static JSON: LazyLock<Bytes> = LazyLock::new(|| {
+    let text = Document::openapi().to_pretty_json().unwrap_or_default();
+    Bytes::from(text + "\n")
+});
+
+/// `/api/openapi.json`
+pub(super) async fn show() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.oai.openapi+json;version=3.1")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    (headers, JSON.clone()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, env, fs, path::Path};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_that_of_the_types() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+        let committed = fs::read(&file).unwrap_or_default();
+        if committed != *JSON {
+            fs::write(&file, &*JSON).unwrap();
+            panic!("docs/openapi.json was not up to date; it is now: commit it");
+        }
+    }
+
+    #[test]
+    fn every_operation_names_its_errors_and_every_reference_leads_somewhere() {
+        let document: Value = serde_json::from_slice(&JSON).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let (mut operations, mut ids) = (0, BTreeSet::new());
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                operations += 1;
+                assert!(operation["summary"].is_string(), "{method} {path} says what it does");
+                assert!(ids.insert(operation["operationId"].to_string()), "{method} {path} has an id of its own");
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    let said = response["description"].as_str().is_some_and(|text| !text.is_empty());
+                    assert!(said, "{method} {path} {status}");
+                }
+                let guarded = path.starts_with("/api/") || path == "/metrics";
+                assert_eq!(operation["responses"]["401"].is_object(), guarded, "{method} {path}");
+            }
+        }
+        assert!(operations >= 8);
+        let text = std::str::from_utf8(&JSON).unwrap();
+        for reference in text.split("\"$ref\": \"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference}");
+        }
+    }
+}

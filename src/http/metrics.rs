@@ -1,0 +1,70 @@
+//! `/metrics`: gathers what the rooms count, for the text that [`crate::stats::metrics`] writes.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, header};
+
+use super::{front::Front, grant::OnServer, problem::ProblemBody};
+use crate::{
+    auth::{Grant, Stats},
+    base::{Monotonic, tasks::panics},
+    hub::{PathHandle, Stream},
+    stats::{MetricsSnapshot, StreamMetrics, metrics::CONTENT_TYPE},
+};
+
+/// The metrics, in the text format of OpenMetrics.
+#[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", responses(
+    (status = 200, description = "OpenMetrics 1.0", body = String, content_type = "application/openmetrics-text"),
+    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(super) async fn show(State(front): State<Arc<Front>>, _: OnServer<Stats>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, snapshot(&front).text()).into_response()
+}
+
+fn snapshot(front: &Front) -> MetricsSnapshot {
+    let rooms = &front.rooms;
+    let now = rooms.clock.now();
+    let paths = rooms.hub.names().into_iter().filter_map(|name| rooms.hub.path(&Grant::house("metrics", name)).ok());
+    let streams =
+        paths.flat_map(|path| path.streams().map(|stream| stream_metrics(&path, stream, now)).collect::<Vec<_>>());
+    MetricsSnapshot {
+        version: env!("CARGO_PKG_VERSION"),
+        start_seconds: rooms.info.started.unix_millis() as f64 / 1000.0,
+        process: (rooms.process)(),
+        panics: panics(),
+        streams: streams.collect(),
+        traffic: rooms.sessions.traffic(),
+        sessions: rooms.sessions.totals(),
+        connections: front.requests.connections(),
+        requests: front.requests.all(),
+    }
+}
+
+fn stream_metrics(path: &PathHandle, stream: &Stream, now: Monotonic) -> StreamMetrics {
+    let counters = stream.counters();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let newest = stream.tracks().leading().map(|track| track.id).and_then(|id| stream.figures(id).newest);
+    StreamMetrics {
+        path: path.name().clone(),
+        rendition: stream.rendition(),
+        state: stream.snapshot().state.name(),
+        bytes_received: count(&counters.bytes_received),
+        packets_lost: count(&counters.packets_lost),
+        packets_bad: count(&counters.packets_bad),
+        reconnects: count(&counters.reconnects),
+        jumps: count(&counters.jumps),
+        held_bytes: stream.holding().1 as u64,
+        age_seconds: newest.map(|newest| now.since(newest).as_secs_f64()),
+    }
+}

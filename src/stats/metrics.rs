@@ -1,0 +1,302 @@
+//! The text of the metrics: OpenMetrics 1.0 from a snapshot of plain values, made at each scrape.
+//!
+//! Names begin with `campanile_` and are in base units. Labels are bounded: paths, renditions, protocols, doors and
+//! classes of statuses; never an address, a token or a URL. What goes, a path for one, goes from the text.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Error},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, NoLabelSet, text},
+    metrics::MetricType,
+    registry::{Registry, Unit},
+};
+
+use super::{Protocol, process::ProcessFigures, requests::HttpDoor, sessions::Traffic};
+use crate::base::{PathName, Rendition};
+
+/// The media type of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What one rendition of a path is doing.
+#[derive(Clone, Debug)]
+pub struct StreamMetrics {
+    /// The path.
+    pub path: PathName,
+    /// Which of its renditions.
+    pub rendition: Rendition,
+    /// The word of its state.
+    pub state: &'static str,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// RTP packets that did not arrive.
+    pub packets_lost: u64,
+    /// Packets or units that could not be taken apart.
+    pub packets_bad: u64,
+    /// Connections made beyond the first.
+    pub reconnects: u64,
+    /// Clock steps and timestamp jumps.
+    pub jumps: u64,
+    /// What the ring costs in memory.
+    pub held_bytes: u64,
+    /// Since the newest unit arrived.
+    pub age_seconds: Option<f64>,
+}
+
+impl StreamMetrics {
+    fn labels(&self) -> Labels<'_> {
+        vec![("path", self.path.as_str()), ("rendition", self.rendition.name())]
+    }
+}
+
+/// Everything the metrics say.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsSnapshot {
+    /// The version of the program.
+    pub version: &'static str,
+    /// When it started, in seconds since 1970.
+    pub start_seconds: f64,
+    /// What it takes of the machine, where that is known.
+    pub process: Option<ProcessFigures>,
+    /// Tasks that ended in a panic.
+    pub panics: u64,
+    /// The renditions of all paths.
+    pub streams: Vec<StreamMetrics>,
+    /// What viewers did, by path, rendition and protocol.
+    pub traffic: BTreeMap<(PathName, Rendition, Protocol), Traffic>,
+    /// Sessions opened and refused.
+    pub sessions: (u64, u64),
+    /// HTTP connections open and accepted.
+    pub connections: (u64, u64),
+    /// HTTP requests answered, by door and class of status.
+    pub requests: Vec<(HttpDoor, &'static str, u64)>,
+}
+
+impl MetricsSnapshot {
+    /// The text.
+    pub fn text(self) -> String {
+        let mut registry = Registry::with_prefix("campanile");
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut text, &registry);
+        text
+    }
+}
+
+/// The words of the states, in the order of a path's life.
+const STATES: [&str; 5] = ["idle", "waiting", "ready", "stalled", "lost"];
+
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
+/// Writes one metric after the other.
+struct Families<'a>(DescriptorEncoder<'a>);
+
+impl Families<'_> {
+    fn counters<'l, V: EncodeCounterValue>(
+        &mut self,
+        (name, help, unit): (&str, &str, Option<Unit>),
+        rows: impl IntoIterator<Item = (Labels<'l>, V)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Counter)?;
+        for (labels, value) in rows {
+            if labels.is_empty() {
+                metric.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+            } else {
+                metric.encode_family(&labels.as_slice())?.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gauges<'l, V: EncodeGaugeValue>(
+        &mut self,
+        (name, help, unit): (&str, &str, Option<Unit>),
+        rows: impl IntoIterator<Item = (Labels<'l>, V)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+        for (labels, value) in rows {
+            if labels.is_empty() {
+                metric.encode_gauge(&value)?;
+            } else {
+                metric.encode_family(&labels.as_slice())?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn one<V>(value: V) -> [(Labels<'static>, V); 1] {
+    [(Vec::new(), value)]
+}
+
+impl Collector for MetricsSnapshot {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut families = Families(encoder);
+        self.program(&mut families)?;
+        self.paths(&mut families)?;
+        self.viewers(&mut families)?;
+        self.http(&mut families)
+    }
+}
+
+impl MetricsSnapshot {
+    fn program(&self, families: &mut Families<'_>) -> fmt::Result {
+        let mut build = families.0.encode_descriptor("build", "The program", None, MetricType::Info)?;
+        build.encode_info(&[("version", self.version)].as_slice())?;
+        families.gauges(("start_time", "When the program started", Some(Unit::Seconds)), one(self.start_seconds))?;
+        families.counters(
+            ("task_panics", "Tasks that ended in a panic; each is a fault of campanile", None),
+            one(self.panics),
+        )?;
+        let Some(process) = &self.process else { return Ok(()) };
+        let cpu = ("process_cpu", "Processor time used", Some(Unit::Seconds));
+        families.counters(cpu, one(process.cpu_seconds))?;
+        let resident = ("process_resident_memory", "Memory in use", Some(Unit::Bytes));
+        families.gauges(resident, one(process.resident_bytes))?;
+        families.gauges(("process_threads", "Threads", None), one(process.threads))?;
+        families.gauges(("process_open_fds", "File descriptors open", None), one(process.open_fds))?;
+        let allowed = process.max_fds.map(|max| (Vec::new(), max));
+        families.gauges(("process_max_fds", "File descriptors allowed", None), allowed)
+    }
+
+    fn paths(&self, families: &mut Families<'_>) -> fmt::Result {
+        let labels = StreamMetrics::labels;
+        let rows = self.streams.iter().flat_map(|stream| {
+            STATES.map(|state| {
+                let labels = [labels(stream), vec![("state", state)]].concat();
+                (labels, u64::from(stream.state == state))
+            })
+        });
+        families.gauges(("path_state", "1 for the state a path is in, 0 for the others", None), rows)?;
+        let mut count = |name, help, unit, value: fn(&StreamMetrics) -> u64| {
+            families.counters((name, help, unit), self.streams.iter().map(|stream| (labels(stream), value(stream))))
+        };
+        count("path_received", "Bytes received from the source", Some(Unit::Bytes), |stream| stream.bytes_received)?;
+        count("path_packets_lost", "Packets of the source that did not arrive", None, |stream| stream.packets_lost)?;
+        count("path_packets_bad", "Packets or units that could not be taken apart", None, |stream| stream.packets_bad)?;
+        count("path_reconnects", "Connections to the source beyond the first", None, |stream| stream.reconnects)?;
+        count("path_timestamp_jumps", "Clock steps and timestamp jumps of the source", None, |stream| stream.jumps)?;
+        let held = self.streams.iter().map(|stream| (labels(stream), stream.held_bytes));
+        families.gauges(("path_held", "What a path's history costs in memory", Some(Unit::Bytes)), held)?;
+        let ages = self.streams.iter().filter_map(|stream| Some((labels(stream), stream.age_seconds?)));
+        families.gauges(("path_last_unit_age", "Since the newest unit arrived", Some(Unit::Seconds)), ages)
+    }
+
+    fn viewers(&self, families: &mut Families<'_>) -> fmt::Result {
+        let rows = |value: fn(&Traffic) -> u64| {
+            self.traffic.iter().map(move |((path, rendition, protocol), traffic)| {
+                let labels =
+                    vec![("path", path.as_str()), ("rendition", rendition.name()), ("protocol", protocol.name())];
+                (labels, value(traffic))
+            })
+        };
+        families.gauges(("path_readers", "Sessions that watch", None), rows(|traffic| traffic.open))?;
+        let sent = ("path_sent", "Bytes sent to viewers", Some(Unit::Bytes));
+        families.counters(sent, rows(|traffic| traffic.bytes_sent))?;
+        let dropped = ("path_units_dropped", "Units that slow viewers missed", None);
+        families.counters(dropped, rows(|traffic| traffic.units_dropped))?;
+        let lost = ("path_sent_packets_lost", "Packets that viewers report as lost", None);
+        families.counters(lost, rows(|traffic| traffic.packets_lost))?;
+        families.counters(("sessions_opened", "Sessions opened", None), one(self.sessions.0))?;
+        families.counters(("sessions_refused", "Sessions refused by a limit", None), one(self.sessions.1))
+    }
+
+    fn http(&self, families: &mut Families<'_>) -> fmt::Result {
+        families.gauges(("http_connections", "HTTP connections open", None), one(self.connections.0))?;
+        families.counters(("http_connections_accepted", "HTTP connections accepted", None), one(self.connections.1))?;
+        let rows =
+            self.requests.iter().map(|(door, class, count)| (vec![("door", door.name()), ("class", *class)], *count));
+        families.counters(("http_requests", "HTTP requests answered, by door and class of status", None), rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn snapshot() -> MetricsSnapshot {
+        let path: PathName = "site/gate".parse().unwrap();
+        let traffic = Traffic { open: 2, bytes_sent: 300, packets_sent: 3, units_dropped: 4, packets_lost: 5 };
+        MetricsSnapshot {
+            version: "0.1.0",
+            start_seconds: 1_700_000_000.5,
+            process: Some(ProcessFigures { cpu_seconds: 1.5, max_fds: Some(9), ..ProcessFigures::default() }),
+            panics: 0,
+            streams: vec![StreamMetrics {
+                path: path.clone(),
+                rendition: Rendition::Main,
+                state: "ready",
+                bytes_received: 1000,
+                packets_lost: 1,
+                packets_bad: 0,
+                reconnects: 2,
+                jumps: 0,
+                held_bytes: 5000,
+                age_seconds: Some(0.02),
+            }],
+            traffic: BTreeMap::from([((path, Rendition::Main, Protocol::Rtsp), traffic)]),
+            sessions: (7, 1),
+            connections: (3, 30),
+            requests: vec![(HttpDoor::Api, "2xx", 12)],
+        }
+    }
+
+    #[test]
+    fn the_text_says_what_the_snapshot_says() {
+        let text = snapshot().text();
+        for line in [
+            "campanile_build_info{version=\"0.1.0\"} 1",
+            "campanile_start_time_seconds 1700000000.5",
+            "campanile_process_cpu_seconds_total 1.5",
+            "campanile_path_state{path=\"site/gate\",rendition=\"main\",state=\"ready\"} 1",
+            "campanile_path_state{path=\"site/gate\",rendition=\"main\",state=\"lost\"} 0",
+            "campanile_path_received_bytes_total{path=\"site/gate\",rendition=\"main\"} 1000",
+            "campanile_path_last_unit_age_seconds{path=\"site/gate\",rendition=\"main\"} 0.02",
+            "campanile_path_readers{path=\"site/gate\",rendition=\"main\",protocol=\"rtsp\"} 2",
+            "campanile_path_units_dropped_total{path=\"site/gate\",rendition=\"main\",protocol=\"rtsp\"} 4",
+            "campanile_http_requests_total{door=\"api\",class=\"2xx\"} 12",
+            "campanile_sessions_refused_total 1",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line}\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    /// OpenMetrics 1.0: a family is told once, before its samples, and its samples stand together; PM-01 of the names.
+    #[test]
+    fn the_text_keeps_the_rules_of_openmetrics() {
+        let text = snapshot().text();
+        let (mut seen, mut current, mut kind) = (BTreeSet::new(), String::new(), "");
+        for line in text.lines().filter(|line| *line != "# EOF") {
+            if let Some(told) = line.strip_prefix("# TYPE ") {
+                let (name, told) = told.split_once(' ').unwrap();
+                assert!(seen.insert(name.to_owned()), "{name} is told twice");
+                (current, kind) = (name.to_owned(), told);
+            } else if !line.starts_with('#') {
+                let end = line.find(['{', ' ']).unwrap();
+                let suffix = match kind {
+                    "counter" => "_total",
+                    "info" => "_info",
+                    _ => "",
+                };
+                assert_eq!(line[..end], format!("{current}{suffix}"), "{line}");
+                assert!(line.starts_with("campanile_"), "{line}");
+                assert!(!["_ms", "_bps", "_kb", "_percent"].iter().any(|unit| line[..end].contains(unit)), "{line}");
+            }
+        }
+        assert!(seen.len() > 20, "{seen:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let text = MetricsSnapshot::default().text();
+        assert!(!text.contains("process_cpu_seconds_total") && !text.contains("path=\""), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
