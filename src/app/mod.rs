@@ -2,6 +2,7 @@
 
 pub mod addresses;
 mod directory;
+mod process;
 mod signals;
 mod sockets;
 
@@ -72,7 +73,7 @@ impl Server {
         let sessions = sessions(&config);
         let hub = Hub::start(Box::new(Directory::new(config.clone())), clock, &tasks);
         let info = server_info(&config, &addresses, clock);
-        let rooms = Rooms { hub, gate, sessions, info: info.clone(), clock };
+        let rooms = Rooms { hub, gate, sessions, info: info.clone(), process: process::sample, clock };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
         Ok(Self { config, tasks, info, http })
     }
