@@ -34,6 +34,10 @@ describe('urlsOf', () => {
     })
   })
 
+  it('has no RTSP address when that door is closed', () => {
+    expect(urlsOf(new URL('http://box/'), 'demo', { doors: [] }).rtsp).toBeNull()
+  })
+
   it('falls back to the usual port before the server has answered', () => {
     expect(urlsOf(new URL('http://[::1]:8080/'), 'demo', null).rtsp).toBe('rtsp://[::1]:8554/demo')
   })

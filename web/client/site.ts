@@ -18,23 +18,25 @@ export function pathOf(root: URL, page: URL): string {
 export interface Urls {
   page: string
   hls: string
-  rtsp: string
+  /** Null when that door is closed. */
+  rtsp: string | null
 }
 
 /** The URLs of one path, as a person on this network would type them. */
 export function urlsOf(root: URL, path: string, info: Info | null): Urls {
   const encoded = path.split('/').map(encodeURIComponent).join('/')
   const page = new URL(`${encoded}/`, root)
-  return { page: page.href, hls: new URL('index.m3u8', page).href, rtsp: `${rtspRoot(root, info)}${encoded}` }
+  return { page: page.href, hls: new URL('index.m3u8', page).href, rtsp: rtspUrl(root, encoded, info) }
 }
 
 const RTSP_PORT = '8554'
 
 /** The server knows its port; the name by which the reader reached the page is the better host. */
-function rtspRoot(root: URL, info: Info | null): string {
-  const url = info?.doors?.find((door) => door.name === 'rtsp')?.urls[0] ?? ''
-  const port = /^rtsp:\/\/(?:\[[^\]]*\]|[^/:]*)(?::(\d+))?/.exec(url)
-  return `rtsp://${root.hostname}:${port?.[1] ?? RTSP_PORT}/`
+function rtspUrl(root: URL, path: string, info: Info | null): string | null {
+  const door = info?.doors?.find(({ name }) => name === 'rtsp')
+  if (info?.doors && !door) return null
+  const port = /^rtsp:\/\/(?:\[[^\]]*\]|[^/:]*)(?::(\d+))?/.exec(door?.urls[0] ?? '')?.[1]
+  return `rtsp://${root.hostname}:${port ?? RTSP_PORT}/${path}`
 }
 
 function decode(segment: string): string {

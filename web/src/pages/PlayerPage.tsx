@@ -60,9 +60,11 @@ function Share({ urls, loopback }: { urls: ReturnType<typeof urlsOf>; loopback: 
   return (
     <section class="panel">
       <h2>{share.title}</h2>
-      <CopyField name={share.rtsp} hint={share.rtspHint} value={urls.rtsp} />
+      {urls.rtsp && <CopyField name={share.rtsp} hint={share.rtspHint} value={urls.rtsp} />}
       <CopyField name={share.hls} hint={share.hlsHint} value={urls.hls} />
-      <CopyField name={share.command} hint={share.commandHint} value={`ffplay -fflags nobuffer -rtsp_transport tcp ${urls.rtsp}`} />
+      {urls.rtsp && (
+        <CopyField name={share.command} hint={share.commandHint} value={`ffplay -fflags nobuffer -rtsp_transport tcp ${urls.rtsp}`} />
+      )}
       {loopback && <p class="hint">{share.loopback}</p>}
     </section>
   )
