@@ -10,7 +10,8 @@ use bytes::Bytes;
 pub const HEAD_MAX: usize = 12;
 
 /// The largest payload of one packet, head included. With RTP, SRTP and IPv6 headers it stays under 1280 bytes, the
-/// least MTU of IPv6, which a WebRTC viewer may have.
+/// least MTU of IPv6, which a WebRTC viewer may have. Opus packets and those of opaque tracks cannot be cut and may be
+/// longer.
 pub const PAYLOAD_MAX: usize = 1188;
 
 /// One RTP packet: a head of its own and a slice of bytes that are shared.

@@ -15,7 +15,8 @@ use crate::base::{Monotonic, WallTime};
 ///
 /// The payload of H.264 and H.265 is a run of NAL units, each preceded by its length in 4 bytes, without parameter
 /// sets and delimiters. AV1 is a temporal unit of OBUs with size fields, without delimiters. JPEG is a whole file.
-/// Everything else is what its RTP payload format carries. An opaque unit is the payload of one packet.
+/// Everything else is what its RTP payload format carries; sampled sound comes in units that fit one packet
+/// (`rtp::pcm::pieces`), because each packet wants a timestamp. An opaque unit is the payload of one packet.
 #[derive(Clone, Debug)]
 pub struct AccessUnit {
     /// The place of the track in the source's list.

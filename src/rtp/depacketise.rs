@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    av1, latm, opus,
+    av1, latm,
     packet::Header,
     sequence::{Arrival, SequenceTracker, TimestampLine},
     vp8, vp9,
@@ -70,7 +70,7 @@ enum Format {
     Av1(av1::Assembler),
     Vp8(vp8::Assembler),
     Vp9(vp9::Assembler),
-    Opus(opus::Assembler),
+    Opus(super::opus::Assembler),
     Latm(Box<latm::Assembler>),
 }
 
@@ -94,7 +94,7 @@ impl Depacketiser {
             "AV1" => Format::Av1(av1::Assembler::default()),
             "VP8" => Format::Vp8(vp8::Assembler::default()),
             "VP9" => Format::Vp9(vp9::Assembler::default()),
-            "OPUS" => Format::Opus(opus::Assembler::new(fmtp)),
+            "OPUS" => Format::Opus(super::opus::Assembler::new(fmtp)),
             "MP4A-LATM" => Format::Latm(Box::new(latm::Assembler::new(clock, fmtp)?)),
             _ => return Ok(None),
         };

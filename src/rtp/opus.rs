@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::depacketise::{Assembled, DepacketiseError, Position, fmtp_value};
-use crate::media::{CodecParameters, opus::packet_samples, track::OpusParameters};
+use crate::media::opus::packet_samples;
+use crate::media::{CodecParameters, track::OpusParameters};
 
 #[derive(Debug)]
 pub(super) struct Assembler {

@@ -15,4 +15,5 @@ mod architecture;
 mod cameras;
 mod cli;
 mod repository;
+mod robustness;
 mod support;

@@ -1,0 +1,203 @@
+//! What strangers may send, parser by parser: plain functions on bytes, for libFuzzer (`fuzz_targets/`) and for the
+//! seeded robustness tests (`tests/it/robustness.rs`). Each must come back; each asserts what holds whatever came in.
+//!
+//! A new parser adds a function, a line in [`ENTRIES`], a target with its `[[bin]]`, and seeds in `corpus/`.
+
+#![allow(dead_code, reason = "a fuzz target names one entry, the robustness tests name the list")]
+
+use bytes::Bytes;
+use campanile::{
+    media::{
+        ClockRate, CodecParameters, MediaKind, PictureSize, Track, TrackId, av1, h264, h265, jpeg, nal,
+        plan::{Body, PAYLOAD_MAX},
+        rfc6381,
+        track::{AacParameters, Av1Parameters, H264Parameters, H265Parameters, OpusParameters, Vp9Parameters},
+        vp8,
+    },
+    rtp::{
+        self,
+        depacketise::{Depacketiser, MAX_UNIT},
+        packet::{HEADER_LEN, Header, Packet},
+        rtcp,
+    },
+};
+
+/// The name of a target and of its folder in `corpus/`, and what it runs.
+pub type Entry = (&'static str, fn(&[u8]));
+
+/// Every entry.
+pub const ENTRIES: &[Entry] = &[
+    ("aac_config", aac_config),
+    ("av1_packets", av1_packets),
+    ("av1_unit", av1_unit),
+    ("h264_unit", h264_unit),
+    ("jpeg", jpeg),
+    ("latm_packets", latm_packets),
+    ("nal_payload", nal_payload),
+    ("opus_packets", opus_packets),
+    ("rtcp", rtcp),
+    ("rtp_header", rtp_header),
+    ("sps_h264", sps_h264),
+    ("sps_h265", sps_h265),
+    ("vp8_packets", vp8_packets),
+    ("vp9_packets", vp9_packets),
+];
+
+/// An RTP packet.
+pub fn rtp_header(data: &[u8]) {
+    let _ = rtp::packet::is_rtcp(data);
+    if let Ok(packet) = Packet::parse(data) {
+        assert!(HEADER_LEN + packet.payload.len() <= data.len());
+        let again = [&packet.header.bytes()[..], packet.payload].concat();
+        assert_eq!(Packet::parse(&again).map(|packet| packet.header), Ok(packet.header));
+    }
+}
+
+/// A compound RTCP packet.
+pub fn rtcp(data: &[u8]) {
+    for packet in rtcp::packets(data).flatten() {
+        match packet {
+            rtcp::Packet::SenderReport(_, blocks) | rtcp::Packet::ReceiverReport { blocks, .. } => {
+                assert!(blocks.iter().count() < 32);
+                blocks.iter().for_each(|block| assert!(block.round_trip(u64::MAX).is_none_or(|time| time < 1 << 31)));
+            }
+            rtcp::Packet::Feedback { control, .. } => assert!(rtcp::nack_sequences(control).count() <= data.len() * 5),
+            _ => {}
+        }
+    }
+}
+
+/// A sequence parameter set of H.264.
+pub fn sps_h264(data: &[u8]) {
+    if let Ok(parameters) = H264Parameters::parse(vec![Bytes::copy_from_slice(data)], Vec::new()) {
+        assert!(parameters.size.is_some_and(|size| size.width > 0 && size.height > 0));
+        assert!(parameters.reorder_depth.is_none_or(|depth| depth <= 16));
+        assert!(rfc6381::codec_string(&CodecParameters::H264(parameters)).is_some());
+    }
+}
+
+/// Video and sequence parameter sets of H.265.
+pub fn sps_h265(data: &[u8]) {
+    let _ = h265::vps_frame_rate_milli(data);
+    let set = Bytes::copy_from_slice(data);
+    if let Ok(parameters) = H265Parameters::parse(vec![set.clone()], vec![set], Vec::new()) {
+        assert!(parameters.size.is_some_and(|size| size.width > 0 && size.height > 0));
+        assert!(rfc6381::codec_string(&CodecParameters::H265(parameters)).is_some());
+    }
+}
+
+/// A NAL unit of H.264: SEI and slice headers.
+pub fn h264_unit(data: &[u8]) {
+    let _ = h264::slice_type(data);
+    let payload = nal::join([data]);
+    let _ = (h264::random_access(&payload), h264::is_intra(&payload));
+}
+
+/// A payload of length-prefixed NAL units: walked, turned to start codes and back, planned for both codecs.
+pub fn nal_payload(data: &[u8]) {
+    let _ = (h264::random_access(data), h265::random_access(data), h265::Picture::of(data));
+    let _ = nal::from_annex_b(&nal::to_annex_b(data));
+    let _ = nal::from_annex_b(data);
+    plan(CodecParameters::H264(H264Parameters { sps: vec![Bytes::copy_from_slice(data)], ..<_>::default() }), data);
+    plan(CodecParameters::H265(H265Parameters { vps: vec![Bytes::copy_from_slice(data)], ..<_>::default() }), data);
+}
+
+/// An AudioSpecificConfig.
+pub fn aac_config(data: &[u8]) {
+    if let Ok(parameters) = AacParameters::parse(Bytes::copy_from_slice(data)) {
+        assert!(parameters.sample_rate > 0 && parameters.channels > 0 && parameters.frame_samples > 0);
+        plan(CodecParameters::Aac(parameters), data);
+    }
+}
+
+/// A temporal unit of AV1.
+pub fn av1_unit(data: &[u8]) {
+    let payload = Bytes::copy_from_slice(data);
+    let _ = av1::is_key_frame(data);
+    av1::obus(data).for_each(|obu| assert!(obu.whole.end <= data.len() && obu.body.end == obu.whole.end));
+    plan(CodecParameters::Av1(Av1Parameters::of_unit(&payload).unwrap_or_default()), data);
+}
+
+/// A JPEG file.
+pub fn jpeg(data: &[u8]) {
+    if let Ok(picture) = jpeg::Jpeg::parse(data) {
+        assert!(picture.scan.end <= data.len() && picture.size.width > 0 && picture.size.height > 0);
+    }
+    plan(CodecParameters::Jpeg(PictureSize::default()), data);
+}
+
+/// Packets of VP8.
+pub fn vp8_packets(data: &[u8]) {
+    let _ = (vp8::is_key_frame(data), vp8::picture_size(data));
+    plan(CodecParameters::Vp8(PictureSize::default()), data);
+    push_all(Depacketiser::new("VP8", ClockRate::VIDEO, None).ok().flatten(), data);
+}
+
+/// Packets of VP9.
+pub fn vp9_packets(data: &[u8]) {
+    plan(CodecParameters::Vp9(Vp9Parameters::default()), data);
+    push_all(Depacketiser::new("VP9", ClockRate::VIDEO, None).ok().flatten(), data);
+}
+
+/// Packets of AV1.
+pub fn av1_packets(data: &[u8]) {
+    push_all(Depacketiser::new("AV1", ClockRate::VIDEO, None).ok().flatten(), data);
+}
+
+/// Packets of Opus.
+pub fn opus_packets(data: &[u8]) {
+    plan(CodecParameters::Opus(OpusParameters { channels: 2 }), data);
+    push_all(Depacketiser::new("opus", ClockRate::OPUS, None).ok().flatten(), data);
+}
+
+/// Packets of LATM: the configuration in band, and the same bytes as the one of the `fmtp` line.
+pub fn latm_packets(data: &[u8]) {
+    push_all(Depacketiser::new("MP4A-LATM", ClockRate::OPUS, None).ok().flatten(), data);
+    let (config, packets) = data.split_at(data.len().min(12));
+    let digits: String = config.iter().map(|byte| format!("{byte:02x}")).collect();
+    let fmtp = format!("cpresent=0;config={digits}");
+    push_all(Depacketiser::new("MP4A-LATM", ClockRate::OPUS, Some(&fmtp)).ok().flatten(), packets);
+}
+
+/// Bytes as a run of packets: a byte of flags, a length in two bytes, and so much payload as there is.
+fn push_all(depacketiser: Option<Depacketiser>, mut data: &[u8]) {
+    const MARKER: u8 = 1;
+    const AFTER_GAP: u8 = 2;
+    const SAME_TIME: u8 = 4;
+    let Some(mut depacketiser) = depacketiser else { return };
+    let (mut sequence, mut timestamp) = (u16::MAX - 3, u32::MAX - 3000);
+    while let Some((&[flags, high, low], rest)) = data.split_first_chunk::<3>() {
+        let (payload, rest) = rest.split_at(rest.len().min(usize::from(u16::from_be_bytes([high, low]))));
+        data = rest;
+        sequence = sequence.wrapping_add(if flags & AFTER_GAP != 0 { u16::from(flags >> 4) + 2 } else { 1 });
+        timestamp = timestamp.wrapping_add(if flags & SAME_TIME != 0 { 0 } else { 3000 });
+        let header = Header { marker: flags & MARKER != 0, payload_type: 96, sequence, timestamp, ssrc: 1 };
+        for unit in depacketiser.push(&header, &Bytes::copy_from_slice(payload)).unwrap_or_default() {
+            assert!(!unit.payload.is_empty() && unit.payload.len() <= MAX_UNIT);
+        }
+        let _ = depacketiser.parameters();
+    }
+}
+
+/// Whatever is planned, fragments lie within their bodies, fit their packets, and the marker ends the unit.
+fn plan(parameters: CodecParameters, payload: &[u8]) {
+    let uncut = matches!(parameters, CodecParameters::Opus(_));
+    let track = Track {
+        id: TrackId(0),
+        kind: MediaKind::Video,
+        clock_rate: ClockRate::VIDEO,
+        parameters,
+        generation: 0,
+        revision: 0,
+    };
+    let payload = Bytes::copy_from_slice(payload);
+    for random_access in [false, true] {
+        let (lead, fragments) = rtp::plan(&track, &payload, random_access, false);
+        for (index, fragment) in fragments.iter().enumerate() {
+            let body = if fragment.body() == Body::Lead { &lead } else { &payload };
+            assert!(fragment.range().end <= body.len());
+            assert!(uncut || fragment.payload_len() <= PAYLOAD_MAX);
+            assert!(!fragment.marker() || index + 1 == fragments.len());
+        }
+    }
+}
