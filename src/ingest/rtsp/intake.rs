@@ -8,7 +8,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     alignment::Alignment,
-    track::{Incoming, Offer, Outcome, Track, TrackUnit},
+    form::Offer,
+    track::{Incoming, Outcome, Track, TrackUnit},
 };
 use crate::{
     base::{Monotonic, WallTime},

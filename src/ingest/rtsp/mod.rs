@@ -7,7 +7,8 @@
 //! receive   items of a session → feed                                           driver
 //! inquiry   a DESCRIBE of our own, to find out why                              driver
 //! intake    packets and reports of a session → what the hub is told             machine
-//! track     one track: packets → units                                          machine
+//! track     one track: packets → units with their times                         machine
+//! form      how the packets of a track become units                             machine
 //! alignment the tracks of a session on one timeline                             machine
 //! ```
 //!
@@ -16,6 +17,7 @@
 mod alignment;
 mod depacketizer;
 mod failure;
+mod form;
 mod hosts;
 mod inquiry;
 mod intake;

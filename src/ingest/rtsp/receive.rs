@@ -132,6 +132,7 @@ impl<'a> Receiver<'a> {
                 let Some(Some(track)) = self.opened.track_of.get(packet.stream_id()).copied() else { return };
                 let incoming = Incoming {
                     timestamp: packet.timestamp().elapsed(),
+                    sequence: packet.sequence_number(),
                     payload_type: packet.header().payload_type(),
                     marker: packet.mark(),
                     lost: packet.loss(),

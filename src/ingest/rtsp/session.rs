@@ -15,9 +15,9 @@ use url::Url;
 
 use super::{
     failure::{Failure, Step, first_line},
+    form::Offer,
     inquiry::{self, USER_AGENT},
     sdp,
-    track::Offer,
 };
 use crate::config::{Credentials, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk};
 
