@@ -22,4 +22,5 @@ pub mod ingest;
 pub mod media;
 pub mod net;
 pub mod rtp;
+pub mod rtsp;
 pub mod stats;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     auth::{Grant, View},
-    media::{MediaKind, TrackSet, Unit},
+    media::{MediaKind, MediaTime, TrackSet, Unit},
 };
 
 /// What wakes a reader.
@@ -107,6 +107,8 @@ pub struct Reader {
     options: ReaderOptions,
     /// The first unit that was not there at the start.
     live: u64,
+    /// The latest presentation time there was at the start.
+    edge: Option<MediaTime>,
     /// The start gives the random access point alone.
     still: bool,
     /// Pictures are left out until a random access point.
@@ -132,7 +134,7 @@ impl Reader {
             Edge::Beat => &ring.beats,
         };
         let listener = Listener::new(threads::nearest(bell));
-        let Position { cursor, live, backlog, decodable } = ring.position(options.start);
+        let Position { cursor, live, backlog, decodable, edge } = ring.position(options.start);
         let (still, bursting) = match options.burst {
             BurstPolicy::Whole => (false, None),
             BurstPolicy::Within { bytes, units, readers } => {
@@ -143,7 +145,7 @@ impl Reader {
             }
         };
         let until_random_access = !decodable;
-        Self { grant, ring, listener, cursor, options, live, still, until_random_access, bursting, demand }
+        Self { grant, ring, listener, cursor, options, live, edge, still, until_random_access, bursting, demand }
     }
 
     /// The permission this reader reads on; whoever serves it watches its end.
@@ -164,6 +166,12 @@ impl Reader {
     /// The first unit that was not there when this reader began.
     pub fn live_from(&self) -> u64 {
         self.live
+    }
+
+    /// The latest presentation time of the leading track that was there when this reader began; `None` if it began at
+    /// the live edge. What is presented later is live.
+    pub fn live_edge(&self) -> Option<MediaTime> {
+        self.edge
     }
 
     /// Gives up what is left of the start burst: motion begins at the next random access point.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{Error, Monotonic},
-    media::{MediaKind, Track, TrackSet, Unit},
+    media::{MediaKind, MediaTime, Track, TrackSet, Unit},
 };
 
 /// Units a reader takes at a time.
@@ -85,6 +85,8 @@ pub(super) struct Position {
     pub(super) backlog: (usize, usize),
     /// The start is a random access point.
     pub(super) decodable: bool,
+    /// The latest presentation time of the leading track between the start and the live edge.
+    pub(super) edge: Option<MediaTime>,
 }
 
 /// What a look at the ring found.
@@ -295,9 +297,13 @@ impl Ring {
         };
         let next = index.unwrap_or(live);
         let units = usize::try_from(live - next).unwrap_or(usize::MAX);
-        let bytes = state.units.iter().rev().take(units).map(|unit| unit.payload.len()).sum();
+        let backlog = || state.units.iter().rev().take(units);
+        let bytes = backlog().map(|unit| unit.payload.len()).sum();
+        let leading = state.set_at(live).leading().map(|track| track.id);
+        let leads = |unit: &&Arc<Unit>| leading.is_none_or(|leading| leading == unit.track.id);
+        let edge = backlog().filter(leads).map(|unit| unit.pts).max();
         let cursor = Cursor { next, tracks: state.set_at(next).clone() };
-        Position { cursor, live, backlog: (units, bytes), decodable: index.is_some() }
+        Position { cursor, live, backlog: (units, bytes), decodable: index.is_some(), edge }
     }
 
     /// Puts what comes next for a reader into `batch`, at most [`BATCH`] units and never across a change of tracks.

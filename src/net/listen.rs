@@ -62,6 +62,56 @@ pub(super) fn refused(option: &str, address: SocketAddr, error: io::Error) -> Er
     Error::new(kind, format!("{option}: {address} {what}")).with_code(code).with_hint(hint).caused_by(error)
 }
 
+/// Two UDP sockets, RTP on an even port and RTCP on the next.
+#[derive(Debug)]
+pub struct UdpPair {
+    /// Where RTP leaves from.
+    pub rtp: std::net::UdpSocket,
+    /// Where RTCP leaves from and comes in.
+    pub rtcp: std::net::UdpSocket,
+}
+
+/// What a burst may put into the socket at once; the system gives what it allows.
+const UDP_BUFFER: usize = 4 << 20;
+/// Attempts to find a free pair of ports.
+const PAIR_ATTEMPTS: usize = 64;
+
+/// Binds a pair of UDP ports on an address; `[0, 0]` takes any free pair, the first of them even.
+///
+/// # Errors
+/// As [`bind_tcp`].
+pub fn bind_udp_pair(option: &str, ip: IpAddr, ports: [u16; 2], all: &[SocketAddr]) -> Result<UdpPair> {
+    let bind = |port| bind_udp(SocketAddr::new(ip, port), all);
+    let refused = |port, error| refused(option, SocketAddr::new(ip, port), error);
+    if ports != [0, 0] {
+        let rtp = bind(ports[0]).map_err(|error| refused(ports[0], error))?;
+        return Ok(UdpPair { rtp, rtcp: bind(ports[1]).map_err(|error| refused(ports[1], error))? });
+    }
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..PAIR_ATTEMPTS {
+        let pair = bind(0).and_then(|first| {
+            let port = first.local_addr()?.port();
+            // RFC 3550 §11: RTP has the even one.
+            let second = bind(port ^ 1)?;
+            Ok(if port.is_multiple_of(2) { (first, second) } else { (second, first) })
+        });
+        match pair {
+            Ok((rtp, rtcp)) => return Ok(UdpPair { rtp, rtcp }),
+            Err(error) => last = error,
+        }
+    }
+    Err(refused(0, last))
+}
+
+fn bind_udp(address: SocketAddr, all: &[SocketAddr]) -> io::Result<std::net::UdpSocket> {
+    let socket = open(address, Type::DGRAM, Protocol::UDP, all)?;
+    // A smaller buffer works too, with more loss under bursts.
+    let _ = socket.set_send_buffer_size(UDP_BUFFER);
+    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket.into())
+}
+
 /// Where listeners really listen.
 pub fn addresses(listeners: &[StdListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
@@ -134,6 +184,15 @@ mod tests {
         drop(v6);
         let both = [format!("0.0.0.0:{port}").parse().unwrap(), format!("[::]:{port}").parse().unwrap()];
         assert_eq!(bind_tcp("a", &both).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn any_free_pair_of_udp_ports_is_an_even_one_and_the_next() {
+        let pair = bind_udp_pair("rtsp.udp_ports", Ipv4Addr::LOCALHOST.into(), [0, 0], &[]).unwrap();
+        let ports = [&pair.rtp, &pair.rtcp].map(|socket| socket.local_addr().unwrap().port());
+        assert!(ports[0].is_multiple_of(2) && ports[1] == ports[0] + 1, "{ports:?}");
+        let error = bind_udp_pair("rtsp.udp_ports", Ipv4Addr::LOCALHOST.into(), ports, &[]).unwrap_err();
+        assert_eq!(error.code(), "address_in_use");
     }
 
     #[tokio::test]

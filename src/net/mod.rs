@@ -3,4 +3,6 @@
 //! It knows no protocol of ours: rooms above hand in bytes and addresses.
 
 pub mod listen;
+pub mod stream;
 pub mod tls;
+pub mod udp;

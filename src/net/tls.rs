@@ -1,12 +1,16 @@
-//! Server certificates: read from PEM files once, at the start.
+//! TLS on our listeners: certificates are read from PEM files once, at the start, and handshakes have a time-out.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::stream::{Socket, Stream};
 use crate::base::{Error, Kind, Result};
 
 /// Makes `ring` the cipher provider of this process. Further calls change nothing.
@@ -50,6 +54,18 @@ pub fn server_config(option: &str, certificate_file: &Path, key_file: &Path) -> 
             .caused_by(error)
     })?;
     Ok(Arc::new(config))
+}
+
+/// Shakes hands on an accepted connection. Not for threads that move media: it computes for milliseconds.
+///
+/// # Errors
+/// [`Kind::DeadlineExceeded`]; [`Kind::InvalidArgument`] for a client that does not speak TLS as it should.
+pub async fn accept(config: &Arc<ServerConfig>, tcp: TcpStream, limit: Duration) -> Result<Stream> {
+    match tokio::time::timeout(limit, TlsAcceptor::from(config.clone()).accept(Socket::accepted(tcp))).await {
+        Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream))),
+        Ok(Err(error)) => Err(Error::new(Kind::InvalidArgument, "tls handshake").caused_by(error)),
+        Err(_) => Err(Error::new(Kind::DeadlineExceeded, format!("tls handshake: not done within {limit:?}"))),
+    }
 }
 
 #[cfg(test)]

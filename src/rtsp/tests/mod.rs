@@ -1,0 +1,5 @@
+//! Tests of the room as a whole: a server with one path, its source in the hands of the test.
+
+mod clients;
+mod dialogue;
+mod rig;
