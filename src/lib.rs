@@ -15,6 +15,7 @@ pub mod app;
 pub mod auth;
 pub mod base;
 pub mod cli;
+pub mod cmaf;
 pub mod config;
 pub mod http;
 pub mod hub;

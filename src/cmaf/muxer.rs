@@ -1,0 +1,280 @@
+//! The task that turns one ring into parts: reads units, drives a [`Segmenter`], publishes a snapshot per part. It owns
+//! nothing that viewers wait on but the `watch`; a `watch::Ref` never outlives a statement.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::{
+    CmafPolicy, Ledger, MuxerKey,
+    line::{Line, Place},
+    segmenter::{SegmentPolicy, Segmenter, Step},
+    snapshot::{CmafSnapshot, Promise, RunToken, Window, WindowPolicy},
+    tracks::{Carried, LeftOut},
+};
+use crate::{
+    auth::Grant,
+    base::{Clock, Error, Kind, Monotonic, complaints::Complaints},
+    hub::{BATCH, Edge, EndReason, Read, Reader, ReaderOptions, Start, Stream},
+    media::{TrackSet, Unit},
+};
+
+/// Where a muxer stands.
+#[derive(Clone, Debug)]
+pub(super) enum MuxerState {
+    /// Nothing to show yet.
+    Starting,
+    /// What it has made.
+    Live(Arc<CmafSnapshot>),
+    /// It could not start.
+    Failed(Arc<Error>),
+}
+
+/// Everything a muxer needs.
+#[derive(Debug)]
+pub(super) struct Muxer {
+    pub(super) key: MuxerKey,
+    pub(super) stream: Stream,
+    pub(super) line: Arc<Line>,
+    pub(super) ledger: Arc<dyn Ledger>,
+    pub(super) policy: CmafPolicy,
+    pub(super) clock: Clock,
+    /// When somebody last asked, as nanoseconds of the monotonic clock.
+    pub(super) asked: Arc<AtomicU64>,
+    pub(super) state: watch::Sender<MuxerState>,
+}
+
+/// What the running muxer works on.
+struct Running {
+    segmenter: Segmenter,
+    window: Window,
+    place: Place,
+    left_out: Arc<[LeftOut]>,
+    /// Segments cut without a random access point.
+    forced: Complaints,
+    /// Tracks that cannot be described.
+    broken: Complaints,
+}
+
+/// How often the log hears the same complaint.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+impl Muxer {
+    /// Runs until it is stopped, the path ends, or nobody has asked for a while.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let started = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            started = self.start() => started,
+        };
+        match started {
+            Err(error) => {
+                debug!("{}", error.chain());
+                self.state.send_replace(MuxerState::Failed(Arc::new(error)));
+            }
+            Ok((mut running, reader)) => {
+                self.serve(&mut running, reader, &stop).await;
+                self.ledger.close(&self.key, running.window.next_sequence(), self.line.era());
+            }
+        }
+    }
+
+    async fn start(&self) -> Result<(Running, Reader), Error> {
+        let here = |error: Error| error.context(format_args!("path {}", self.key.path));
+        self.stream.ready().await.map_err(here)?;
+        let set = self.stream.tracks();
+        let carried = Carried::choose(&set, self.key.selection);
+        if carried.tracks.is_empty() {
+            return Err(here(nothing_playable(&carried.left_out)));
+        }
+        let recalled = self.ledger.open(&self.key, self.stream.longest_gop()).await;
+        let newest = self.stream.newest_random_access().map(|unit| (unit.arrived, unit.dts));
+        let place =
+            self.line.join(self.key.rendition, newest, recalled.known.then_some(recalled.discontinuity_sequence));
+        let policy = SegmentPolicy {
+            part: self.policy.part.into(),
+            segment: self.policy.segment.into(),
+            target: place.target(recalled.target_duration.into()),
+            bytes: self.policy.max_bytes / 4,
+        };
+        let reader = self.open(Start::Back(BACK));
+        let segmenter = Segmenter::new(policy, self.key.selection, reader.tracks(), place.offset)
+            .map_err(|error| here(Error::new(Kind::Unsupported, "the stream cannot be described").caused_by(error)))?;
+        let window = WindowPolicy { segments: self.policy.segments, bytes: self.policy.max_bytes };
+        let running = Running {
+            segmenter,
+            window: Window::new(window, RunToken(rand::random()), recalled.next_sequence),
+            place,
+            left_out: carried.left_out.into(),
+            forced: Complaints::new(COMPLAIN_EVERY),
+            broken: Complaints::new(COMPLAIN_EVERY),
+        };
+        Ok((running, reader))
+    }
+
+    fn open(&self, start: Start) -> Reader {
+        // Parts end with pictures, so that sound alone need not wake anybody.
+        let options = ReaderOptions { start, edge: Edge::Beat, ..ReaderOptions::house() };
+        self.stream.open(Grant::house("hls muxer", self.key.path.clone()), options)
+    }
+
+    async fn serve(&self, running: &mut Running, reader: Reader, stop: &CancellationToken) {
+        let mut reader = Some(reader);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let idle_at = self.policy.close_after.map(|after| self.asked() + after);
+            let deadline = [running.segmenter.poll_deadline(), idle_at].into_iter().flatten().min();
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(self.clock.instant(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                read = next(&self.stream, reader.as_mut(), &mut batch) => match read {
+                    Some(read) => {
+                        let mut read = Some(read);
+                        // Whatever has come goes into one snapshot.
+                        while let Some(news) = read.take() {
+                            if let Some(reason) = self.handle(running, news, &batch) {
+                                debug!("the source has gone: {reason:?}");
+                                running.segmenter.handle_loss();
+                                reader = None;
+                                if matches!(reason, EndReason::Closed) {
+                                    running.window.ended = true;
+                                    self.publish(running, true);
+                                    return;
+                                }
+                                break;
+                            }
+                            read = reader.as_mut().and_then(|reader| reader.try_read(&mut batch));
+                        }
+                    }
+                    // The source is back after its readers were let go.
+                    None => {
+                        let back = self.open(Start::RandomAccess);
+                        self.change_tracks(running, back.tracks());
+                        running.segmenter.handle_loss();
+                        reader = Some(back);
+                    }
+                },
+                () = timer => {
+                    let now = self.clock.now();
+                    running.segmenter.handle_timeout(now);
+                    if self.policy.close_after.is_some_and(|after| self.asked() + after <= now) {
+                        debug!("nobody asks any more");
+                        return;
+                    }
+                }
+            }
+            self.publish(running, false);
+        }
+    }
+
+    fn asked(&self) -> Monotonic {
+        Monotonic::from_nanos(self.asked.load(Ordering::Relaxed))
+    }
+
+    /// Takes in what was read; the reason when no more will come.
+    fn handle(&self, running: &mut Running, read: Read, batch: &[Arc<Unit>]) -> Option<EndReason> {
+        match read {
+            Read::Units => {
+                let (now, wall) = (self.clock.now(), self.clock.wall());
+                for unit in batch {
+                    let age = i64::try_from(now.since(unit.arrived).as_nanos()).unwrap_or(0);
+                    let captured = unit.captured.unwrap_or_else(|| wall.plus_nanos(-age));
+                    running.segmenter.push(unit, captured);
+                }
+            }
+            Read::Lagged { dropped } => {
+                warn!(dropped, "the muxer was late: units are missing");
+                running.segmenter.handle_loss();
+            }
+            Read::ParametersChanged(set) | Read::TracksChanged(set) => self.change_tracks(running, &set),
+            Read::End(reason) => return Some(reason),
+        }
+        None
+    }
+
+    fn change_tracks(&self, running: &mut Running, set: &TrackSet) {
+        if let Err(error) = running.segmenter.handle_tracks(set)
+            && let Some(times) = running.broken.note(self.clock.now())
+        {
+            warn!(times, "the stream cannot be described: {error}");
+        }
+        running.left_out = running.segmenter.carried().left_out.clone().into();
+    }
+
+    /// Publishes what has come of it, if anything.
+    fn publish(&self, running: &mut Running, always: bool) {
+        let steps = running.segmenter.poll_steps();
+        running.place.tell(running.segmenter.newest());
+        if steps.is_empty() && !always {
+            return;
+        }
+        let Some(part_target) = running.segmenter.part_target() else { return };
+        let hold_back = running.place.hold_back(part_target);
+        running.window.promise(Promise { target: running.segmenter.target(), part_target, hold_back });
+        let mut segments = false;
+        for step in steps {
+            segments |= !matches!(step, Step::Part(_));
+            if let Step::Open { independent: false, .. } = step
+                && let Some(times) = running.forced.note(self.clock.now())
+            {
+                warn!(
+                    times,
+                    "the camera's GOP is longer than the target duration: segments are cut without a random access \
+                     point; the longer GOP counts from the next start of the playlist on"
+                );
+            }
+            let place = &mut running.place;
+            running.window.apply(step, |discontinuity, independent| place.era(discontinuity, independent));
+        }
+        if segments {
+            let (next, era) = (running.window.next_sequence(), self.line.era());
+            self.ledger.note(&self.key, next, era, self.stream.longest_gop());
+        }
+        if running.window.shows()
+            && let Some(snapshot) = running.window.snapshot(&running.left_out)
+        {
+            self.state.send_replace(MuxerState::Live(Arc::new(snapshot)));
+        }
+    }
+}
+
+/// How far back a muxer starts, if the ring still has it: so much was live when the first viewer asked.
+const BACK: Duration = Duration::from_secs(30);
+
+/// The next thing to take in: from the reader, or `None` when there is no reader and the source is back.
+async fn next(stream: &Stream, reader: Option<&mut Reader>, batch: &mut Vec<Arc<Unit>>) -> Option<Read> {
+    match reader {
+        Some(reader) => Some(reader.read(batch).await),
+        None => {
+            // It fails after the path's start time-out; asking again keeps the demand up.
+            while stream.ready().await.is_err() {}
+            None
+        }
+    }
+}
+
+/// The error of a path without anything that can be carried.
+fn nothing_playable(left_out: &[LeftOut]) -> Error {
+    let reasons: Vec<_> = left_out.iter().map(ToString::to_string).collect();
+    let message = match &reasons[..] {
+        [] => "nothing to play: the source has no such track".to_owned(),
+        reasons => format!("nothing to play: {}", reasons.join("; ")),
+    };
+    Error::new(Kind::Unsupported, message)
+        .with_code("nothing_playable")
+        .with_hint("watch it over RTSP, or let the camera send H.264 or H.265 with AAC or Opus")
+}
