@@ -17,6 +17,7 @@ pub mod base;
 pub mod cli;
 pub mod cmaf;
 pub mod config;
+pub mod hls;
 pub mod http;
 pub mod hub;
 pub mod ingest;
