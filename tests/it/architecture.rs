@@ -61,7 +61,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("m3u8_rs", &["hls"]),
     ("rtsp_types", &["rtsp", "ingest"]),
     ("openh264", &["ingest", "jpeg"]),
-    ("opus", &["audio", "ingest"]),
     ("clap|clap_complete", &["cli", "main"]),
     ("anyhow|eyre", &[]),
 ];
