@@ -2,4 +2,5 @@
 //! their own after everything else.
 
 mod browser;
+mod gates;
 mod lag;

@@ -6,7 +6,7 @@ use crate::support::{browser::open, relay, scripted_camera::Behaviour, server::S
 
 /// JavaScript to watch the page's `<video>` for a while. Reads the demo camera's barcode (its format stands in
 /// `src/ingest/demo/barcode.rs`) from what is painted.
-const WATCH: &str = r#"
+pub(super) const WATCH: &str = r#"
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const until = async (found, what) => {
   for (let i = 0; i < 300; i++) { const value = found(); if (value) return value; await sleep(100); }

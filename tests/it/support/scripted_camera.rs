@@ -161,7 +161,8 @@ impl Reply {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    /// The answer as it is written.
+    pub fn to_bytes(&self) -> Vec<u8> {
         if let Some(raw) = &self.raw {
             return raw.clone();
         }
@@ -445,7 +446,7 @@ impl Connection {
             let ok = reply.status == 200;
             let reply = (behaviour.reply)(&asked, reply);
             if reply.then != Then::NeverAnswer {
-                self.write(&reply.bytes()).await?;
+                self.write(&reply.to_bytes()).await?;
             }
             if reply.then == Then::Close || asked.method == "TEARDOWN" {
                 return Err(());
