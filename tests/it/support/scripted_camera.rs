@@ -320,7 +320,7 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
 
 /// One track as a connection sends it.
 struct Sending {
-    stream: Elementary,
+    stream: Arc<Elementary>,
     /// RTP ticks from one unit to the next, and the ticks of a second.
     step: u32,
     clock: u32,
@@ -355,7 +355,7 @@ type Ends = Result<(), ()>;
 impl Connection {
     fn new(number: usize, socket: TcpStream, shared: Arc<Shared>, behaviour: &Behaviour) -> Self {
         socket.set_nodelay(true).unwrap();
-        let track = |stream: Elementary, step, clock, payload_type, unit| Sending {
+        let track = |stream: Arc<Elementary>, step, clock, payload_type, unit| Sending {
             stream,
             step,
             clock,

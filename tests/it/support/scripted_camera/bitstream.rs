@@ -2,7 +2,13 @@
 //!
 //! Written apart from the product's own packetiser on purpose: two readings of RFC 6184, 7798 and 3640 must agree.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, LazyLock, Mutex},
+};
 
 use crate::support::samples;
 
@@ -10,7 +16,7 @@ use crate::support::samples;
 const MOST: usize = 1400;
 
 /// What is filmed: the codec of the picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Video {
     /// 640×360, a random access point every 2 s.
     H264,
@@ -55,8 +61,13 @@ pub struct Elementary {
     pub fmtp: String,
 }
 
-/// The picture of a camera: 25 access units a second.
-pub fn video(kind: Video) -> Elementary {
+/// The picture of a camera: 25 access units a second. Read once per process.
+pub fn video(kind: Video) -> Arc<Elementary> {
+    static READ: Mutex<BTreeMap<Video, Arc<Elementary>>> = Mutex::new(BTreeMap::new());
+    READ.lock().unwrap().entry(kind).or_insert_with(|| Arc::new(read_video(kind))).clone()
+}
+
+fn read_video(kind: Video) -> Elementary {
     let stream = fs::read(kind.file()).unwrap();
     let h265 = matches!(kind, Video::H265 | Video::H265Long);
     let unit_type = |nal: &[u8]| if h265 { (nal[0] >> 1) & 0x3f } else { nal[0] & 0x1f };
@@ -89,7 +100,12 @@ pub fn video(kind: Video) -> Elementary {
 }
 
 /// The sound of a camera: AAC, one frame of 1024 samples at 48 kHz per unit (RFC 3640 §3.3.6).
-pub fn audio() -> Elementary {
+pub fn audio() -> Arc<Elementary> {
+    static READ: LazyLock<Arc<Elementary>> = LazyLock::new(|| Arc::new(read_audio()));
+    READ.clone()
+}
+
+fn read_audio() -> Elementary {
     let stream = fs::read(samples::sample("scripted.aac")).unwrap();
     let (mut units, mut at) = (Vec::new(), 0);
     let mut config = String::new();
