@@ -258,8 +258,8 @@ async fn quirks_of_dialogue_play_or_say_why_not() {
                 Fails(words) if !error.is_null() => {
                     let said = error.to_string().to_lowercase();
                     let cause_is_known = error["code"] != "source_protocol" && error["code"] != "source_closed";
-                    let told = words.iter().any(|word| said.contains(word))
-                        && (error["hint"].is_string() || !cause_is_known);
+                    let told =
+                        words.iter().any(|word| said.contains(word)) && (error["hint"].is_string() || !cause_is_known);
                     break (!told).then(|| format!("does not say why: {error}"));
                 }
                 _ if Instant::now() > deadline => {
