@@ -3,6 +3,7 @@
 pub mod addresses;
 mod directory;
 mod process;
+mod rtsp;
 mod signals;
 mod sockets;
 
@@ -22,8 +23,9 @@ use crate::{
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Tasks},
     config::{Config, ConfigOrigin},
     http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
-    hub::Hub,
+    hub::{Hub, MediaThreads},
     net,
+    rtsp::RtspServer,
     stats::{SessionLimits, Sessions},
 };
 
@@ -57,6 +59,7 @@ struct Server {
     tasks: Tasks,
     info: ServerInfo,
     http: HttpServer,
+    rtsp: RtspServer,
 }
 
 impl Server {
@@ -73,9 +76,22 @@ impl Server {
         let sessions = sessions(&config);
         let hub = Hub::start(Box::new(Directory::new(config.clone())), clock, &tasks);
         let info = server_info(&config, &addresses, clock);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = MediaThreads::start(config.media_threads.count(cores))
+            .map_err(|error| Error::new(Kind::Internal, "the system gives no threads").caused_by(error))?;
+        let rtsp = RtspServer::start(
+            rtsp::options(&config),
+            sockets.rtsp,
+            hub.clone(),
+            gate.clone(),
+            sessions.clone(),
+            threads,
+            clock,
+            &tasks,
+        )?;
         let rooms = Rooms { hub, gate, sessions, info: info.clone(), process: process::sample, clock };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
-        Ok(Self { config, tasks, info, http })
+        Ok(Self { config, tasks, info, http, rtsp })
     }
 
     /// Says that it is ready, how long that took, and which URLs to open.
@@ -113,7 +129,7 @@ impl Server {
     async fn drain(&self) -> Vec<String> {
         let limit = self.config.drain.duration();
         let deadline = tokio::time::Instant::now() + limit;
-        self.http.drain(limit).await;
+        tokio::join!(self.http.drain(limit), self.rtsp.drain(limit));
         self.tasks.stop();
         self.tasks.drained(deadline.saturating_duration_since(tokio::time::Instant::now())).await
     }

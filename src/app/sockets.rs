@@ -4,17 +4,19 @@ use std::{net::TcpListener, sync::Arc};
 
 use rustls::ServerConfig;
 
-use super::addresses::Addresses;
+use super::{addresses::Addresses, rtsp};
 use crate::{
     base::Result,
     config::Config,
     net::{listen, tls},
+    rtsp::Listeners,
 };
 
 /// Bound sockets and the certificates they show.
 pub(super) struct Sockets {
     pub(super) http: Vec<TcpListener>,
     pub(super) http_tls: Option<Arc<ServerConfig>>,
+    pub(super) rtsp: Listeners,
 }
 
 impl Sockets {
@@ -24,7 +26,8 @@ impl Sockets {
             Some(tls) => Some(tls::server_config("http.tls", &tls.certificate_file, &tls.key_file)?),
             None => None,
         };
-        Ok(Self { http: listen::bind_tcp("http.address", config.http.address.as_slice())?, http_tls })
+        let http = listen::bind_tcp("http.address", config.http.address.as_slice())?;
+        Ok(Self { http, http_tls, rtsp: rtsp::bind(config)? })
     }
 
     /// Where they listen.
@@ -32,6 +35,7 @@ impl Sockets {
         let mut addresses = Addresses::default();
         let http = if self.http_tls.is_some() { "https" } else { "http" };
         addresses.insert(http, listen::addresses(&self.http));
+        rtsp::note(&self.rtsp, &mut addresses);
         addresses
     }
 }
