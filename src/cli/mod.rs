@@ -15,7 +15,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
-    base::{Clock, Error, Monotonic},
+    base::{Clock, Error},
     config::{Config, ConfigError, ConfigOrigin, Environment, LogFormat, LogLevel, Problems, files},
 };
 
