@@ -112,7 +112,7 @@ fn void(report: &Report) -> Vec<String> {
     if lost > LOST_MOST {
         reasons.push(format!("{lost:.2} % of the packets are missing"));
     }
-    if report.delivered.least_share_percent < SHARE_LEAST {
+    if report.clients_playing > 1 && report.delivered.least_share_percent < SHARE_LEAST {
         reasons.push(format!("one client got {:.1} % of what another got", report.delivered.least_share_percent));
     }
     if report.steal_percent > STEAL_MOST {
