@@ -22,6 +22,7 @@ use crate::{
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Tasks},
     config::{Config, ConfigOrigin},
+    hls::{Hls, HlsOptions},
     http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
     hub::{Hub, MediaThreads},
     net,
@@ -89,7 +90,11 @@ impl Server {
             clock,
             &tasks,
         )?;
-        let rooms = Rooms { hub, gate, sessions, info: info.clone(), process: process::sample, clock };
+        let hls = config.hls.enabled.then(|| {
+            let options = HlsOptions { config: config.hls.clone(), state_dir: config.state_dir.clone() };
+            Hls::new(hub.clone(), clock, &tasks, options)
+        });
+        let rooms = Rooms { hub, hls, gate, sessions, info: info.clone(), process: process::sample, clock };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
         Ok(Self { config, tasks, info, http, rtsp })
     }

@@ -107,7 +107,7 @@ pub struct Page {
 }
 
 /// RFC 9110 §12.5.3: a coding is acceptable when it is listed, or `*` is, and its weight is not zero.
-fn accepts(header: &str, coding: &str) -> bool {
+pub(super) fn accepts(header: &str, coding: &str) -> bool {
     let weight = |wanted: &str| {
         header.split(',').find_map(|item| {
             let mut parts = item.split(';').map(str::trim);

@@ -15,12 +15,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{
     HttpOptions, Rooms,
     caller::{Asking, authority, caller},
     cors::{Cors, Page},
+    hls_viewers::HlsViewers,
     problem::{Failure, Problem},
     router,
 };
@@ -42,6 +44,9 @@ pub(super) enum Phase {
 pub(super) struct Front {
     pub(super) rooms: Rooms,
     pub(super) requests: Arc<Requests>,
+    pub(super) viewers: HlsViewers,
+    /// Fires when the listener stops: what is held open ends.
+    pub(super) ending: CancellationToken,
     phase: AtomicU8,
 }
 
@@ -70,9 +75,10 @@ pub(super) struct Surface {
 }
 
 impl Surface {
-    pub(super) fn new(rooms: Rooms, options: &HttpOptions) -> Self {
+    pub(super) fn new(rooms: Rooms, options: &HttpOptions, ending: CancellationToken) -> Self {
         let (requests, phase) = (Arc::default(), AtomicU8::new(Phase::Starting as u8));
-        let front = Arc::new(Front { rooms, requests, phase });
+        let viewers = HlsViewers::new(rooms.sessions.clone());
+        let front = Arc::new(Front { rooms, requests, viewers, ending, phase });
         let router = router::router(front.clone());
         Self { front, router, cors: Arc::new(Cors::new(options.origins.clone())), max_body: options.max_body }
     }

@@ -11,9 +11,12 @@ mod cors;
 mod front;
 mod grant;
 mod health;
+mod hls;
+mod hls_viewers;
 mod metrics;
 mod pages;
 mod problem;
+mod range;
 mod router;
 mod server;
 mod socket;
@@ -35,6 +38,7 @@ use crate::{
     auth::Gate,
     base::Clock,
     config::AllowedOrigins,
+    hls::Hls,
     hub::Hub,
     stats::{ProcessFigures, Sessions},
 };
@@ -44,6 +48,8 @@ use crate::{
 pub struct Rooms {
     /// The paths.
     pub hub: Hub,
+    /// HLS, unless it is switched off.
+    pub hls: Option<Hls>,
     /// Who may do what.
     pub gate: Gate,
     /// Who watches what.

@@ -146,7 +146,9 @@ impl IntoResponse for Problem {
         let known = response.headers_mut();
         known.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         known.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        known.extend(headers);
+        for (name, value) in headers {
+            known.insert(name, value);
+        }
         let ours = error.kind() == Kind::Internal;
         response.extensions_mut().insert(Failure { id: instance, code: error.code(), chain: error.chain(), ours });
         response

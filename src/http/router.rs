@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use super::{
     api,
     front::Front,
-    health, metrics, pages,
+    health, hls, metrics, pages,
     problem::Problem,
     target::{Target, split},
 };
@@ -37,7 +37,6 @@ const READING: &str = "GET, HEAD, OPTIONS";
 
 /// URLs that begin with a path name.
 async fn by_name(State(front): State<Arc<Front>>, parts: Parts) -> Response {
-    let _ = &front;
     let target = match split(parts.uri.path()) {
         Ok(target) => target,
         Err(error) => return Problem::from(error).into_response(),
@@ -51,7 +50,7 @@ async fn by_name(State(front): State<Arc<Front>>, parts: Parts) -> Response {
     match target {
         Target::Start | Target::Page => pages::entry(&parts),
         Target::AddSlash(last) => add_slash(&last, parts.uri.query()),
-        Target::Hls(..) => Problem::not_found().into_response(),
+        Target::Hls(place, file) => hls::serve(&front, &parts, place, file).await,
     }
 }
 

@@ -84,7 +84,7 @@ pub fn serve(
 ) -> HttpServer {
     let tasks = tasks.child();
     let clock = rooms.clock;
-    let surface = Surface::new(rooms, options);
+    let surface = Surface::new(rooms, options, tasks.stopping().clone());
     let connections = tasks.child();
     let door = Arc::new(Door {
         surface: surface.clone(),
@@ -102,6 +102,16 @@ pub fn serve(
         let accept = accept(door.clone(), listener, tasks.clone());
         tasks.spawn(format!("http/{address}"), span, accept);
     }
+    let (front, stopping) = (surface.front().clone(), tasks.stopping().clone());
+    tasks.spawn("http/viewers", info_span!("http"), async move {
+        loop {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                () = sleep(Duration::from_secs(1)) => front.viewers.handle_timeout(clock.now()),
+            }
+        }
+    });
     HttpServer { surface, tasks, connections }
 }
 

@@ -1,17 +1,20 @@
 //! What the tests of this room share: a hub with two cameras that need no network, and the surface over it.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use tempfile::TempDir;
 
 use super::{HttpOptions, OpenDoor, Rooms, ServerInfo, front::Surface};
 use crate::{
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, PathName, Tasks},
+    config::HlsConfig,
+    hls::{Hls, HlsOptions},
     hub::{Feed, Hub, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
     media::{
         AccessUnit, ClockRate, CodecParameters, MediaKind, MediaTime, TrackDescription, TrackId,
@@ -124,10 +127,14 @@ impl PathDirectory for Directory {
 }
 
 /// The rooms behind the surface.
-pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy) -> Rooms {
+pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Rooms {
     let clock = Clock;
+    let hub = Hub::start(Box::new(Directory), clock, tasks);
+    let options = HlsOptions { config: HlsConfig::default(), state_dir: state_dir.to_owned() };
+    let hls = Hls::new(hub.clone(), clock, tasks, options);
     Rooms {
-        hub: Hub::start(Box::new(Directory), clock, tasks),
+        hub,
+        hls: Some(hls),
         gate: Gate::new(policy),
         sessions: Sessions::default(),
         info: ServerInfo {
@@ -149,6 +156,7 @@ pub(super) struct House {
     pub(super) rooms: Rooms,
     pub(super) surface: Surface,
     pub(super) peer: SocketAddr,
+    _state_dir: TempDir,
 }
 
 impl House {
@@ -158,9 +166,10 @@ impl House {
 
     pub(super) fn with(options: &HttpOptions, policy: GatePolicy) -> Self {
         let tasks = Tasks::new();
-        let rooms = rooms(&tasks, policy);
-        let surface = Surface::new(rooms.clone(), options);
-        Self { tasks, rooms, surface, peer: "127.0.0.1:50000".parse().unwrap() }
+        let state_dir = tempfile::tempdir().unwrap();
+        let rooms = rooms(&tasks, policy, state_dir.path());
+        let surface = Surface::new(rooms.clone(), options, tasks.stopping().clone());
+        Self { tasks, rooms, surface, peer: "127.0.0.1:50000".parse().unwrap(), _state_dir: state_dir }
     }
 
     /// Lets the demo camera play for a while of the paused clock.

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     auth::View,
     base::{Error, Kind, Monotonic},
+    hls,
     hub::{PathHandle, Stream, StreamState},
     media::{self, MediaKind, rfc6381::codec_string},
     stats::Protocol,
@@ -276,7 +277,10 @@ fn rendition(stream: &Stream, now: Monotonic) -> Rendition {
     let counters = stream.counters();
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let set = stream.tracks();
-    let tracks: Vec<Track> = set.tracks.iter().map(|described| track(stream, described, now)).collect();
+    let left_out = hls::left_out(&set);
+    let without = |id| left_out.iter().find(|left| left.track == id).map(|left| ("hls".to_owned(), left.to_string()));
+    let tracks = set.tracks.iter().map(|described| track(stream, described, without(described.id), now));
+    let tracks: Vec<Track> = tracks.collect();
     let leading = set.leading().map_or(0, |track| usize::from(track.id.0));
     let (_, held_bytes, held) = stream.holding();
     Rendition {
@@ -298,7 +302,7 @@ fn rendition(stream: &Stream, now: Monotonic) -> Rendition {
     }
 }
 
-fn track(stream: &Stream, track: &media::Track, now: Monotonic) -> Track {
+fn track(stream: &Stream, track: &media::Track, left_out: Option<(String, String)>, now: Monotonic) -> Track {
     let figures = stream.figures(track.id);
     let size = track.parameters.picture_size();
     let sound = track.parameters.sound();
@@ -321,7 +325,7 @@ fn track(stream: &Stream, track: &media::Track, now: Monotonic) -> Track {
         gop_units: figures.gop_units,
         last_frame_age_ms: figures.newest.map(|newest| millis(now.since(newest))),
         units: figures.units,
-        left_out: BTreeMap::new(),
+        left_out: left_out.into_iter().collect(),
     }
 }
 

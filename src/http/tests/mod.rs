@@ -1,5 +1,6 @@
 //! Tests of the surface as a whole, without a socket; those of the listener, on real ones, stand in [`sockets`].
 
+mod hls;
 mod sockets;
 
 use proptest::prelude::*;
@@ -30,6 +31,9 @@ async fn a_path_says_how_it_goes() {
     assert_eq!(picture["bit_rate_bps"], 25 * 1004 * 8);
     assert!(picture["last_frame_age_ms"].as_u64().unwrap() <= 40);
     assert_eq!((&path["tracks"][1]["sample_rate_hz"], &path["tracks"][1]["fps"]), (&8000.into(), &Value::Null));
+    let why = path["tracks"][1]["left_out"]["hls"].as_str().unwrap();
+    assert!(why.contains("G.711"), "{why}");
+    assert_eq!(picture["left_out"], serde_json::json!({}));
     assert!(path["bytes_received"].as_u64().unwrap() >= 75 * 1320);
     assert_eq!(
         (&path["renditions"][0]["rendition"], &path["renditions"][1]["state"]),

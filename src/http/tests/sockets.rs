@@ -9,6 +9,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{PrivatePkcs8KeyDer, ServerName},
 };
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -26,6 +27,7 @@ struct Server {
     tasks: Tasks,
     http: HttpServer,
     address: SocketAddr,
+    _state_dir: TempDir,
 }
 
 const LIMIT: Duration = Duration::from_millis(300);
@@ -44,9 +46,11 @@ impl Server {
         let tasks = Tasks::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let http = serve(&options, vec![listener], tls, rooms(&tasks, GatePolicy::Closed), &tasks);
+        let state_dir = tempfile::tempdir().unwrap();
+        let rooms = rooms(&tasks, GatePolicy::Closed, state_dir.path());
+        let http = serve(&options, vec![listener], tls, rooms, &tasks);
         http.set_ready();
-        Self { tasks, http, address }
+        Self { tasks, http, address, _state_dir: state_dir }
     }
 
     async fn connect(&self) -> TcpStream {

@@ -1,0 +1,173 @@
+//! The doors of HLS: `/{path}/index.m3u8` and what its playlists name. Bytes and promises are [`crate::hls`]'s; this one
+//! knows headers.
+//!
+//! These are the doors that are knocked at ten times a second by every viewer: a request pays for the permission check,
+//! a look-up of its viewer and the answer, and for nothing else. RFC 8216; draft-pantos-hls-rfc8216bis §6.2.1 and
+//! appendix B.1 (what caches may keep); RFC 9110 §14 (ranges).
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header, request::Parts};
+
+use super::{
+    assets::accepts,
+    caller::Asking,
+    front::Front,
+    hls_viewers::{Viewer, Visit},
+    pages::is_known,
+    problem::Problem,
+    range::{self, Wanted},
+    target::{HlsFile, Place},
+};
+use crate::{
+    auth::View,
+    base::{Error, Kind, Rendition},
+    cmaf::Selection,
+    hls::{CachePolicy, MediaFile, MediaKind, Refused, Rendered, Reply},
+};
+
+/// Answers a GET or HEAD of a playlist or a piece of media.
+pub(super) async fn serve(front: &Arc<Front>, parts: &Parts, place: Place, file: HlsFile) -> Response {
+    match answer(front, parts, &place, &file).await {
+        Ok(response) => response,
+        Err(refused) => refuse(refused),
+    }
+}
+
+async fn answer(front: &Front, parts: &Parts, place: &Place, file: &HlsFile) -> Result<Response, Refused> {
+    let disabled = || Error::new(Kind::NotFound, "HLS is switched off").with_code("hls_disabled");
+    let hls = front.rooms.hls.as_ref().ok_or_else(disabled)?;
+    let caller = parts.extensions.get::<Asking>();
+    let Asking(caller) = caller.ok_or_else(|| Error::new(Kind::Internal, "a request should carry its caller"))?;
+    let grant = front.rooms.gate.check::<View>(caller, &place.path)?;
+    let HlsFile::Named(name) = file else {
+        let only = place.explicit.then_some(place.rendition);
+        let playlist = front.unless_ending(hls.multivariant(&grant, only, selection(parts.uri.query())?)).await?;
+        return Ok(playlist_response(&playlist, &parts.headers));
+    };
+    let visit = Visit {
+        path: &place.path,
+        rendition: if name.starts_with(Rendition::Sub.name()) { Rendition::Sub } else { Rendition::Main },
+        peer: caller.peer,
+        agent: parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
+        transport: if parts.version == Version::HTTP_2 { "http/2" } else { "http/1.1" },
+    };
+    let known = front.viewers.known(&visit, front.rooms.clock.now())?;
+    let reply = hls.open(&grant, name, parts.uri.query());
+    let reply = front.unless_ending(reply).await?;
+    // Only what exists has viewers; one who was sent away meanwhile gets nothing more.
+    let clock = front.rooms.clock;
+    let viewer = match known.filter(|viewer| !viewer.session().kicked().is_cancelled()) {
+        Some(viewer) => viewer,
+        None => front.viewers.admit(&visit, clock.now(), clock.wall())?,
+    };
+    Ok(match reply {
+        Reply::Playlist(playlist) => playlist_response(&playlist, &parts.headers),
+        Reply::Media(media) => media_response(media, &parts.headers, &viewer),
+    })
+}
+
+impl Front {
+    /// The same, unless the server ends first: what is held open must not hold up the end.
+    async fn unless_ending<T>(&self, answer: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = self.ending.cancelled() => {
+                Err(Error::new(Kind::Unavailable, "the server is ending").with_code("draining").into())
+            }
+        }
+    }
+}
+
+/// `?tracks=video` is for muted tiles; the default is picture and sound in one.
+fn selection(query: Option<&str>) -> Result<Selection, Error> {
+    let tracks = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("tracks="));
+    match tracks {
+        None => Ok(Selection::Muxed),
+        Some("video") => Ok(Selection::Video),
+        Some("audio") => Ok(Selection::Audio),
+        Some(_) => Err(Error::new(Kind::InvalidArgument, "tracks is `video` or `audio`, or is left out")
+            .with_code("invalid_tracks")),
+    }
+}
+
+fn playlist_response(playlist: &Rendered, asked: &HeaderMap) -> Response {
+    let document = &playlist.document;
+    // Weak: one tag for both encodings.
+    let etag = format!("W/\"{}\"", document.etag());
+    let packed = asked
+        .get(header::ACCEPT_ENCODING)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|accepted| accepts(accepted, "gzip"));
+    let mut response = if is_known(asked, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Response::new(Body::from(if packed { document.gzip() } else { document.body() }))
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.apple.mpegurl"));
+    if packed {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(header::CACHE_CONTROL, cache_control(playlist.cache));
+    headers.extend(HeaderValue::try_from(etag).map(|etag| (header::ETAG, etag)));
+    response
+}
+
+fn media_response(media: MediaFile, asked: &HeaderMap, viewer: &Viewer) -> Response {
+    let MediaFile { body, kind, cache } = media;
+    let length = range::total(&body);
+    let (status, body, content_range) = match range::wanted(asked, length) {
+        Wanted::Whole => (StatusCode::OK, body, None),
+        Wanted::Part(part) => {
+            let told = format!("bytes {}-{}/{length}", part.start, part.end - 1);
+            (StatusCode::PARTIAL_CONTENT, range::cut(body, &part), Some(told))
+        }
+        Wanted::Nothing => {
+            let told = format!("bytes */{length}");
+            let problem = Problem::of_http(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", told.clone());
+            let told = HeaderValue::try_from(told).into_iter();
+            return told
+                .fold(problem, |problem, told| problem.with_header(header::CONTENT_RANGE, told))
+                .into_response();
+        }
+    };
+    viewer.session().sent(1, range::total(&body));
+    let mut response = Response::new(range::body(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let content_type = match kind {
+        MediaKind::Video => "video/mp4",
+        MediaKind::Audio => "audio/mp4",
+    };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CACHE_CONTROL, cache_control(cache));
+    headers.extend(
+        content_range.map(HeaderValue::try_from).and_then(Result::ok).map(|told| (header::CONTENT_RANGE, told)),
+    );
+    response
+}
+
+fn refuse(refused: Refused) -> Response {
+    let Refused { error, cache } = refused;
+    let problem = Problem::from(error);
+    let problem = match cache {
+        Some(cache) => problem.with_header(header::CACHE_CONTROL, cache_control(cache)),
+        None => problem,
+    };
+    problem.into_response()
+}
+
+/// `max-age` in whole seconds, rounded down, but not to nothing.
+fn cache_control(cache: CachePolicy) -> HeaderValue {
+    let seconds = cache.max_age.as_secs().max(u64::from(cache.max_age > Duration::ZERO));
+    // Digits are always a header value.
+    HeaderValue::try_from(format!("max-age={seconds}")).unwrap_or(HeaderValue::from_static("max-age=1"))
+}
