@@ -1,7 +1,7 @@
 //! AAC over RTP: the planner (RFC 3640, mode AAC-hbr: `sizeLength=13`, `indexLength=3`, `indexDeltaLength=3`).
 //!
-//! One access unit per packet; one that does not fit is cut (§3.1). `retina` takes incoming streams apart, LATM has a
-//! file of its own.
+//! One access unit per packet; one that does not fit is cut (§3.1). `aac_assembler.rs` puts incoming
+//! packets together, LATM has a file of its own.
 
 use bytes::Bytes;
 

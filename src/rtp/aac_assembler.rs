@@ -129,7 +129,7 @@ impl AacAssembler {
         &mut self,
         timestamp: i64,
         whole: usize,
-        packet: &mut Bytes,
+        packet: &Bytes,
         out: &mut impl FnMut(AacUnit),
     ) -> Result<(), AacError> {
         match &mut self.partial {
@@ -221,7 +221,9 @@ mod tests {
 
     type Row = (i64, bool, Bytes);
 
-    fn run(rows: Vec<Row>) -> (Vec<(i64, Vec<u8>, bool)>, Vec<AacError>) {
+    type Unit = (i64, Vec<u8>, bool);
+
+    fn run(rows: Vec<Row>) -> (Vec<Unit>, Vec<AacError>) {
         let (mut assembler, mut units, mut errors) = (assembler(), Vec::new(), Vec::new());
         for (timestamp, lost, packet) in rows {
             let out = |unit: AacUnit| units.push((unit.timestamp, unit.payload.to_vec(), unit.after_loss));

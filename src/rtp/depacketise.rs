@@ -1,5 +1,5 @@
-//! From packets to units, for the payload formats that `retina` does not take apart: what they share, and the choice
-//! by the encoding's name.
+//! From packets to units: what the payload formats share that string packets together up to the marker or take each for
+//! itself, and the choice by the encoding's name. H.264, H.265 and RFC 3640 have assemblers of their own.
 //!
 //! A depacketiser works on packets in order; what comes late, twice or astray is dropped. A unit of which anything is
 //! missing is dropped whole, and the next one is marked. What one unit may cost in memory is bounded by [`MAX_UNIT`].
@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    av1, latm,
+    av1, jpeg, latm,
     packet::Header,
     sequence::{Arrival, SequenceTracker, TimestampLine},
     vp8, vp9,
@@ -68,6 +68,7 @@ pub struct Depacketiser {
 #[derive(Debug)]
 enum Format {
     Av1(av1::Assembler),
+    Jpeg(Box<jpeg::Assembler>),
     Vp8(vp8::Assembler),
     Vp9(vp9::Assembler),
     Opus(super::opus::Assembler),
@@ -85,13 +86,14 @@ pub(super) struct Position {
 
 impl Depacketiser {
     /// A depacketiser for an encoding by its name in SDP's `rtpmap`, with its clock and the parameters of its `fmtp`
-    /// line. Nothing for encodings that `retina` takes apart and for those that nobody does.
+    /// line. Nothing for encodings that it does not take apart.
     ///
     /// # Errors
     /// When the parameters say something that cannot be used.
     pub fn new(encoding: &str, clock: ClockRate, fmtp: Option<&str>) -> Result<Option<Self>, DepacketiseError> {
         let format = match encoding.to_ascii_uppercase().as_str() {
             "AV1" => Format::Av1(av1::Assembler::default()),
+            "JPEG" => Format::Jpeg(Box::default()),
             "VP8" => Format::Vp8(vp8::Assembler::default()),
             "VP9" => Format::Vp9(vp9::Assembler::default()),
             "OPUS" => Format::Opus(super::opus::Assembler::new(fmtp)),
@@ -105,6 +107,7 @@ impl Depacketiser {
     pub fn parameters(&self) -> Option<CodecParameters> {
         match &self.format {
             Format::Av1(format) => format.parameters(),
+            Format::Jpeg(format) => format.parameters(),
             Format::Vp8(format) => format.parameters(),
             Format::Vp9(format) => format.parameters(),
             Format::Opus(format) => Some(format.parameters()),
@@ -125,6 +128,7 @@ impl Depacketiser {
         let position = Position { timestamp: self.line.push(header.timestamp), marker: header.marker, after_gap };
         match &mut self.format {
             Format::Av1(format) => format.push(position, payload),
+            Format::Jpeg(format) => format.push(position, payload),
             Format::Vp8(format) => format.push(position, payload),
             Format::Vp9(format) => format.push(position, payload),
             Format::Opus(format) => format.push(position, payload),

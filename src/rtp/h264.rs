@@ -1,7 +1,7 @@
 //! H.264 over RTP: the planner (RFC 6184, non-interleaved mode, `packetization-mode=1`).
 //!
 //! NAL units that fit travel alone (§5.6), others as FU-A (§5.8). Nothing is aggregated: a STAP-A would need its bytes
-//! copied together. `retina` takes incoming streams apart.
+//! copied together. `nal_assembler.rs` puts incoming packets together.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! H.265 over RTP: the planner (RFC 7798, one stream, no DONL).
 //!
 //! NAL units that fit travel alone (§4.4.1), others as fragmentation units (§4.4.3). Nothing is aggregated, for the
-//! reason given in `h264.rs`. `retina` takes incoming streams apart.
+//! reason given in `h264.rs`. `nal_assembler.rs` puts incoming packets together.
 
 use std::ops::Range;
 

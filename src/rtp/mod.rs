@@ -1,8 +1,8 @@
 //! RTP without sockets: how units are cut into packets, how packets become units, and what RTCP says.
 //!
 //! A *planner* turns the payload of a unit into fragments, once for all readers and without copying; it knows no
-//! sequence number, no timestamp and no SSRC. A *depacketiser* turns the packets of one track back into units; there is
-//! one where `retina` has none. One file per payload format holds both.
+//! sequence number, no timestamp and no SSRC. A *depacketiser* or assembler turns the packets of one track back into
+//! units. One file per payload format holds both, but for H.264, H.265 and AAC, where each has its own.
 
 mod aac;
 pub mod aac_assembler;
