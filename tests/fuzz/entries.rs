@@ -16,7 +16,9 @@ use campanile::{
     },
     rtp::{
         self,
+        aac_assembler::{AacAssembler, AuHeaderLayout},
         depacketise::{Depacketiser, MAX_UNIT},
+        nal_assembler::{NalAssembler, NalFormat, UNIT_MAX},
         packet::{HEADER_LEN, Header, Packet},
         rtcp,
     },
@@ -28,10 +30,14 @@ pub type Entry = (&'static str, fn(&[u8]));
 /// Every entry.
 pub const ENTRIES: &[Entry] = &[
     ("aac_config", aac_config),
+    ("aac_packets", aac_packets),
     ("av1_packets", av1_packets),
     ("av1_unit", av1_unit),
+    ("h264_packets", h264_packets),
     ("h264_unit", h264_unit),
+    ("h265_packets", h265_packets),
     ("jpeg", jpeg),
+    ("jpeg_packets", jpeg_packets),
     ("latm_packets", latm_packets),
     ("nal_payload", nal_payload),
     ("opus_packets", opus_packets),
@@ -159,24 +165,78 @@ pub fn latm_packets(data: &[u8]) {
     push_all(Depacketiser::new("MP4A-LATM", ClockRate::OPUS, Some(&fmtp)).ok().flatten(), packets);
 }
 
-/// Bytes as a run of packets: a byte of flags, a length in two bytes, and so much payload as there is.
-fn push_all(depacketiser: Option<Depacketiser>, mut data: &[u8]) {
-    const MARKER: u8 = 1;
-    const AFTER_GAP: u8 = 2;
-    const SAME_TIME: u8 = 4;
+/// Packets of JPEG.
+pub fn jpeg_packets(data: &[u8]) {
+    push_all(Depacketiser::new("JPEG", ClockRate::VIDEO, None).ok().flatten(), data);
+}
+
+/// Packets of H.264.
+pub fn h264_packets(data: &[u8]) {
+    assemble(NalAssembler::new(NalFormat::H264, false), data);
+}
+
+/// Packets of H.265, with decoding order numbers where the first byte is odd.
+pub fn h265_packets(data: &[u8]) {
+    let (first, packets) = data.split_at(data.len().min(1));
+    assemble(NalAssembler::new(NalFormat::H265, first.first().is_some_and(|byte| byte & 1 == 1)), packets);
+}
+
+/// Packets of RFC 3640; the first three bytes are the lengths of the header fields.
+pub fn aac_packets(data: &[u8]) {
+    let Some((&[size_bits, index_bits, index_delta_bits], packets)) = data.split_first_chunk::<3>() else { return };
+    let [size_bits, index_bits, index_delta_bits] = [size_bits, index_bits, index_delta_bits].map(|bits| bits.min(16));
+    let mut assembler = AacAssembler::new(AuHeaderLayout { size_bits, index_bits, index_delta_bits }, 1024);
+    for packet in run(packets) {
+        let _ = assembler.push(packet.timestamp.into(), packet.after_gap, packet.payload, |unit| {
+            assert!(!unit.payload.is_empty());
+        });
+    }
+}
+
+fn assemble(mut assembler: NalAssembler, packets: &[u8]) {
+    for packet in run(packets) {
+        let _ = assembler.push(packet.timestamp.into(), packet.marker, packet.after_gap, packet.payload);
+        while let Some(unit) = assembler.pull() {
+            let walked: usize = nal::units(&unit.payload).map(|unit| unit.len() + nal::LENGTH_SIZE).sum();
+            assert!(!unit.payload.is_empty() && walked <= unit.payload.len() && walked <= UNIT_MAX);
+        }
+    }
+}
+
+fn push_all(depacketiser: Option<Depacketiser>, data: &[u8]) {
     let Some(mut depacketiser) = depacketiser else { return };
-    let (mut sequence, mut timestamp) = (u16::MAX - 3, u32::MAX - 3000);
-    while let Some((&[flags, high, low], rest)) = data.split_first_chunk::<3>() {
-        let (payload, rest) = rest.split_at(rest.len().min(usize::from(u16::from_be_bytes([high, low]))));
-        data = rest;
-        sequence = sequence.wrapping_add(if flags & AFTER_GAP != 0 { u16::from(flags >> 4) + 2 } else { 1 });
-        timestamp = timestamp.wrapping_add(if flags & SAME_TIME != 0 { 0 } else { 3000 });
-        let header = Header { marker: flags & MARKER != 0, payload_type: 96, sequence, timestamp, ssrc: 1 };
-        for unit in depacketiser.push(&header, &Bytes::copy_from_slice(payload)).unwrap_or_default() {
+    for Sent { sequence, timestamp, marker, payload, .. } in run(data) {
+        let header = Header { marker, payload_type: 96, sequence, timestamp, ssrc: 1 };
+        for unit in depacketiser.push(&header, &payload).unwrap_or_default() {
             assert!(!unit.payload.is_empty() && unit.payload.len() <= MAX_UNIT);
         }
         let _ = depacketiser.parameters();
     }
+}
+
+struct Sent {
+    sequence: u16,
+    timestamp: u32,
+    marker: bool,
+    after_gap: bool,
+    payload: Bytes,
+}
+
+/// Bytes as a run of packets: a byte of flags, a length in two bytes, and so much payload as there is.
+fn run(mut data: &[u8]) -> impl Iterator<Item = Sent> {
+    const MARKER: u8 = 1;
+    const AFTER_GAP: u8 = 2;
+    const SAME_TIME: u8 = 4;
+    let (mut sequence, mut timestamp) = (u16::MAX - 3, u32::MAX - 3000);
+    std::iter::from_fn(move || {
+        let (&[flags, high, low], rest) = data.split_first_chunk::<3>()?;
+        let (payload, rest) = rest.split_at(rest.len().min(usize::from(u16::from_be_bytes([high, low]))));
+        data = rest;
+        let (marker, after_gap) = (flags & MARKER != 0, flags & AFTER_GAP != 0);
+        sequence = sequence.wrapping_add(if after_gap { u16::from(flags >> 4) + 2 } else { 1 });
+        timestamp = timestamp.wrapping_add(if flags & SAME_TIME != 0 { 0 } else { 3000 });
+        Some(Sent { sequence, timestamp, marker, after_gap, payload: Bytes::copy_from_slice(payload) })
+    })
 }
 
 /// Whatever is planned, fragments lie within their bodies, fit their packets, and the marker ends the unit.
