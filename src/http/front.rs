@@ -10,10 +10,12 @@ use std::{
 };
 
 use axum::{
-    Router,
+    BoxError, Router,
     body::Body,
+    extract::State,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -88,21 +90,28 @@ impl Surface {
     }
 
     /// Answers a request that came from `peer`.
-    pub(super) async fn answer(&self, request: Request<Body>, peer: SocketAddr) -> Response {
+    pub(super) async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
         let (mut parts, body) = request.into_parts();
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let origin = parts.headers.get(header::ORIGIN).cloned();
+        let door = door(uri.path());
         let (page, refused) = self.admit(&mut parts, peer);
-        let mut response = match refused {
-            Some(response) => response,
-            None => {
-                let answered = self.router.clone().oneshot(Request::from_parts(parts, body)).await;
+        let mut response = match (refused, door) {
+            (Some(response), _) => response,
+            // The doors that are knocked at all the time: the router would come to the same end.
+            (None, HttpDoor::Playlist | HttpDoor::Media) => router::by_name(State(self.front.clone()), parts).await,
+            (None, _) => {
+                let request = Request::from_parts(parts, Body::new(body));
+                let answered = self.router.clone().oneshot(request).await;
                 answered.unwrap_or_else(|never| match never {})
             }
         };
         self.cors.stamp(page, origin.as_ref(), response.headers_mut());
         stamp(response.headers_mut());
-        self.front.requests.count(door(uri.path()), response.status().as_u16());
+        self.front.requests.count(door, response.status().as_u16());
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             log(&failure, &method, &uri, peer, response.status());
         }
@@ -169,12 +178,14 @@ fn stamp(headers: &mut http::HeaderMap) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
 }
 
-/// Which door a URL belongs to, for the count.
+/// Which door a URL belongs to.
 fn door(path: &str) -> HttpDoor {
-    if path.ends_with(".m3u8") {
-        HttpDoor::Playlist
-    } else if path.starts_with("/api/") {
+    if path.starts_with("/api/") {
         HttpDoor::Api
+    } else if path.starts_with("/assets/") {
+        HttpDoor::Page
+    } else if path.ends_with(".m3u8") {
+        HttpDoor::Playlist
     } else if path.contains("/hls/") {
         HttpDoor::Media
     } else if matches!(path, "/healthz" | "/readyz" | "/metrics") {

@@ -36,7 +36,7 @@ pub(super) fn router(front: Arc<Front>) -> Router {
 const READING: &str = "GET, HEAD, OPTIONS";
 
 /// URLs that begin with a path name.
-async fn by_name(State(front): State<Arc<Front>>, parts: Parts) -> Response {
+pub(super) async fn by_name(State(front): State<Arc<Front>>, parts: Parts) -> Response {
     let target = match split(parts.uri.path()) {
         Ok(target) => target,
         Err(error) => return Problem::from(error).into_response(),

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -347,7 +346,7 @@ impl Service<Request<Incoming>> for Answers {
         let asked = Leave(move || asked.handle_answered(clock.now()));
         Box::pin(async move {
             let _asked = asked;
-            let response = surface.answer(request.map(Body::new), peer).await;
+            let response = surface.answer(request, peer).await;
             Ok(response.map(|body| WatchedBody::new(body, vigil, clock)))
         })
     }

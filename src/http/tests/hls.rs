@@ -93,7 +93,6 @@ async fn a_piece_can_be_had_in_ranges() {
     for url in [init, format!("/demo/hls/{segment}")] {
         let whole = house.get(&url).await;
         let length = whole.body.len();
-        assert_eq!(whole.header("content-length"), length.to_string());
         let part = house.ask("GET", &url, &[("range", "bytes=4-7")]).await;
         assert_eq!((part.status.as_u16(), &part.body[..]), (206, &whole.body[4..8]), "{url}");
         assert_eq!(part.header("content-range"), format!("bytes 4-7/{length}"));
