@@ -75,8 +75,10 @@ pub(super) enum Failure {
     NoStart(Duration),
     /// The camera ended the stream.
     Ended,
-    /// Packets that cannot be taken, and no others.
+    /// What comes cannot be taken apart into messages and packets.
     Garbled(String),
+    /// A track whose packets are refused, all of them: the sender became another one.
+    Astray(String),
     /// Another answer than the protocol has.
     Status(Step, u16),
     /// The protocol was broken.
@@ -117,7 +119,9 @@ impl Failure {
             Self::NoTracks(_) => (Kind::Unsupported, "source_codec"),
             Self::Silent(_) => (Kind::Unavailable, "source_silent"),
             Self::NoStart(_) => (Kind::Unavailable, "source_no_picture"),
-            Self::Garbled(_) | Self::Status(..) | Self::Protocol(..) => (Kind::Unavailable, "source_protocol"),
+            Self::Garbled(_) | Self::Astray(_) | Self::Status(..) | Self::Protocol(..) => {
+                (Kind::Unavailable, "source_protocol")
+            }
         }
     }
 
@@ -223,6 +227,7 @@ impl fmt::Display for Failure {
             Self::NoStart(span) => write!(f, "no picture to start with in {} s", seconds(span)),
             Self::Ended => f.write_str("the camera ended the stream"),
             Self::Garbled(what) => write!(f, "the stream cannot be read: {what}"),
+            Self::Astray(what) => write!(f, "the packets of a track are not what was announced: {what}"),
             Self::Status(step, status) => write!(f, "{status} to {step}"),
             Self::Protocol(step, what) => write!(f, "the answer to {step} cannot be used: {what}"),
         }
@@ -240,6 +245,8 @@ pub(super) fn first_line(error: &impl fmt::Display) -> String {
     const MOST: usize = 160;
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
+    // What follows is the state of retina's parser.
+    let line = line.split("; expecting ").next().unwrap_or(line);
     line.chars().filter(|c| !c.is_control()).take(MOST).collect()
 }
 

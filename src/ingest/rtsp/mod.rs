@@ -6,6 +6,8 @@
 //! session   URL → session that plays                                            driver
 //! receive   items of a session → feed                                           driver
 //! inquiry   a DESCRIBE of our own, to find out why                              driver
+//! bridge    the way to cameras behind TLS, and to those that err                driver
+//! mender    what the bridge puts right                                          machine
 //! intake    packets and reports of a session → what the hub is told             machine
 //! track     one track: packets → units with their times                         machine
 //! form      how the packets of a track become units                             machine
@@ -15,16 +17,19 @@
 //! Quirks of cameras and their cures: `docs/cameras.md`.
 
 mod alignment;
+mod bridge;
 mod depacketizer;
 mod failure;
 mod form;
 mod hosts;
 mod inquiry;
 mod intake;
+mod mender;
 mod parameters;
 mod receive;
 mod sdp;
 mod session;
+mod tls;
 mod track;
 
 use std::{sync::atomic::Ordering, time::Duration};
@@ -35,13 +40,14 @@ use url::Url;
 
 pub use self::hosts::CameraHosts;
 use self::{
+    bridge::Bridge,
     failure::Failure,
     receive::{Ended, Receiver},
     session::Call,
 };
 use crate::{
     base::backoff::{Backoff, BackoffPolicy},
-    config::{CameraOptions, PathConfig},
+    config::{CameraOptions, PathConfig, SourceTransport},
     hub::{Feed, Source},
 };
 
@@ -85,7 +91,8 @@ impl RtspSource {
 
 impl Source for RtspSource {
     fn run(&self, feed: Feed) -> BoxFuture<'static, ()> {
-        let puller = Puller { options: self.options.clone(), hosts: self.hosts.clone(), feed, redirected: None };
+        let puller =
+            Puller { options: self.options.clone(), hosts: self.hosts.clone(), feed, redirected: None, mending: false };
         Box::pin(puller.run())
     }
 
@@ -101,6 +108,8 @@ struct Puller {
     feed: Feed,
     /// Where the camera sent us, and how often in a row.
     redirected: Option<(Url, u32)>,
+    /// Its answers could not be read: they are mended on their way.
+    mending: bool,
 }
 
 impl Puller {
@@ -120,6 +129,7 @@ impl Puller {
             };
             // The way back to the camera begins where the configuration says.
             self.redirected = None;
+            self.mending = self.mends_next(&failure);
             let wait = backoff.failed(self.feed.now(), rand::random());
             tracing::debug!(?wait, "calling again later");
             let stopping = self.feed.stopping().clone();
@@ -136,17 +146,47 @@ impl Puller {
 
     /// Calls the camera and receives until that ends.
     async fn run_once(&mut self, backoff: &mut Backoff) -> Ended {
-        let call = self.call();
+        let mut call = self.call();
+        if call.url.scheme() != "rtsps" && !self.mending {
+            return self.converse(&call, backoff).await;
+        }
+        let stopping = self.feed.stopping().clone();
+        let opened = tokio::select! {
+            biased;
+            () = stopping.cancelled() => return Ended::Stopped,
+            opened = Bridge::open(&call.url, &call.tls, call.credentials.clone(), call.limit) => opened,
+        };
+        let bridge = match opened {
+            Ok(bridge) => bridge,
+            Err(failure) => return Ended::Failed(failure),
+        };
+        call.dial = bridge.dial().clone();
+        // Media over UDP would go past the bridge.
+        call.transport = SourceTransport::Tcp;
+        let carry = async {
+            bridge.run().await;
+            // What it ended with is seen at the other end.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            ended = self.converse(&call, backoff) => ended,
+            () = carry => Ended::Stopped,
+        }
+    }
+
+    /// One conversation: open, receive, say goodbye.
+    async fn converse(&self, call: &Call, backoff: &mut Backoff) -> Ended {
         let stopping = self.feed.stopping().clone();
         let ended = tokio::select! {
             biased;
             () = stopping.cancelled() => Ended::Stopped,
-            opened = session::open(&call) => match opened {
+            opened = session::open(call) => match opened {
                 Ok(mut opened) => {
                     for left_out in &opened.left_out {
                         tracing::warn!("a track is left out: {left_out}");
                     }
-                    tracing::debug!(udp = opened.udp, "playing");
+                    tracing::debug!(udp = opened.udp, bridged = call.is_bridged(), "playing");
                     let mut started = |now| backoff.succeeded(now);
                     Receiver::new(&self.feed, &mut opened, self.options.reconnect_after, &mut started).run().await
                 }
@@ -158,6 +198,17 @@ impl Puller {
             tracing::debug!("the camera does not answer the TEARDOWN");
         }
         ended
+    }
+
+    /// Whether the next call goes over the bridge that mends what is said: after answers that could not be read, and as
+    /// long as that helps. Media over UDP would go past it.
+    fn mends_next(&self, failure: &Failure) -> bool {
+        let unreadable = matches!(failure, Failure::Protocol(..) | Failure::Garbled(_));
+        let tcp = self.options.camera.transport != SourceTransport::Udp;
+        if unreadable && !self.mending && tcp {
+            tracing::info!("the camera breaks the protocol: its answers are mended from now on");
+        }
+        tcp && unreadable != self.mending
     }
 
     fn call(&self) -> Call {
@@ -173,6 +224,7 @@ impl Puller {
             credentials,
             transport: camera.transport,
             quirks: camera.quirks.clone(),
+            tls: camera.tls.clone(),
             limit: camera.request_timeout.duration(),
         }
     }

@@ -219,7 +219,7 @@ impl<'a> Receiver<'a> {
         let since = trouble.since;
         let missing = self.intake.newest_packets().any(|newest| newest.is_none_or(|newest| newest < since));
         if missing && trouble.errors >= TROUBLE_ERRORS {
-            return Err(Failure::Garbled(trouble.words.clone()));
+            return Err(Failure::Astray(trouble.words.clone()));
         }
         self.trouble = None;
         Ok(())

@@ -14,12 +14,15 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
+    bridge,
     failure::{Failure, Step, first_line},
     form::Offer,
-    inquiry::{self, USER_AGENT},
+    inquiry::USER_AGENT,
     sdp,
 };
-use crate::config::{Credentials, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk};
+use crate::config::{
+    CameraTlsConfig, Credentials, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk,
+};
 
 /// Whom to call, and how.
 #[derive(Clone)]
@@ -31,9 +34,17 @@ pub(super) struct Call {
     pub(super) credentials: Option<Credentials>,
     pub(super) transport: SourceTransport,
     pub(super) quirks: QuirksConfig,
+    pub(super) tls: CameraTlsConfig,
     /// For connecting and for each request.
     pub(super) limit: Duration,
     pub(super) group: Arc<SessionGroup>,
+}
+
+impl Call {
+    /// Whether a bridge stands between.
+    pub(super) fn is_bridged(&self) -> bool {
+        self.dial != self.url
+    }
 }
 
 /// A session that plays.
@@ -81,9 +92,9 @@ pub(super) async fn announced(call: &Call) -> Result<Vec<Offer>, Failure> {
 }
 
 async fn describe(call: &Call) -> Result<Session<Described>, Failure> {
-    let credentials = call.credentials.as_ref().map(|login| retina::client::Credentials {
-        username: login.username.clone(),
-        password: login.password.reveal().to_owned(),
+    // A bridge logs in by itself.
+    let credentials = call.credentials.as_ref().filter(|_| !call.is_bridged()).map(|login| {
+        retina::client::Credentials { username: login.username.clone(), password: login.password.reveal().to_owned() }
     });
     let options = SessionOptions::default()
         .creds(credentials)
@@ -234,14 +245,14 @@ async fn explain(call: &Call, failure: Failure) -> Failure {
         Failure::Timeout(..) | Failure::Protocol(..) | Failure::Redirect(None) => call.credentials.as_ref(),
         _ => return failure,
     };
-    let mut stream = match inquiry::connect(&call.dial, 554, call.limit).await {
-        Ok(stream) => stream,
+    let mut line = match bridge::connect(&call.url, &call.tls, call.limit).await {
+        Ok(line) => line,
         Err(unreachable) => return unreachable,
     };
     if let Failure::Timeout(..) = failure {
         return failure;
     }
-    let answer = match inquiry::describe(&mut stream, &call.dial, login, call.limit).await {
+    let answer = match line.describe(&call.url, login, call.limit).await {
         Ok(answer) => answer,
         Err(Failure::Closed(step)) => return Failure::Closed(step),
         Err(_) => return failure,

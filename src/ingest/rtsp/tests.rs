@@ -33,7 +33,7 @@ fn options(url: &str) -> RtspSourceOptions {
 async fn by_hand() {
     let var = |name: &str| std::env::var(name).ok();
     tracing_subscriber::fmt()
-        .with_env_filter("campanile=debug,retina=warn")
+        .with_env_filter("campanile=debug,retina=error")
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
