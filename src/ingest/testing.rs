@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     auth::Grant,
-    base::{Clock, PathName, Rendition, Tasks},
+    base::{Clock, Error, PathName, Rendition, Tasks},
     hub::{
         Hub, PathDirectory, PathSpec, Read, Reader, ReaderOptions, RingLimits, Source, Stream, StreamPolicy,
         StreamState,
@@ -74,6 +74,19 @@ impl Watched {
         };
         let now = || self.stream.snapshot();
         tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never {state:?}: {:?}", now()));
+    }
+
+    /// Waits until the source says what is wrong.
+    pub(super) async fn failure(&self) -> Arc<Error> {
+        let wait = async {
+            loop {
+                if let Some(error) = self.stream.snapshot().error {
+                    return error;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("nothing is wrong"))
     }
 
     /// Ends the path and waits for its source to be gone.

@@ -262,4 +262,6 @@ fn keeps_login(from: &Url, to: &Url) -> bool {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -1,10 +1,18 @@
 //! The source as a whole, against cameras in this process.
 
-use super::*;
+mod conversations;
+mod faults;
+mod logins;
+mod quirks;
+
+use super::{
+    testing::{Camera, H264_SDP},
+    *,
+};
 use crate::{
     base::Secret,
     config::{CameraTlsConfig, Credentials, HumanDuration, QuirksConfig, SourceTransport},
-    ingest::testing::{Watched, assert_timeline},
+    ingest::testing::{Units, Watched, assert_timeline},
 };
 
 fn options(url: &str) -> RtspSourceOptions {
@@ -24,6 +32,28 @@ fn options(url: &str) -> RtspSourceOptions {
             stable_after: Duration::from_secs(60),
         },
     }
+}
+
+/// A source for a camera of ours.
+fn source(camera: &Camera) -> RtspSource {
+    RtspSource::new(options(&camera.url("/stream")), CameraHosts::default())
+}
+
+/// The first pictures of a source, which must make sense.
+async fn pictures(path: &Watched) -> Units {
+    let mut reader = path.reader().await;
+    let units = reader.take(15).await;
+    assert_timeline(&units);
+    assert!(units[0].random_access, "{:?}", units[0]);
+    reader
+}
+
+/// That a camera is watched without trouble.
+async fn plays(camera: &Camera) -> Units {
+    let path = Watched::start(source(camera));
+    let reader = pictures(&path).await;
+    path.stop().await;
+    reader
 }
 
 /// What a real camera delivers: `CAMERA_URL=rtsp://… cargo test --lib by_hand -- --ignored --nocapture`, with
