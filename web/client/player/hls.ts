@@ -57,6 +57,16 @@ export class HlsTier implements Tier {
       backBufferLength: BUFFER_S,
       maxBufferLength: BUFFER_S,
       liveDurationInfinity: true,
+      // hls.js takes no playlist without a whole segment (`levelEmptyError`), which is how every stream begins, and by
+      // default it then waits one, two and four seconds.
+      playlistLoadPolicy: {
+        default: {
+          maxTimeToFirstByteMs: 10_000,
+          maxLoadTimeMs: 20_000,
+          timeoutRetry: { maxNumRetry: 2, retryDelayMs: 0, maxRetryDelayMs: 0 },
+          errorRetry: { maxNumRetry: 30, retryDelayMs: 250, maxRetryDelayMs: 250 },
+        },
+      },
       // One camera fills the page: begin with its best picture and step down, not up.
       abrEwmaDefaultEstimate: 50_000_000,
       capLevelToPlayerSize: false,
