@@ -36,6 +36,8 @@ pub struct Timing {
 #[derive(Clone, Debug)]
 pub struct DecodeOrder {
     depth: usize,
+    /// What units proved.
+    learnt: usize,
     frame_interval: MediaTime,
     /// The presentation times not yet given out as decode times, smallest first.
     waiting: Vec<MediaTime>,
@@ -48,15 +50,24 @@ impl DecodeOrder {
     /// Starts with what the parameter sets say. Without a depth it is taken for 0 until units prove otherwise;
     /// without a frame rate the first decode times are spaced as for 25 frames a second.
     pub fn new(reorder_depth: Option<u8>, frame_rate_milli: Option<u32>) -> Self {
-        let interval =
-            frame_rate_milli.filter(|rate| *rate > 0).map_or(40_000_000, |rate| 1_000_000_000_000 / i64::from(rate));
-        Self {
-            depth: usize::from(reorder_depth.unwrap_or(0)).min(MAX_DEPTH),
-            frame_interval: MediaTime::from_nanos(interval),
+        let mut order = Self {
+            depth: 0,
+            learnt: 0,
+            frame_interval: MediaTime::from_millis(40),
             waiting: Vec::with_capacity(HISTORY + 1),
             history: Vec::with_capacity(HISTORY + 1),
             last: None,
+        };
+        order.declare(reorder_depth, frame_rate_milli);
+        order
+    }
+
+    /// New parameter sets say this; the timeline goes on. What units proved is not forgotten.
+    pub fn declare(&mut self, reorder_depth: Option<u8>, frame_rate_milli: Option<u32>) {
+        if let Some(rate) = frame_rate_milli.filter(|rate| *rate > 0) {
+            self.frame_interval = MediaTime::from_nanos(1_000_000_000_000 / i64::from(rate));
         }
+        self.depth = usize::from(reorder_depth.unwrap_or(0)).min(MAX_DEPTH).max(self.learnt);
     }
 
     /// The depth in force: what the parameter sets said, or more if units proved more.
@@ -80,8 +91,12 @@ impl DecodeOrder {
         self.learn(pts);
         let at = self.waiting.partition_point(|waiting| *waiting <= pts);
         self.waiting.insert(at, pts);
-        let candidate = if self.waiting.len() > self.depth {
-            self.waiting.remove(0)
+        // A depth that has become less lets several go at once.
+        let surplus = self.waiting.len().saturating_sub(self.depth);
+        let candidate = if surplus > 0 {
+            let newest = self.waiting[surplus - 1];
+            self.waiting.drain(..surplus);
+            newest
         } else {
             // The first units have no predecessors to take a time from: those that would be there are made up.
             let absent = (self.depth + 1 - self.waiting.len()) as i64;
@@ -96,7 +111,8 @@ impl DecodeOrder {
     /// As many units as came before this one and are shown after it, so many must be able to wait.
     fn learn(&mut self, pts: MediaTime) {
         let overtaken = self.history.iter().filter(|earlier| **earlier > pts).count();
-        self.depth = self.depth.max(overtaken.min(MAX_DEPTH));
+        self.learnt = self.learnt.max(overtaken.min(MAX_DEPTH));
+        self.depth = self.depth.max(self.learnt);
         if self.history.len() == HISTORY {
             self.history.remove(0);
         }
@@ -176,6 +192,25 @@ mod tests {
         assert_eq!(order.push(at(900)), Some(Timing { pts: at(900), dts: at(900) }));
         assert_eq!(order.depth(), 0);
         assert_eq!(order.push(at(90_000)), Some(Timing { pts: at(90_000), dts: at(90_000) }), "a gap is no break");
+    }
+
+    #[test]
+    fn a_depth_declared_anew_keeps_decode_times_growing() {
+        let mut order = DecodeOrder::new(Some(0), Some(25_000));
+        decode_times(&mut order, &[0, 1, 2]);
+        order.declare(Some(2), None);
+        let grown: Vec<Timing> =
+            [3, 7, 5, 4, 6, 11, 9, 8, 10].iter().map(|frame| order.push(at(*frame)).unwrap()).collect();
+        assert!(grown.windows(2).all(|pair| pair[0].dts < pair[1].dts) && grown[0].dts > at(2));
+        assert_eq!(grown[8].dts, at(9), "two frames behind, once settled");
+        order.declare(Some(0), None);
+        assert_eq!(order.depth(), 2, "what was proved counts");
+
+        let mut order = DecodeOrder::new(Some(2), Some(25_000));
+        let mut times = decode_times(&mut order, &[0, 1, 2]);
+        order.declare(Some(0), None);
+        times.extend(decode_times(&mut order, &[3, 4]));
+        assert_eq!(times, [-2, -1, 0, 3, 4].map(Some));
     }
 
     #[test]

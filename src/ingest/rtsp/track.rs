@@ -153,7 +153,7 @@ impl Track {
         if let Some((depth, rate)) = self.form.reordering()
             && (depth.is_some_and(|depth| depth != self.order.depth()) || self.newest.is_none())
         {
-            self.order = DecodeOrder::new(depth, rate);
+            self.order.declare(depth, rate);
         }
     }
 
