@@ -233,7 +233,13 @@ pub(super) async fn list(
 
 /// One path.
 #[utoipa::path(get, path = "/api/v1/paths/{path}", tag = "paths", operation_id = "show_path",
-    params(("path" = String, Path, description = "The path's name; its slashes may stand as they are, or as %2F.")),
+    params((
+        "path" = String,
+        Path,
+        description = "The path's name; its slashes may stand as they are, or as %2F.",
+        max_length = 200,
+        pattern = r"^(?!\.{1,2}(/|$))[A-Za-z0-9_.-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9_.-]+)*$",
+    )),
     responses(
         (status = 200, description = "The path.", body = Path),
         (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),

@@ -75,7 +75,7 @@ pub(super) async fn list(State(front): State<Arc<Front>>, _: OnServer<Stats>, pa
 
 /// Ends a session.
 #[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions", operation_id = "end_session",
-    params(("id" = String, Path, description = "The session's id.")),
+    params(("id" = String, Path, description = "The session's id.", pattern = "^[0-9a-f]{32}$")),
     responses(
         (status = 204, description = "It ends."),
         (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
