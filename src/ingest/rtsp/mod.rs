@@ -35,7 +35,7 @@ mod track;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use futures_util::future::BoxFuture;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep_until, timeout};
 use url::Url;
 
 pub use self::hosts::CameraHosts;
@@ -46,7 +46,10 @@ use self::{
     session::Call,
 };
 use crate::{
-    base::backoff::{Backoff, BackoffPolicy},
+    base::{
+        Monotonic,
+        backoff::{Backoff, BackoffPolicy},
+    },
     config::{CameraOptions, PathConfig, SourceTransport},
     hub::{Feed, Source},
 };
@@ -91,8 +94,14 @@ impl RtspSource {
 
 impl Source for RtspSource {
     fn run(&self, feed: Feed) -> BoxFuture<'static, ()> {
-        let puller =
-            Puller { options: self.options.clone(), hosts: self.hosts.clone(), feed, redirected: None, mending: false };
+        let puller = Puller {
+            options: self.options.clone(),
+            hosts: self.hosts.clone(),
+            feed,
+            redirected: None,
+            mending: false,
+            failed_at: Monotonic::default(),
+        };
         Box::pin(puller.run())
     }
 
@@ -110,10 +119,14 @@ struct Puller {
     redirected: Option<(Url, u32)>,
     /// Its answers could not be read: they are mended on their way.
     mending: bool,
+    failed_at: Monotonic,
 }
 
 impl Puller {
     async fn run(mut self) {
+        if self.options.camera.url.scheme() == "rtsps" && self.options.camera.tls.insecure {
+            tracing::warn!("any certificate is accepted (`tls.insecure`): whoever stands between can watch and change");
+        }
         let mut backoff = Backoff::new(self.options.backoff);
         let mut calls = 0_u64;
         loop {
@@ -124,23 +137,35 @@ impl Puller {
             let failure = match self.run_once(&mut backoff).await {
                 Ended::Stopped => return,
                 Ended::Failed(Failure::Redirect(Some(url))) if self.follow(&url) => continue,
-                Ended::Failed(Failure::Redirect(Some(_))) => Failure::TooManyRedirects,
                 Ended::Failed(failure) => failure,
             };
+            if matches!(failure, Failure::Redirect(Some(_))) {
+                self.report(&Failure::TooManyRedirects).await;
+            }
             // The way back to the camera begins where the configuration says.
             self.redirected = None;
             self.mending = self.mends_next(&failure);
-            let wait = backoff.failed(self.feed.now(), rand::random());
-            tracing::debug!(?wait, "calling again later");
+            let clock = self.feed.clock();
+            let wait = backoff.failed(clock.now(), rand::random());
+            // The goodbye took its time, too.
+            let next = clock.instant(self.failed_at + wait);
             let stopping = self.feed.stopping().clone();
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                () = async {
-                    self.feed.lost(failure.error(&self.options.camera.url)).await;
-                    sleep(wait).await;
-                } => {}
+                () = sleep_until(next) => {}
             }
+        }
+    }
+
+    /// Says what is wrong, at once: before the goodbye, and before the wait.
+    async fn report(&mut self, failure: &Failure) {
+        self.failed_at = self.feed.now();
+        let stopping = self.feed.stopping().clone();
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => {}
+            () = self.feed.lost(failure.error(&self.options.camera.url)) => {}
         }
     }
 
@@ -158,7 +183,10 @@ impl Puller {
         };
         let bridge = match opened {
             Ok(bridge) => bridge,
-            Err(failure) => return Ended::Failed(failure),
+            Err(failure) => {
+                self.report(&failure).await;
+                return Ended::Failed(failure);
+            }
         };
         call.dial = bridge.dial().clone();
         // Media over UDP would go past the bridge.
@@ -176,7 +204,7 @@ impl Puller {
     }
 
     /// One conversation: open, receive, say goodbye.
-    async fn converse(&self, call: &Call, backoff: &mut Backoff) -> Ended {
+    async fn converse(&mut self, call: &Call, backoff: &mut Backoff) -> Ended {
         let stopping = self.feed.stopping().clone();
         let ended = tokio::select! {
             biased;
@@ -193,6 +221,11 @@ impl Puller {
                 Err(failure) => Ended::Failed(failure),
             },
         };
+        match &ended {
+            // Not wrong, only elsewhere.
+            Ended::Stopped | Ended::Failed(Failure::Redirect(Some(_))) => {}
+            Ended::Failed(failure) => self.report(failure).await,
+        }
         // The session was dropped, and its TEARDOWN is on its way; cameras with few places need it before the next call.
         if timeout(GOODBYE, call.group.await_teardown()).await.is_err() {
             tracing::debug!("the camera does not answer the TEARDOWN");
