@@ -10,6 +10,18 @@ pub struct Directives {
     pub until: Option<Until>,
     /// Leave out the segments that the client has seen.
     pub skip: bool,
+    /// What a playlist must have to be any use to the client.
+    pub first: FirstAnswer,
+}
+
+/// What the first playlist of a stream that has just begun must have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FirstAnswer {
+    /// Whatever there is: a part is enough for who knows parts, and who does not asks again.
+    #[default]
+    AtOnce,
+    /// A whole segment: ffmpeg up to 7.1 takes a playlist without one for a stream without tracks, and gives up.
+    WithSegment,
 }
 
 /// What a client waits for.
@@ -73,7 +85,7 @@ impl Directives {
             (None, Some(_)) => return Err(DirectiveError::PartAlone),
             (None, None) => None,
         };
-        Ok(Self { until, skip: skip.is_some() })
+        Ok(Self { until, skip: skip.is_some(), first: FirstAnswer::AtOnce })
     }
 }
 
@@ -139,9 +151,12 @@ mod tests {
     fn directives_are_read_among_other_keys() {
         assert_eq!(Directives::parse(None), Ok(Directives::default()));
         assert_eq!(parse("token=a_HLS_msn=3&x"), Ok(Directives::default()));
-        assert_eq!(parse("_HLS_msn=7"), Ok(Directives { until: Some(Until::Segment(7)), skip: false }));
+        assert_eq!(
+            parse("_HLS_msn=7"),
+            Ok(Directives { until: Some(Until::Segment(7)), skip: false, ..Directives::default() })
+        );
         let all = parse("a=b&_HLS_part=0&_HLS_msn=18446744073709551615&_HLS_skip=v2&_HLS_report=1");
-        assert_eq!(all, Ok(Directives { until: Some(Until::Part(u64::MAX, 0)), skip: true }));
+        assert_eq!(all, Ok(Directives { until: Some(Until::Part(u64::MAX, 0)), skip: true, ..Directives::default() }));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tracing::info_span;
 
 pub use self::{
-    directive::{DirectiveError, Directives, Until},
+    directive::{DirectiveError, Directives, FirstAnswer, Until},
     document::Document,
 };
 use self::{
@@ -181,16 +181,23 @@ impl Hls {
         self.shared.tasks.spawn("hls/always on", info_span!("hls"), keep);
     }
 
-    /// Any file below `/{path}/hls/`, with the query of its URL.
+    /// Any file below `/{path}/hls/`, with the query of its URL; `first` is what the client needs of a playlist.
     ///
     /// # Errors
     /// As [`Self::media_playlist`] and [`Self::file`].
-    pub async fn open(&self, grant: &Grant<View>, name: &str, query: Option<&str>) -> Result<Reply, Refused> {
+    pub async fn open(
+        &self,
+        grant: &Grant<View>,
+        name: &str,
+        query: Option<&str>,
+        first: FirstAnswer,
+    ) -> Result<Reply, Refused> {
         match FileName::parse(name) {
             Some(FileName::Playlist(rendition, selection)) => {
                 let directives = Directives::parse(query).map_err(|error| {
                     Error::new(Kind::InvalidArgument, error.to_string()).with_code("invalid_directive")
                 })?;
+                let directives = Directives { first, ..directives };
                 self.media_playlist(grant, rendition, selection, directives).await.map(Reply::Playlist)
             }
             _ => self.file(grant, name).await.map(Reply::Media),

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     CachePolicy, Document, Hls, MediaFile, MediaKind, Refused, Rendered,
-    directive::{DirectiveError, Directives, Until},
+    directive::{DirectiveError, Directives, FirstAnswer, Until},
     names::{FileName, Piece},
     playlist::{self, Form, Report},
 };
@@ -104,6 +104,10 @@ impl Hls {
             until.check(&snapshot).map_err(|error| bad_directive(&error).cached(targets(&snapshot, 1.0)))?;
             snapshot = playlist.wait(until, &snapshot, self.shared.clock).await?;
             cache = targets(&snapshot, 6.0);
+        }
+        if directives.first == FirstAnswer::WithSegment && snapshot.last_complete().is_none() && !snapshot.ended {
+            let first = Until::Segment(snapshot.next_part().0);
+            snapshot = playlist.wait(first, &snapshot, self.shared.clock).await?;
         }
         let form = if directives.skip { Form::Delta } else { Form::Full };
         let document = playlist.document(snapshot, form, |newest| self.reports(&playlist.key, newest));

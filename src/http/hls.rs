@@ -27,7 +27,7 @@ use crate::{
     auth::View,
     base::{Error, Kind, Rendition},
     cmaf::Selection,
-    hls::{CachePolicy, MediaFile, MediaKind, Refused, Rendered, Reply},
+    hls::{CachePolicy, FirstAnswer, MediaFile, MediaKind, Refused, Rendered, Reply},
 };
 
 /// Answers a GET or HEAD of a playlist or a piece of media.
@@ -57,7 +57,7 @@ async fn answer(front: &Front, parts: &Parts, place: &Place, file: &HlsFile) -> 
         transport: if parts.version == Version::HTTP_2 { "http/2" } else { "http/1.1" },
     };
     let known = front.viewers.known(&visit, front.rooms.clock.now())?;
-    let reply = hls.open(&grant, name, parts.uri.query());
+    let reply = hls.open(&grant, name, parts.uri.query(), first_answer(visit.agent));
     let reply = front.unless_ending(reply).await?;
     // Only what exists has viewers; one who was sent away meanwhile gets nothing more.
     let clock = front.rooms.clock;
@@ -82,6 +82,11 @@ impl Front {
             }
         }
     }
+}
+
+/// ffmpeg, and what is built on it, names itself by its library.
+fn first_answer(agent: Option<&str>) -> FirstAnswer {
+    if agent.is_some_and(|agent| agent.starts_with("Lavf/")) { FirstAnswer::WithSegment } else { FirstAnswer::AtOnce }
 }
 
 /// `?tracks=video` is for muted tiles; the default is picture and sound in one.

@@ -136,6 +136,14 @@ async fn first_playlist_answers_at_once_with_what_the_ring_holds() {
     assert!(!playlist.segments.is_empty(), "{}", playlist.text);
 }
 
+/// ffmpeg gives up on a playlist that has parts and no segment yet.
+#[tokio::test]
+async fn ffmpeg_finds_the_tracks_of_a_stream_that_has_just_begun() {
+    let server = Server::start(json!({ "paths": { "demo": { "source": "demo" } } })).await;
+    let probed = ffprobe(&server.url("/demo/index.m3u8"), None).await;
+    assert_eq!(probed.codecs, ["h264", "opus"]);
+}
+
 #[tokio::test]
 async fn delta_update_and_whole_playlist_merge() {
     let camera = ScriptedCamera::behaving(Behaviour { audio: false, ..Behaviour::default() }).await;
