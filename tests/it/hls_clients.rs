@@ -140,7 +140,7 @@ async fn first_playlist_answers_at_once_with_what_the_ring_holds() {
 #[tokio::test]
 async fn ffmpeg_finds_the_tracks_of_a_stream_that_has_just_begun() {
     let server = Server::start(json!({ "paths": { "demo": { "source": "demo" } } })).await;
-    let probed = ffprobe(&server.url("/demo/index.m3u8"), None).await;
+    let probed = ffprobe(&server.http("/demo/index.m3u8"), None).await;
     assert_eq!(probed.codecs, ["h264", "opus"]);
 }
 
