@@ -14,23 +14,21 @@ use crate::{
     base::{Error, Kind},
 };
 
-/// What proxies and delivery networks add. Their mere presence counts, whatever they say.
-const FORWARDING: [&str; 14] = [
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-forwarded-server",
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-original-host",
-    "true-client-ip",
+/// What proxies and delivery networks add, besides everything that begins with [`FORWARDED`]. Their mere presence
+/// counts, whatever they say.
+const FORWARDING: [&str; 8] = [
     "cf-connecting-ip",
     "fastly-client-ip",
+    "forwarded",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-real-ip",
 ];
+
+/// `X-Forwarded-For`, `-Host`, `-Proto`, `-Port`, `-Prefix`, `-Ssl` and whatever comes next.
+const FORWARDED: &str = "x-forwarded";
 
 /// The host a request is meant for, with its port, as the client wrote it.
 ///
@@ -58,8 +56,12 @@ pub(super) fn authority<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderM
 pub(super) fn caller(peer: SocketAddr, authority: Option<&str>, headers: &HeaderMap) -> Caller {
     // Only a caller on this machine gains anything by speaking for itself.
     let relayed = Caller::direct(peer).is_local()
-        && (!authority.is_none_or(is_this_machine) || FORWARDING.iter().any(|name| headers.contains_key(*name)));
+        && (!authority.is_none_or(is_this_machine) || headers.keys().any(|name| is_forwarding(name.as_str())));
     Caller { peer, relayed }
+}
+
+fn is_forwarding(name: &str) -> bool {
+    name.starts_with(FORWARDED) || FORWARDING.contains(&name)
 }
 
 /// Whether a `host[:port]` means the machine the client runs on.
@@ -101,7 +103,19 @@ impl<S: Sync> FromRequestParts<S> for Asking {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// What stands in `Host` is anybody's choice.
+        #[test]
+        fn only_loopback_names_and_addresses_mean_this_machine(host in "[a-z0-9.:\\[\\]%@ -]{0,24}") {
+            if is_this_machine(&host) {
+                prop_assert!(host.contains("localhost") || host.contains("127.") || host.contains(':'), "{}", host);
+            }
+        }
+    }
 
     fn local(host: Option<&str>, extra: Option<&str>) -> bool {
         let mut headers = HeaderMap::new();
@@ -127,7 +141,7 @@ mod tests {
 
     #[test]
     fn any_forwarding_header_makes_a_request_relayed() {
-        for name in FORWARDING {
+        for name in FORWARDING.into_iter().chain(["x-forwarded-for", "x-forwarded-host", "x-forwarded-new"]) {
             assert!(!local(Some("localhost"), Some(name)), "{name}");
         }
         assert!(local(Some("localhost"), Some("user-agent")));

@@ -6,7 +6,10 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    io,
+    io::{
+        self,
+        ErrorKind::{ConnectionAborted, ConnectionReset},
+    },
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
@@ -192,6 +195,8 @@ async fn accept(door: Arc<Door>, listener: TcpListener, tasks: Tasks) {
                 door.tasks.clone().spawn("http/connection", Span::none(), run(door, socket, seat).instrument(span));
             }
             (Ok(_), Err(_closed)) => return,
+            // A client that left before it was let in.
+            (Err(error), _) if matches!(error.kind(), ConnectionAborted | ConnectionReset) => {}
             (Err(error), _) => {
                 // Out of descriptors, mostly: others will close theirs.
                 if let Some(times) = complaints.note(door.clock.now()) {
@@ -209,6 +214,8 @@ async fn run(door: Arc<Door>, socket: TcpStream, _seat: OwnedSemaphorePermit) {
     requests.connected();
     let _leave = Leave(|| requests.disconnected());
     let Ok(peer) = socket.peer_addr() else { return };
+    // A listener on `[::]` sees IPv4 in IPv6's clothes.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if let Err(error) = tune(&socket) {
         debug!(%peer, "socket options: {error}");
     }
