@@ -97,6 +97,15 @@ pub enum Read {
     End(EndReason),
 }
 
+/// What lies between the start of a reader and the live edge, without the sound that goes with pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// The latest presentation time of the leading track: what is presented later is live.
+    pub edge: MediaTime,
+    /// How many units there are.
+    pub units: usize,
+}
+
 /// A reader of one ring. Having one is demand; dropping it lowers the demand.
 #[derive(Debug)]
 pub struct Reader {
@@ -107,8 +116,7 @@ pub struct Reader {
     options: ReaderOptions,
     /// The first unit that was not there at the start.
     live: u64,
-    /// The latest presentation time there was at the start.
-    edge: Option<MediaTime>,
+    backlog: Option<Backlog>,
     /// The start gives the random access point alone.
     still: bool,
     /// Pictures are left out until a random access point.
@@ -134,18 +142,19 @@ impl Reader {
             Edge::Beat => &ring.beats,
         };
         let listener = Listener::new(threads::nearest(bell));
-        let Position { cursor, live, backlog, decodable, edge } = ring.position(options.start);
+        let Position { cursor, live, backlog: (count, payload), decodable, edge } = ring.position(options.start);
         let (still, bursting) = match options.burst {
             BurstPolicy::Whole => (false, None),
             BurstPolicy::Within { bytes, units, readers } => {
-                let burst = (backlog.0 <= units && backlog.1 <= bytes)
+                let burst = (count <= units && payload <= bytes)
                     .then(|| ring.burst_began(readers).then(|| Bursting(ring.clone())))
                     .flatten();
                 (decodable && burst.is_none(), burst)
             }
         };
+        let backlog = edge.map(|edge| Backlog { edge, units: count });
         let until_random_access = !decodable;
-        Self { grant, ring, listener, cursor, options, live, edge, still, until_random_access, bursting, demand }
+        Self { grant, ring, listener, cursor, options, live, backlog, still, until_random_access, bursting, demand }
     }
 
     /// The permission this reader reads on; whoever serves it watches its end.
@@ -168,10 +177,9 @@ impl Reader {
         self.live
     }
 
-    /// The latest presentation time of the leading track that was there when this reader began; `None` if it began at
-    /// the live edge. What is presented later is live.
-    pub fn live_edge(&self) -> Option<MediaTime> {
-        self.edge
+    /// What was there when this reader began; `None` if it began at the live edge.
+    pub fn backlog(&self) -> Option<Backlog> {
+        self.backlog
     }
 
     /// Gives up what is left of the start burst: motion begins at the next random access point.

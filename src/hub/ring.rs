@@ -81,7 +81,7 @@ pub(super) struct Position {
     pub(super) cursor: Cursor,
     /// The first unit that was not there yet.
     pub(super) live: u64,
-    /// Units and payload bytes from the start up to the live edge.
+    /// Units and payload bytes from the start up to the live edge, without the sound that goes with pictures.
     pub(super) backlog: (usize, usize),
     /// The start is a random access point.
     pub(super) decodable: bool,
@@ -296,12 +296,16 @@ impl Ring {
             }
         };
         let next = index.unwrap_or(live);
-        let units = usize::try_from(live - next).unwrap_or(usize::MAX);
-        let backlog = || state.units.iter().rev().take(units);
-        let bytes = backlog().map(|unit| unit.payload.len()).sum();
         let leading = state.set_at(live).leading().map(|track| track.id);
-        let leads = |unit: &&Arc<Unit>| leading.is_none_or(|leading| leading == unit.track.id);
-        let edge = backlog().filter(leads).map(|unit| unit.pts).max();
+        let passed = usize::try_from(next.saturating_sub(state.first)).unwrap_or(usize::MAX);
+        // Sound is not part of a start burst: where there are pictures it begins at the live edge.
+        let in_burst = |unit: &&Arc<Unit>| leading.is_none() || unit.track.kind != MediaKind::Audio;
+        let leads = |unit: &Arc<Unit>| leading.is_none_or(|leading| leading == unit.track.id);
+        let (mut units, mut bytes, mut edge) = (0, 0, None);
+        for unit in state.units.iter().skip(passed).filter(in_burst) {
+            (units, bytes) = (units + 1, bytes + unit.payload.len());
+            edge = edge.max(leads(unit).then_some(unit.pts));
+        }
         let cursor = Cursor { next, tracks: state.set_at(next).clone() };
         Position { cursor, live, backlog: (units, bytes), decodable: index.is_some(), edge }
     }

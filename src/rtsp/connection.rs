@@ -377,7 +377,7 @@ impl Connection {
             }
             let sending = self.sending.get_or_insert_default();
             sending.set_up(setups, reader.tracks());
-            sending.begin(npt, reader.live_edge());
+            sending.begin(npt, reader.backlog());
             self.player = Some(Player::new(&self.shared, reader, sending, entry, self.caller.peer, self.local)?);
             // The first report follows the first live picture.
             self.next_report = Some(now);
@@ -404,7 +404,7 @@ impl Connection {
     /// The ring gave something, or a burst of datagrams left.
     fn on_play(&mut self, event: PlayEvent) -> Result<(), End> {
         match event {
-            PlayEvent::Read(Read::Units) => {
+            PlayEvent::Read(Read::Units) | PlayEvent::Due => {
                 // Before the units: a report speaks of what was sent.
                 self.report_if_due(self.shared.clock.now());
                 if let (Some(player), Some(sending)) = (&mut self.player, &mut self.sending) {

@@ -10,7 +10,7 @@ use super::{
     udp::UdpMedia,
 };
 use crate::{
-    base::{Error, Kind, Monotonic, Result},
+    base::{Clock, Error, Kind, Monotonic, Result},
     hub::{Read, Reader},
     media::Unit,
     stats,
@@ -21,6 +21,8 @@ use crate::{
 pub(super) enum PlayEvent {
     /// The reader read; units are in the batch.
     Read(Read),
+    /// Units that were held may leave.
+    Due,
     /// Datagrams left.
     Sent(Written),
 }
@@ -31,6 +33,12 @@ pub(super) struct Player {
     reader: Reader,
     /// Emptied at every look; its room is kept.
     batch: Vec<Arc<Unit>>,
+    /// How many units of the batch are on their way.
+    taken: usize,
+    /// When the next unit of the start burst may leave, if one is held.
+    held_until: Option<Monotonic>,
+    began: Monotonic,
+    clock: Clock,
     /// Pictures are left out until a random access point: units that follow the last one sent were dropped here.
     skipping: bool,
     udp: Option<UdpMedia>,
@@ -55,7 +63,8 @@ impl Player {
             None if over_udp => return Err(Error::new(Kind::Unsupported, "rtsp: udp is switched off")),
             _ => None,
         };
-        Ok(Self { reader, batch: Vec::new(), skipping: false, udp })
+        let (batch, began, clock) = (Vec::new(), shared.clock.now(), shared.clock);
+        Ok(Self { reader, batch, taken: 0, held_until: None, began, clock, skipping: false, udp })
     }
 
     /// The next thing to do. `drained` says that the connection has nothing of ours left to write; until then an
@@ -67,27 +76,42 @@ impl Player {
         match &mut self.udp {
             Some(udp) if !udp.is_empty() => PlayEvent::Sent(udp.pump().await),
             None if !drained => std::future::pending().await,
+            _ if let Some(until) = self.held_until => {
+                tokio::time::sleep_until(self.clock.instant(until)).await;
+                PlayEvent::Due
+            }
             _ => PlayEvent::Read(self.reader.read(&mut self.batch).await),
         }
     }
 
-    /// Numbers what was read and puts it on its way.
+    /// Numbers what was read and puts it on its way; what is left of a start burst is held for its time.
     pub(super) fn take_batch(&mut self, sending: &mut Sending, outbox: &mut Outbox) {
         let leading = self.reader.tracks().leading().map(|track| track.id);
-        for unit in self.batch.drain(..) {
+        self.held_until = None;
+        while let Some(unit) = self.batch.get(self.taken) {
+            let backlog = self.reader.is_backlog(unit);
+            if backlog {
+                let due = self.began + sending.leaves_after(unit);
+                if due > self.clock.now() {
+                    self.held_until = Some(due);
+                    return;
+                }
+            }
+            self.taken += 1;
             if self.skipping && leading == Some(unit.track.id) {
                 if !unit.random_access {
                     continue;
                 }
                 self.skipping = false;
             }
-            let backlog = unit.index < self.reader.live_from();
-            let Some(stamped) = sending.admit(unit, backlog) else { continue };
+            let Some(stamped) = sending.admit(unit.clone(), backlog) else { continue };
             match &mut self.udp {
                 Some(udp) => udp.put(stamped),
                 None => outbox.put(stamped),
             }
         }
+        self.batch.clear();
+        self.taken = 0;
     }
 
     /// Leaves pictures out until the next random access point.

@@ -4,7 +4,7 @@
 //! it: loss in its reports is loss on its way (RFC 3550 §6.4.1). Timestamps are the unit's times on the reader's
 //! timeline ([`StartClock`]) in ticks of the track.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     reports::Feedback,
@@ -14,9 +14,13 @@ use super::{
 };
 use crate::{
     base::{Monotonic, WallTime},
+    hub::Backlog,
     media::{ClockRate, MediaTime, TrackId, TrackSet, Unit},
     rtp::rtcp::SenderReport,
 };
+
+/// The longest RTP payload that a `$` frame and a UDP datagram can carry.
+const PAYLOAD_MAX: usize = 65_000;
 
 /// A unit on its way to one reader.
 #[derive(Clone, Debug)]
@@ -109,10 +113,10 @@ impl Sending {
         self.tracks = setups.iter().filter_map(outgoing).collect();
     }
 
-    /// Begins, or begins again after a pause, at `npt` on the reader's timeline; `edge` is the live edge if the reader
-    /// begins before it.
-    pub(super) fn begin(&mut self, npt: MediaTime, edge: Option<MediaTime>) {
-        self.clock = StartClock::new(npt, edge);
+    /// Begins, or begins again after a pause, at `npt` on the reader's timeline, with what lies between the reader's
+    /// start and the live edge.
+    pub(super) fn begin(&mut self, npt: MediaTime, backlog: Option<Backlog>) {
+        self.clock = StartClock::new(npt, backlog);
         self.newest = None;
     }
 
@@ -132,12 +136,21 @@ impl Sending {
         self.tracks.retain(|out| out.track != track);
     }
 
+    /// How long after the start a unit of the start burst may leave.
+    pub(super) fn leaves_after(&mut self, unit: &Unit) -> Duration {
+        let leads = self.tracks.iter().any(|out| out.track == unit.track.id && out.leads);
+        if leads { self.clock.leaves_after(unit.pts) } else { Duration::ZERO }
+    }
+
     /// Gives a unit its numbers; `None` if this reader is not sent it.
     pub(super) fn admit(&mut self, unit: Arc<Unit>, backlog: bool) -> Option<Stamped> {
         let leads = self.tracks.iter().any(|out| out.leads);
         let out = self.tracks.iter_mut().find(|out| out.track == unit.track.id)?;
-        if unit.plan.fragments.is_empty() {
-            return None;
+        // A lone fragment may be as long as its source made it; neither a frame nor a datagram holds more than this.
+        match &unit.plan.fragments[..] {
+            [] => return None,
+            [only] if only.payload_len() > PAYLOAD_MAX => return None,
+            _ => {}
         }
         let place = self.clock.place(unit.pts, out.leads)?;
         let sequence = out.sequence;

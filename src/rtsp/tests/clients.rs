@@ -1,83 +1,18 @@
-//! Real players against the server: ffmpeg and GStreamer, over TCP and UDP.
+//! Real players against the server: ffmpeg and GStreamer, over TCP, UDP, TLS and HTTP.
 
-use std::{process::Stdio, sync::Arc, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
-use super::rig::{Camera, FRAME_MS, PATIENCE, Rig, h264, pcmu};
-use crate::media::nal;
+use super::{
+    film::{Coding, Film, Screen},
+    rig::{PATIENCE, Rig},
+};
 
-/// A test picture as ffmpeg's encoder makes it: parameter sets, and pictures of NAL units.
-struct Film {
-    sps: Vec<u8>,
-    pps: Vec<u8>,
-    pictures: Vec<(bool, Vec<Vec<u8>>)>,
-}
-
-impl Film {
-    /// `gop` pictures, the first a random access point.
-    async fn shoot(gop: usize) -> Self {
-        let source = format!("testsrc2=size=640x360:rate=25:duration={}", gop as f64 / 25.0);
-        let encoder = format!("keyint={gop}:min-keyint={gop}:scenecut=0:bframes=0:aud=1:sliced-threads=0:threads=1");
-        let output = Command::new("ffmpeg")
-            .args(["-v", "error", "-f", "lavfi", "-i", &source, "-c:v", "libx264", "-preset", "ultrafast"])
-            .args(["-pix_fmt", "yuv420p", "-x264-params", &encoder, "-f", "h264", "-"])
-            .stderr(Stdio::inherit())
-            .output()
-            .await
-            .unwrap();
-        assert!(output.status.success());
-        let mut film = Self { sps: Vec::new(), pps: Vec::new(), pictures: Vec::new() };
-        for unit in nal::annex_b_units(&output.stdout) {
-            match unit[0] & 0x1f {
-                7 => film.sps = unit.to_vec(),
-                8 => film.pps = unit.to_vec(),
-                9 => film.pictures.push((false, Vec::new())),
-                kind => {
-                    let picture = film.pictures.last_mut().unwrap();
-                    picture.0 |= kind == 5;
-                    picture.1.push(unit.to_vec());
-                }
-            }
-        }
-        assert_eq!(film.pictures.len(), gop);
-        film
-    }
-
-    fn begin(&self, camera: &Camera) {
-        camera.begin_with(vec![h264(&self.sps, &self.pps), pcmu()]);
-    }
-
-    fn push(&self, camera: &Camera, number: usize) {
-        let (random_access, nals) = &self.pictures[number % self.pictures.len()];
-        let nals: Vec<&[u8]> = nals.iter().map(Vec::as_slice).collect();
-        camera.push_nals(*random_access, &nals);
-    }
-
-    /// Pushes pictures in real time until the guard goes, after `backlog` pictures at once.
-    fn roll(self, rig: &Rig, backlog: usize) -> Rolling {
-        self.begin(&rig.feed);
-        (0..backlog).for_each(|number| self.push(&rig.feed, number));
-        let camera = rig.feed.clone();
-        let stop = rig.tasks.stopping().clone();
-        let rolling = Rolling(Arc::new(()));
-        let weak = Arc::downgrade(&rolling.0);
-        rig.tasks.spawn("film", tracing::Span::none(), async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(FRAME_MS as u64));
-            for number in backlog.. {
-                ticks.tick().await;
-                if stop.is_cancelled() || weak.upgrade().is_none() {
-                    break;
-                }
-                self.push(&camera, number);
-            }
-        });
-        rolling
-    }
-}
-
-/// The film rolls as long as this lives.
-struct Rolling(Arc<()>);
+/// The length of the loop, and of a GOP: ten seconds.
+const GOP: usize = 250;
+/// Pictures there are when a player joins: eight and a half seconds into the GOP.
+const JOIN: usize = 212;
 
 /// Runs a player; what it printed, if it ended well.
 async fn run(program: &str, args: &[&str]) -> String {
@@ -90,12 +25,67 @@ async fn run(program: &str, args: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ffprobe_reads_tracks_and_pictures_over_tcp() {
+async fn ffprobe_reads_tracks_and_pictures() {
     let rig = Rig::start().await;
-    let _film = Film::shoot(50).await.roll(&rig, 60);
-    let args = ["-v", "error", "-rtsp_transport", "tcp", "-count_packets", "-read_intervals", "%+2"];
-    let shown = ["-show_entries", "stream=codec_name,width,height,avg_frame_rate,nb_read_packets", "-of", "compact"];
-    let printed = run("ffprobe", &[&args[..], &shown[..], &[&rig.url()]].concat()).await;
-    assert!(printed.contains("codec_name=h264|width=640|height=360"), "{printed}");
-    assert!(printed.contains("codec_name=pcm_mulaw"), "{printed}");
+    let _film = Film::shoot(Coding::H264, 50).await.roll(&rig, 60);
+    for transport in ["tcp", "udp", "http"] {
+        let args = ["-v", "error", "-rtsp_transport", transport, "-show_entries", "stream=codec_name,width,height"];
+        let printed = run("ffprobe", &[&args[..], &["-of", "compact", &rig.url()]].concat()).await;
+        assert!(printed.contains("codec_name=h264|width=160|height=96"), "{transport}: {printed}");
+        assert!(printed.contains("codec_name=pcm_mulaw"), "{transport}: {printed}");
+    }
+}
+
+/// From the random access point on, past the live edge, into the next GOP.
+async fn shows_every_picture(screen: &mut Screen) {
+    for expected in 0..GOP + 10 {
+        let (shown, _) = screen.picture().await;
+        assert_eq!(shown, expected % GOP);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ffmpeg_shows_every_picture_from_the_random_access_point_on() {
+    for coding in [Coding::H264, Coding::H264Reordered, Coding::H265] {
+        let rig = Rig::start().await;
+        let _film = Film::shoot(coding, GOP).await.roll(&rig, JOIN);
+        let mut screens = ["tcp", "udp", "http"].map(|transport| Screen::ffmpeg(&rig.url(), transport));
+        let [tcp, udp, http] = &mut screens;
+        tokio::join!(shows_every_picture(tcp), shows_every_picture(udp), shows_every_picture(http));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gstreamer_shows_a_picture_at_once_and_is_live_soon_after() {
+    for coding in [Coding::H264, Coding::H264Reordered, Coding::H265] {
+        for protocols in ["tcp", "udp"] {
+            let rig = Rig::start().await;
+            let film = Film::shoot(coding, GOP).await.roll(&rig, JOIN);
+            let mut screen = Screen::gstreamer(&rig.url(), protocols, coding);
+            let (_, first) = screen.picture().await;
+            let mut last = (0, first);
+            while last.1 < first + Duration::from_secs(3) {
+                let (shown, at) = screen.picture().await;
+                last = (film.lag(shown, GOP), at);
+            }
+            println!("{coding:?} over {protocols}: first picture after {first:?}, {} pictures behind", last.0);
+            // Ten times what was measured; a GOP behind would be 200 pictures and more.
+            assert!(first < Duration::from_secs(4), "first picture after {first:?}");
+            assert!(last.0 < 50, "{} pictures behind", last.0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "by hand"]
+async fn by_hand() {
+    let coding = match std::env::var("CODING").as_deref() {
+        Ok("b") => Coding::H264Reordered,
+        Ok("h265") => Coding::H265,
+        _ => Coding::H264,
+    };
+    let rig = Rig::start().await;
+    let _film = Film::shoot(coding, GOP).await.roll(&rig, JOIN);
+    std::fs::write("/tmp/rtsp_url", rig.url()).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
 }

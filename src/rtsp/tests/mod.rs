@@ -2,4 +2,5 @@
 
 mod clients;
 mod dialogue;
+mod film;
 mod rig;

@@ -20,7 +20,7 @@ use crate::{
     hub::{Feed, Hub, MediaThreads, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
     media::{
         AccessUnit, ClockRate, CodecParameters, MediaKind, MediaTime, PictureSize, TrackDescription, TrackId, nal,
-        track::{H264Parameters, OpaqueParameters},
+        track::{H264Parameters, H265Parameters, OpaqueParameters},
     },
     net::listen,
     rtsp::{
@@ -160,6 +160,12 @@ pub(super) fn h264(sps: &[u8], pps: &[u8]) -> TrackDescription {
     }
 }
 
+pub(super) fn h265(sets: &[Vec<u8>; 3]) -> TrackDescription {
+    let [vps, sps, pps] = sets.each_ref().map(|set| vec![Bytes::copy_from_slice(set)]);
+    let parameters = CodecParameters::H265(H265Parameters { vps, sps, pps, ..H265Parameters::default() });
+    TrackDescription { kind: MediaKind::Video, clock_rate: ClockRate::VIDEO, parameters }
+}
+
 /// G.711 as an opaque track: 20 ms in a packet.
 pub(super) fn pcmu() -> TrackDescription {
     TrackDescription {
@@ -172,6 +178,11 @@ pub(super) fn pcmu() -> TrackDescription {
             static_payload_type: Some(0),
         }),
     }
+}
+
+/// When what is shown at `pts` milliseconds was taken.
+pub(super) fn captured(pts: i64) -> WallTime {
+    WallTime::from_unix_nanos(1_700_000_000_000_000_000 + pts * 1_000_000)
 }
 
 impl Camera {
@@ -188,17 +199,17 @@ impl Camera {
     pub(super) fn push(&self, random_access: bool, len: usize) {
         let mut nal = vec![if random_access { 0x65 } else { 0x41 }, 0x80];
         nal.extend((2..len).map(|n| n as u8));
-        self.push_nals(random_access, &[&nal]);
+        self.push_picture(random_access, 0, nal::join([&nal[..]]));
     }
 
-    /// The next picture of these NAL units, with the sound that goes with it.
-    pub(super) fn push_nals(&self, random_access: bool, nals: &[&[u8]]) {
+    /// The next picture, shown so many pictures after it is decoded, with the sound that goes with it.
+    pub(super) fn push_picture(&self, random_access: bool, shown_after: i64, payload: Bytes) {
         let mut next = self.next.lock().unwrap();
-        let pts = *next * FRAME_MS;
+        let dts = *next * FRAME_MS;
         *next += 1;
-        self.push_at(VIDEO, pts, random_access, nal::join(nals.iter().copied()));
+        self.push_at(VIDEO, dts, dts + shown_after * FRAME_MS, random_access, payload);
         for half in [0, 20] {
-            self.push_at(SOUND, pts + half, true, Bytes::from_static(&[0xff; 160]));
+            self.push_at(SOUND, dts + half, dts + half, true, Bytes::from_static(&[0xff; 160]));
         }
     }
 
@@ -206,17 +217,16 @@ impl Camera {
     pub(super) fn push_sound_only(&self) {
         let mut next = self.next.lock().unwrap();
         *next += 1;
-        self.push_at(TrackId(0), *next * FRAME_MS, true, Bytes::from_static(&[0xff; 160]));
+        self.push_at(TrackId(0), *next * FRAME_MS, *next * FRAME_MS, true, Bytes::from_static(&[0xff; 160]));
     }
 
-    fn push_at(&self, track: TrackId, pts: i64, random_access: bool, payload: Bytes) {
-        let pts_time = MediaTime::from_millis(pts);
+    fn push_at(&self, track: TrackId, dts: i64, pts: i64, random_access: bool, payload: Bytes) {
         self.feed.push(AccessUnit {
             track,
-            pts: pts_time,
-            dts: pts_time,
-            captured: Some(WallTime::from_unix_nanos(1_700_000_000_000_000_000 + pts * 1_000_000)),
-            arrived: self.zero + Duration::from_millis(pts as u64),
+            pts: MediaTime::from_millis(pts),
+            dts: MediaTime::from_millis(dts),
+            captured: Some(captured(pts)),
+            arrived: self.zero + Duration::from_millis(dts as u64),
             random_access,
             after_loss: false,
             marker: true,
