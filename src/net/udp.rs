@@ -78,6 +78,9 @@ impl Datagrams {
         let receive = || self.state.recv((&self.socket).into(), &mut [IoSliceMut::new(buffer)], &mut meta);
         let count = self.socket.async_io(Interest::READABLE, receive).await?;
         for meta in &meta[..count] {
+            if meta.len == 0 {
+                take(meta.addr, &[]);
+            }
             // The kernel joins datagrams of one sender and size.
             for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
                 take(meta.addr, datagram);

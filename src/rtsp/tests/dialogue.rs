@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::rig::{Client, PATIENCE, Rig};
+use super::rig::{Client, PATIENCE, Rig, wait_until};
 use crate::{
     rtp::{packet::Packet, rtcp},
     rtsp::{RtspOptions, Transports, framing::Incoming},
@@ -342,16 +342,6 @@ fn channel(message: &Incoming) -> Option<u8> {
         Incoming::Data { channel, .. } => Some(*channel),
         _ => None,
     }
-}
-
-async fn wait_until(done: impl Fn() -> bool) {
-    let wait = async {
-        while !done() {
-            // Another thread has to get there.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.expect("it should happen");
 }
 
 #[tokio::test]

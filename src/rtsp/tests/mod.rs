@@ -1,6 +1,9 @@
 //! Tests of the room as a whole: a server with one path, its source in the hands of the test.
 
 mod clients;
+mod datagrams;
 mod dialogue;
 mod film;
 mod rig;
+mod slow;
+mod wrapped;

@@ -8,8 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer},
+};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::mpsc,
 };
@@ -77,8 +81,9 @@ pub(super) struct Rig {
     pub(super) address: SocketAddr,
     pub(super) sessions: Sessions,
     pub(super) feed: Arc<Camera>,
-    pub(super) hub: Hub,
     pub(super) tasks: Tasks,
+    /// Where RTSP over TLS listens, and the certificate it shows.
+    pub(super) secure: (SocketAddr, CertificateDer<'static>),
 }
 
 impl Rig {
@@ -102,24 +107,27 @@ impl Rig {
         let local = "127.0.0.1:0".parse().unwrap();
         let tcp = listen::bind_tcp("rtsp.address", &[local]).unwrap();
         let address = listen::addresses(&tcp)[0];
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let shown = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        let tls = listen::bind_tcp("rtsp.tls_address", &[local]).unwrap();
+        let secure = (listen::addresses(&tls)[0], certificate);
         let udp = vec![listen::bind_udp_pair("rtsp.udp_ports", local.ip(), [0, 0], &[]).unwrap()];
         let sessions = Sessions::default();
         let threads = MediaThreads::start(1).unwrap();
-        let listeners = Listeners { tcp, tls: None, udp };
-        let server = RtspServer::start(
-            options,
-            listeners,
-            hub.clone(),
-            Gate::default(),
-            sessions.clone(),
-            threads,
-            Clock,
-            &tasks,
-        )
-        .unwrap();
+        let listeners = Listeners { tcp, tls: Some((tls, Arc::new(shown))), udp };
+        let server =
+            RtspServer::start(options, listeners, hub, Gate::default(), sessions.clone(), threads, Clock, &tasks)
+                .unwrap();
         let feed = feeds.recv().await.unwrap();
         let feed = Arc::new(Camera { feed, next: Mutex::new(0), zero: Clock.now() });
-        Self { server, address, sessions, feed, hub, tasks }
+        Self { server, address, sessions, feed, tasks, secure }
     }
 
     pub(super) fn url(&self) -> String {
@@ -241,9 +249,13 @@ impl Camera {
     }
 }
 
+/// Both directions of a connection.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+
 /// A client that says what a test says.
 pub(super) struct Client {
-    pub(super) tcp: TcpStream,
+    pub(super) tcp: Box<dyn Duplex>,
     framing: Framing,
     cseq: u32,
     pub(super) session: Option<String>,
@@ -269,9 +281,12 @@ impl Answered {
 
 impl Client {
     pub(super) async fn connect(address: SocketAddr) -> Self {
-        let tcp = TcpStream::connect(address).await.unwrap();
-        let base = format!("rtsp://{address}/cam");
-        Self { tcp, framing: Framing::default(), cseq: 0, session: None, base, frames: Vec::new() }
+        Self::on(TcpStream::connect(address).await.unwrap(), format!("rtsp://{address}/cam"))
+    }
+
+    /// A client on a connection that stands, for the URL of a path.
+    pub(super) fn on(stream: impl Duplex + 'static, base: String) -> Self {
+        Self { tcp: Box::new(stream), framing: Framing::default(), cseq: 0, session: None, base, frames: Vec::new() }
     }
 
     /// Sends a request for `url`, relative to the path if it does not begin with `rtsp:`, and waits for its answer.
@@ -374,4 +389,15 @@ impl Client {
             }
         }
     }
+}
+
+/// Waits for what another thread brings about.
+pub(super) async fn wait_until(done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            // The other thread has a clock of its own.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it should happen");
 }
