@@ -10,5 +10,8 @@ mod testing;
 
 pub use self::{
     demo::DemoSource,
-    rtsp::{CameraHosts, RtspSource, RtspSourceOptions},
+    rtsp::{
+        CameraHosts, RtspSource, RtspSourceOptions,
+        probe::{ProbeFailure, ProbeOptions, ProbeReport, ProbeTrack, probe},
+    },
 };

@@ -5,6 +5,7 @@
 //! mod       the source: call, receive, say what is wrong, wait, call again     driver
 //! session   URL → session that plays                                            driver
 //! receive   items of a session → feed                                           driver
+//! probe     one call, measured: what a camera sends                             driver
 //! inquiry   a DESCRIBE of our own, to find out why                              driver
 //! bridge    the way to cameras behind TLS, and to those that err                driver
 //! mender    what the bridge puts right                                          machine
@@ -26,6 +27,7 @@ mod inquiry;
 mod intake;
 mod mender;
 mod parameters;
+pub mod probe;
 mod receive;
 mod sdp;
 mod session;
@@ -245,21 +247,8 @@ impl Puller {
     }
 
     fn call(&self) -> Call {
-        let camera = &self.options.camera;
-        let (url, credentials) = match &self.redirected {
-            Some((url, _)) => (url.clone(), camera.credentials.clone().filter(|_| keeps_login(&camera.url, url))),
-            None => (camera.url.clone(), camera.credentials.clone()),
-        };
-        Call {
-            dial: url.clone(),
-            group: self.hosts.group(&url, credentials.as_ref().map(|login| login.username.as_str())),
-            url,
-            credentials,
-            transport: camera.transport,
-            quirks: camera.quirks.clone(),
-            tls: camera.tls.clone(),
-            limit: camera.request_timeout.duration(),
-        }
+        let elsewhere = self.redirected.as_ref().map(|(url, _)| url);
+        call(&self.options.camera, elsewhere, &self.hosts)
     }
 
     /// Takes note of a redirect; `false` when it was one too many, or leads away from RTSP.
@@ -268,13 +257,28 @@ impl Puller {
         let allowed = count <= REDIRECTS_MAX && matches!(url.scheme(), "rtsp" | "rtsps");
         if allowed {
             tracing::info!(to = %failure::place(url), "the camera sends us elsewhere");
-            let mut plain = url.clone();
-            // What a camera writes there is no login of ours, and `retina` takes none.
-            let _ = plain.set_username("");
-            let _ = plain.set_password(None);
-            self.redirected = Some((plain, count));
+            self.redirected = Some((url.clone(), count));
         }
         allowed
+    }
+}
+
+/// How a camera is called, or who it sent us to.
+fn call(camera: &CameraOptions, elsewhere: Option<&Url>, hosts: &CameraHosts) -> Call {
+    let mut url = elsewhere.unwrap_or(&camera.url).clone();
+    // What stands in a URL that a camera sends us to is no login of ours, and `retina` takes none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let credentials = camera.credentials.clone().filter(|_| keeps_login(&camera.url, &url));
+    Call {
+        dial: url.clone(),
+        group: hosts.group(&url, credentials.as_ref().map(|login| login.username.as_str())),
+        url,
+        credentials,
+        transport: camera.transport,
+        quirks: camera.quirks.clone(),
+        tls: camera.tls.clone(),
+        limit: camera.request_timeout.duration(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     track::Incoming,
 };
 use crate::{
-    base::{Monotonic, complaints::Complaints},
+    base::{Monotonic, WallTime, complaints::Complaints},
     hub::Feed,
 };
 
@@ -122,39 +122,17 @@ impl<'a> Receiver<'a> {
 
     fn handle_item(&mut self, item: PacketItem) {
         let now = self.feed.now();
-        let counters = self.feed.counters();
-        match item {
-            PacketItem::Rtp(packet) => {
-                self.newest_packet = now;
-                self.errors_in_row = 0;
-                add(&counters.bytes_received, packet.raw().len() as u64 + INTERLEAVED_HEADER);
-                add(&counters.packets_lost, u64::from(packet.loss()));
-                let Some(Some(track)) = self.opened.track_of.get(packet.stream_id()).copied() else { return };
-                let incoming = Incoming {
-                    timestamp: packet.timestamp().elapsed(),
-                    sequence: packet.sequence_number(),
-                    payload_type: packet.header().payload_type(),
-                    marker: packet.mark(),
-                    lost: packet.loss(),
-                    arrived: now,
-                    arrived_wall: self.feed.clock().wall(),
-                    payload: packet.into_payload_bytes(),
-                };
-                if let Err(error) = self.intake.handle_packet(track, incoming) {
-                    add(&counters.packets_bad, 1);
-                    self.complain(now, &error);
-                }
-            }
-            PacketItem::Rtcp(report) => {
-                let track = self.opened.track_of.get(report.stream_id()).copied().flatten();
-                if let (Some(track), Some(timestamp)) = (track, report.rtp_timestamp())
-                    && let Some(Ok(Some(sender))) = report.pkts().next().map(|packet| packet.as_sender_report())
-                {
-                    let ntp = sender.ntp_timestamp().0;
-                    self.intake.handle_report(track, ntp, timestamp.elapsed(), self.feed.clock().wall());
-                }
-            }
-            _ => {}
+        let taken = take(item, &self.opened.track_of, &mut self.intake, now, self.feed.clock().wall());
+        if taken.is_media {
+            self.newest_packet = now;
+            self.errors_in_row = 0;
+            let counters = self.feed.counters();
+            add(&counters.bytes_received, taken.bytes);
+            add(&counters.packets_lost, taken.lost);
+        }
+        if let Err(error) = taken.result {
+            add(&self.feed.counters().packets_bad, 1);
+            self.complain(now, &error);
         }
         self.apply();
     }
@@ -230,6 +208,54 @@ impl<'a> Receiver<'a> {
             tracing::warn!(times, "packets that cannot be taken: {words}");
         }
     }
+}
+
+/// What an item was.
+pub(super) struct Taken {
+    pub(super) is_media: bool,
+    pub(super) bytes: u64,
+    pub(super) lost: u64,
+    pub(super) result: Result<(), String>,
+}
+
+/// Gives an item of a session to its intake.
+pub(super) fn take(
+    item: PacketItem,
+    track_of: &[Option<usize>],
+    intake: &mut Intake,
+    now: Monotonic,
+    wall: WallTime,
+) -> Taken {
+    let mut taken = Taken { is_media: false, bytes: 0, lost: 0, result: Ok(()) };
+    match item {
+        PacketItem::Rtp(packet) => {
+            taken.is_media = true;
+            taken.bytes = packet.raw().len() as u64 + INTERLEAVED_HEADER;
+            taken.lost = u64::from(packet.loss());
+            let Some(Some(track)) = track_of.get(packet.stream_id()).copied() else { return taken };
+            let incoming = Incoming {
+                timestamp: packet.timestamp().elapsed(),
+                sequence: packet.sequence_number(),
+                payload_type: packet.header().payload_type(),
+                marker: packet.mark(),
+                lost: packet.loss(),
+                arrived: now,
+                arrived_wall: wall,
+                payload: packet.into_payload_bytes(),
+            };
+            taken.result = intake.handle_packet(track, incoming);
+        }
+        PacketItem::Rtcp(report) => {
+            let track = track_of.get(report.stream_id()).copied().flatten();
+            if let (Some(track), Some(timestamp)) = (track, report.rtp_timestamp())
+                && let Some(Ok(Some(sender))) = report.pkts().next().map(|packet| packet.as_sender_report())
+            {
+                intake.handle_report(track, sender.ntp_timestamp().0, timestamp.elapsed(), wall);
+            }
+        }
+        _ => {}
+    }
+    taken
 }
 
 fn ticks() -> Interval {

@@ -82,15 +82,6 @@ pub(super) async fn open(call: &Call) -> Result<Opened, Failure> {
     Ok(Opened { session, offers, track_of, left_out, udp })
 }
 
-/// The tracks a camera announces, as the session and its own reading of the SDP tell them; nothing is set up.
-pub(super) async fn announced(call: &Call) -> Result<Vec<Offer>, Failure> {
-    let session = match describe(call).await {
-        Ok(session) => session,
-        Err(failure) => return Err(explain(call, failure).await),
-    };
-    Ok(offers(&session).into_iter().map(|(offer, _)| offer).collect())
-}
-
 async fn describe(call: &Call) -> Result<Session<Described>, Failure> {
     // A bridge logs in by itself.
     let credentials = call.credentials.as_ref().filter(|_| !call.is_bridged()).map(|login| {

@@ -3,6 +3,7 @@
 mod conversations;
 mod faults;
 mod logins;
+mod probes;
 mod quirks;
 
 use super::{

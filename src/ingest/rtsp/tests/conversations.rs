@@ -134,7 +134,7 @@ async fn a_camera_that_refuses_tcp_sends_over_udp() {
                 rest = &tail[length..];
             }
             let _ = &rtcp;
-            if let Ok(request) = tokio::time::timeout(Duration::from_millis(10), talk.request()).await {
+            if let Ok(request) = timeout(Duration::from_millis(10), talk.request()).await {
                 talk.obey(&request?, "").await?;
             }
         }

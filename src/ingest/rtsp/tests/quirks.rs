@@ -1,7 +1,7 @@
 //! What cameras get wrong in the field, one test each; `docs/cameras.md` tells users the same.
 
 use super::{
-    super::testing::{Film, SESSION, hex},
+    super::testing::{FRAME, Film, PPS, SESSION, SPS_720, hex},
     *,
 };
 use crate::media::{Codec, MediaKind};
@@ -269,14 +269,14 @@ async fn a_byte_stream_in_one_packet_plays() {
         talk.serve(H264_SDP).await?;
         let mut film = Film::new();
         loop {
-            let mut stream = hex(super::super::testing::SPS_720);
+            let mut stream = hex(SPS_720);
             stream.extend([0, 0, 0, 1]);
-            stream.extend(hex(super::super::testing::PPS));
+            stream.extend(hex(PPS));
             stream.extend([0, 0, 1, 0x65, 0x88, 1, 2]);
             let packet = film.packet(true, &stream);
             film.timestamp = film.timestamp.wrapping_add(900);
             talk.write(&packet).await?;
-            tokio::time::sleep(super::super::testing::FRAME).await;
+            tokio::time::sleep(FRAME).await;
         }
     })
     .await;

@@ -41,11 +41,7 @@ fn run(track: &mut Track, packets: impl IntoIterator<Item = Incoming>) -> Vec<Ou
 }
 
 fn units(outcomes: &[Outcome]) -> Vec<&TrackUnit> {
-    let unit = |outcome| match outcome {
-        &Outcome::Unit(ref unit) => Some(unit),
-        _ => None,
-    };
-    outcomes.iter().filter_map(unit).collect()
+    outcomes.iter().filter_map(|outcome| if let Outcome::Unit(unit) = outcome { Some(unit) } else { None }).collect()
 }
 
 #[test]
