@@ -38,7 +38,8 @@ impl PathDirectory for Directory {
         let path = self.config.resolve(name)?;
         let mut spec = self.spec(&path)?;
         // Whoever asks for a name makes the path: without an end of its own it would be pulled for ever.
-        spec.policy.close_after.get_or_insert(path.config.on_demand.close_after.duration());
+        spec.policy.close_after =
+            spec.policy.close_after.or_else(|| Some(path.config.on_demand.close_after.duration()));
         Some(spec)
     }
 

@@ -36,7 +36,7 @@ pub struct Tasks {
 
 #[derive(Debug)]
 struct Shared {
-    parent: Option<Arc<Shared>>,
+    parent: Option<Arc<Self>>,
     runtime: Handle,
     tracker: TaskTracker,
     stopping: CancellationToken,

@@ -124,12 +124,12 @@ impl Listener {
     ///
     /// # Cancel safety
     /// Nothing is lost: the stroke count stays where `arm` left it.
-    pub(super) async fn heard(&mut self) {
+    pub(super) async fn heard(&self) {
         poll_fn(|cx| self.poll_heard(cx)).await;
     }
 
     /// [`Listener::heard`] for hand-written futures.
-    pub(super) fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_heard(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.bell.state();
         if state.strokes != self.seen || state.closed {
             return Poll::Ready(());
