@@ -2,6 +2,8 @@
 //!
 //! The claim it shows: publishing costs the same with no reader, with a thousand that read, and with one that does not.
 
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
 use std::{
     hint::black_box,
     sync::{Arc, mpsc},
