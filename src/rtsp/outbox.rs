@@ -232,3 +232,171 @@ fn head(into: &mut [u8; HEAD_LEN], (stamped, number): (&Stamped, usize)) -> u8 {
     into[FRAME_LEN + packet::HEADER_LEN..len].copy_from_slice(fragment.head());
     len as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use rtsp_types::StatusCode;
+
+    use super::*;
+    use crate::{
+        base::Monotonic,
+        media::{
+            ClockRate, CodecParameters, Fragment, MediaKind, MediaTime, PictureSize, Plan, Track, TrackId, Unit,
+            plan::Body,
+        },
+        rtsp::{
+            framing::{Framing, Incoming},
+            session,
+        },
+    };
+
+    /// A unit of so many packets, each with a head of its number's length and a body of `len` bytes.
+    fn stamped(packets: usize, len: usize, sequence: u16, channel: u8) -> Stamped {
+        let lead = Bytes::from_static(&[0xaa; 3]);
+        let payload: Bytes = (0..packets * len).map(|n| n as u8).collect::<Vec<_>>().into();
+        let fragment = |n: usize| {
+            let (body, range) = if n == 0 { (Body::Lead, 0..3) } else { (Body::Payload, n * len..(n + 1) * len) };
+            Fragment::new(&[7; plan::HEAD_MAX][..n % plan::HEAD_MAX], body, range, n + 1 == packets).unwrap()
+        };
+        let parameters = CodecParameters::Vp8(PictureSize::default());
+        let (kind, clock_rate) = (MediaKind::Video, ClockRate::VIDEO);
+        let track = Track { id: TrackId(0), kind, clock_rate, parameters, generation: 0, revision: 0 };
+        let unit = Unit {
+            track: Arc::new(track),
+            index: 0,
+            pts: MediaTime::ZERO,
+            dts: MediaTime::ZERO,
+            captured: None,
+            arrived: Monotonic::default(),
+            random_access: true,
+            after_loss: false,
+            spliced: false,
+            plan: Plan { first_packet: 0, lead, fragments: (0..packets).map(fragment).collect() },
+            payload,
+        };
+        let ssrc = u32::from(channel);
+        Stamped { unit: Arc::new(unit), channel, payload_type: 96, sequence, timestamp: 1, ssrc, backlog: false }
+    }
+
+    /// Takes at most `most` bytes, as a socket would.
+    fn write(outbox: &mut Outbox, most: usize, out: &mut Vec<u8>) -> Written {
+        let mut heads = Heads::new();
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = outbox.gather(&mut heads, &mut slices);
+        let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+        let taken = all.len().min(most);
+        out.extend_from_slice(&all[..taken]);
+        outbox.advance(taken)
+    }
+
+    fn messages(out: &[u8]) -> Vec<Incoming> {
+        let mut framing = Framing::default();
+        framing.push(out);
+        let messages = std::iter::from_fn(|| framing.next_message().unwrap()).collect();
+        assert_eq!(framing.pending(), 0, "the last message is whole");
+        messages
+    }
+
+    #[test]
+    fn a_packet_is_its_frame_its_header_its_head_and_its_slice() {
+        let mut outbox = Outbox::default();
+        outbox.put(stamped(2, 5, 0xffff, 4));
+        let mut out = Vec::new();
+        assert_eq!(write(&mut outbox, usize::MAX, &mut out), Written { packets: 2, bytes: 19 + 22 });
+        let header =
+            |marker: u8, sequence: [u8; 2]| [0x80, marker | 96, sequence[0], sequence[1], 0, 0, 0, 1, 0, 0, 0, 4];
+        let expected = [
+            &b"$\x04\x00\x0f"[..],
+            &header(0, [0xff, 0xff]),
+            &[0xaa; 3],
+            b"$\x04\x00\x12",
+            &header(0x80, [0, 0]),
+            &[7, 5, 6, 7, 8, 9],
+        ];
+        assert_eq!(out, expected.concat());
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_was_begun_is_finished_and_the_rest_can_be_dropped() {
+        let mut outbox = Outbox::default();
+        (0..3).for_each(|n| outbox.put(stamped(3, 100, n * 3, 0)));
+        let mut out = Vec::new();
+        write(&mut outbox, 50, &mut out);
+        outbox.put_reply(&session::refusal(StatusCode::Ok));
+        let mut dropped = Vec::new();
+        outbox.shed(|stamped| dropped.push(stamped.sequence));
+        assert_eq!(dropped, [6, 3], "the newest first");
+        while !outbox.is_empty() {
+            write(&mut outbox, 7, &mut out);
+        }
+        let messages = messages(&out);
+        let frames = messages.iter().filter(|message| matches!(message, Incoming::Data { .. })).count();
+        assert_eq!((messages.len(), frames), (4, 3), "one unit and the answer");
+    }
+
+    #[test]
+    fn a_track_that_leaves_takes_its_waiting_units_along() {
+        let mut outbox = Outbox::default();
+        let units = [(0, 0), (2, 10), (0, 20), (2, 30)];
+        units.iter().for_each(|(channel, sequence)| outbox.put(stamped(2, 50, *sequence, *channel)));
+        let mut out = Vec::new();
+        write(&mut outbox, 10, &mut out);
+        outbox.drop_track(0);
+        while !outbox.is_empty() {
+            write(&mut outbox, 1000, &mut out);
+        }
+        let channels: Vec<_> = messages(&out)
+            .iter()
+            .map(|message| match message {
+                Incoming::Data { channel, .. } => *channel,
+                _ => panic!("no frame"),
+            })
+            .collect();
+        assert_eq!(channels, [0, 0, 2, 2, 2, 2], "the unit that was begun is finished");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn whatever_the_socket_takes_frames_and_answers_stay_whole_rt_09(
+            steps in proptest::collection::vec((0_usize..4, 1_usize..200, 1_usize..3000), 1..60),
+        ) {
+            let (mut outbox, mut out) = (Outbox::default(), Vec::new());
+            let (mut sequence, mut answers, mut bytes) = (0_u16, 0, 0);
+            for (kind, size, taken) in steps {
+                match kind {
+                    0 => {
+                        outbox.put(stamped(size, 1 + size * 7 % 1100, sequence, 0));
+                        sequence = sequence.wrapping_add(size as u16);
+                    }
+                    1 => {
+                        outbox.put_reply(&session::refusal(StatusCode::Ok));
+                        answers += 1;
+                    }
+                    _ => bytes += write(&mut outbox, taken, &mut out).bytes,
+                }
+            }
+            while !outbox.is_empty() {
+                bytes += write(&mut outbox, 10_000, &mut out).bytes;
+            }
+            let (mut next, mut answered, mut media) = (0_u16, 0, 0);
+            for message in messages(&out) {
+                match message {
+                    Incoming::Data { payload, .. } => {
+                        prop_assert_eq!([payload[2], payload[3]], next.to_be_bytes());
+                        next = next.wrapping_add(1);
+                        media += payload.len() as u64 + 4;
+                    }
+                    _ => answered += 1,
+                }
+            }
+            prop_assert_eq!((next, answered, media), (sequence, answers, bytes));
+        }
+    }
+}

@@ -222,3 +222,134 @@ impl Sending {
         captured
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        media::{CodecParameters, Fragment, MediaKind, PictureSize, Plan, Track, plan::Body, track::OpaqueParameters},
+        rtsp::transport::Agreed,
+    };
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::from_nanos(86_400 * SECOND + millis * 1_000_000)
+    }
+
+    fn wall(millis: i64) -> WallTime {
+        WallTime::from_unix_nanos(1_700_000_000 * SECOND as i64 + millis * 1_000_000)
+    }
+
+    fn tracks() -> TrackSet {
+        let opaque =
+            OpaqueParameters { encoding: "PCMU".into(), channels: None, fmtp: None, static_payload_type: None };
+        let parameters = [CodecParameters::Vp8(PictureSize::default()), CodecParameters::Opaque(opaque)];
+        let track = |(id, parameters): (usize, CodecParameters)| {
+            let (kind, clock_rate) =
+                if id == 0 { (MediaKind::Video, ClockRate::VIDEO) } else { (MediaKind::Audio, ClockRate::TELEPHONE) };
+            Arc::new(Track { id: TrackId(id as u8), kind, clock_rate, parameters, generation: 1, revision: 0 })
+        };
+        TrackSet { generation: 1, tracks: parameters.into_iter().enumerate().map(track).collect() }
+    }
+
+    fn unit(set: &TrackSet, track: usize, millis: i64, packets: usize, captured: Option<WallTime>) -> Arc<Unit> {
+        let payload = Bytes::from(vec![0; packets * 10]);
+        let fragment = |n| Fragment::new(&[1], Body::Payload, n * 10..n * 10 + 10, n + 1 == packets).unwrap();
+        Arc::new(Unit {
+            track: set.tracks[track].clone(),
+            index: 0,
+            pts: MediaTime::from_millis(millis),
+            dts: MediaTime::from_millis(millis),
+            captured,
+            arrived: at(millis as u64),
+            random_access: true,
+            after_loss: false,
+            spliced: false,
+            payload,
+            plan: Plan { first_packet: 77, lead: Bytes::new(), fragments: (0..packets).map(fragment).collect() },
+        })
+    }
+
+    fn sending(set: &TrackSet) -> Sending {
+        let setup = |track: u8| {
+            let agreed = Agreed::Tcp { rtp: 2 * track, rtcp: 2 * track + 1 };
+            Setup::new(TrackId(track), agreed, 96 + track, 100 + u32::from(track), 65_534, u32::MAX - 10)
+        };
+        let mut sending = Sending::default();
+        sending.set_up(&[setup(0), setup(1)], set);
+        sending.begin(MediaTime::ZERO, None);
+        sending
+    }
+
+    #[test]
+    fn numbers_wrap_and_count_what_is_sent_whatever_was_skipped() {
+        let set = tracks();
+        let mut sending = sending(&set);
+        assert_eq!(sending.positions(MediaTime::ZERO)[0].sequence, 65_534);
+        let first = sending.admit(unit(&set, 0, 1000, 3, None), true).unwrap();
+        let second = sending.admit(unit(&set, 0, 9000, 2, None), false).unwrap();
+        assert_eq!((first.sequence, first.timestamp), (65_534, u32::MAX - 10));
+        assert_eq!((second.sequence, second.timestamp), (1, 8 * 90_000 - 11));
+        let sound = sending.admit(unit(&set, 1, 1020, 1, None), false).unwrap();
+        assert_eq!((sound.sequence, sound.timestamp, sound.channel), (65_534, 160 - 11, 2));
+        assert!(sending.admit(unit(&set, 0, 9040, 0, None), false).is_none(), "nothing to send");
+    }
+
+    #[test]
+    fn what_is_taken_back_was_never_counted() {
+        let set = tracks();
+        let mut sending = sending(&set);
+        sending.admit(unit(&set, 0, 0, 3, None), false).unwrap();
+        let before = sending.tracks[0].clone();
+        let stamped: Vec<_> =
+            [40, 80].iter().map(|millis| sending.admit(unit(&set, 0, *millis, 3, None), false).unwrap()).collect();
+        stamped.iter().rev().for_each(|stamped| sending.take_back(stamped));
+        let after = &sending.tracks[0];
+        assert_eq!((after.sequence, after.packets, after.octets), (before.sequence, before.packets, before.octets));
+    }
+
+    #[test]
+    fn tracks_that_stay_keep_their_numbers_when_a_session_is_set_up_again() {
+        let set = tracks();
+        let mut sending = sending(&set);
+        sending.admit(unit(&set, 0, 0, 3, None), false).unwrap();
+        let next = sending.positions(MediaTime::ZERO)[0].sequence;
+        let kept = Setup::new(TrackId(0), Agreed::Tcp { rtp: 0, rtcp: 1 }, 96, 100, 5, 5);
+        sending.set_up(&[kept], &set);
+        assert_eq!((sending.tracks.len(), sending.positions(MediaTime::ZERO)[0].sequence), (1, next));
+    }
+
+    #[test]
+    fn reports_speak_of_capture_and_of_one_moment_on_all_tracks_rt_13() {
+        let set = tracks();
+        let mut sending = sending(&set);
+        assert_eq!(sending.reports(at(0), wall(0)).count(), 0, "nothing true to say yet");
+        sending.admit(unit(&set, 0, 1000, 1, Some(wall(-5000))), false).unwrap();
+        sending.admit(unit(&set, 0, 1040, 2, Some(wall(-4960))), false).unwrap();
+        sending.admit(unit(&set, 1, 1060, 1, None), false).unwrap();
+        let reports: Vec<_> = sending.reports(at(1100), wall(1100)).map(|(_, report)| report).collect();
+        let [video, sound] = reports[..] else { panic!("{reports:?}") };
+        assert_eq!((video.ntp, sound.ntp), (wall(-4960).to_ntp(), wall(-4960).to_ntp()));
+        assert_eq!((video.rtp_timestamp, sound.rtp_timestamp), (3600 - 11, 320 - 11));
+        assert_eq!((video.packets, video.octets, sound.packets), (3, 33, 1));
+    }
+
+    #[test]
+    fn without_capture_times_arrivals_tell_and_their_jitter_is_smoothed() {
+        let set = tracks();
+        let mut sending = sending(&set);
+        let mut ntp = |millis: i64, late: u64| {
+            sending.admit(unit(&set, 0, millis, 1, None), false).unwrap();
+            // The wall clock and the monotonic one go together; the unit came `late` after its time.
+            let now = millis as u64 + 100;
+            let reports = sending.reports(at(now - late), wall(now as i64)).next().unwrap().1;
+            WallTime::from_ntp(reports.ntp).nanos_since(wall(millis)) / 1_000_000
+        };
+        assert_eq!(ntp(1000, 0), 0);
+        assert!((1..=10).contains(&ntp(6000, 80)), "80 ms of jitter move it by a tenth");
+        assert!(ntp(11_000, 0) < 10);
+    }
+}

@@ -70,6 +70,20 @@ pub(super) struct Setup {
     url: String,
 }
 
+#[cfg(test)]
+impl Setup {
+    pub(super) fn new(
+        track: TrackId,
+        agreed: Agreed,
+        payload_type: u8,
+        ssrc: u32,
+        sequence: u16,
+        timestamp: u32,
+    ) -> Self {
+        Self { track, agreed, payload_type, ssrc, sequence, timestamp, url: String::new() }
+    }
+}
+
 /// Where a track stands as it begins to play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TrackPosition {
@@ -611,4 +625,243 @@ fn range_played(asked: Option<&str>, position: &Position) -> String {
 /// §3.7: `19961108T143720.250Z`.
 fn utc_time(wall: WallTime) -> String {
     wall.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rtsp_types::Message;
+
+    use super::*;
+    use crate::media::{ClockRate, CodecParameters, MediaKind, PictureSize, Track};
+
+    const ID: &str = "0123456789abcdef0123456789abcdef";
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// A machine and somebody who does what it wishes.
+    struct Desk {
+        session: Session,
+        tracks: usize,
+        refuse: Option<Kind>,
+        done: Vec<&'static str>,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let options = SessionOptions {
+                timeout: Duration::from_secs(60),
+                transports: Transports::ALL,
+                server_ports: Some((8000, 8001)),
+                local: IpAddr::from([127, 0, 0, 1]),
+                seed: 7,
+            };
+            Self { session: Session::new(options, at(0)), tracks: 2, refuse: None, done: Vec::new() }
+        }
+
+        fn found(&self) -> Result<Found> {
+            if let Some(kind) = self.refuse {
+                return Err(Error::new(kind, "on purpose"));
+            }
+            let track = |id| {
+                let parameters = CodecParameters::Vp8(PictureSize::default());
+                let (id, kind, clock_rate) = (TrackId(id as u8), MediaKind::Video, ClockRate::VIDEO);
+                Arc::new(Track { id, kind, clock_rate, parameters, generation: 1, revision: 0 })
+            };
+            let tracks = Arc::new(TrackSet { generation: 1, tracks: (0..self.tracks).map(track).collect() });
+            Ok(Found { tracks, title: "cam".into(), transports: Transports::ALL })
+        }
+
+        /// Asks, does what is wished, and gives the answer's status and text.
+        fn ask(&mut self, text: &str) -> (u16, String) {
+            let mut lines = text.split('|');
+            let (line, headers) = (lines.next().unwrap(), lines.map(|header| format!("{header}\r\n")));
+            let request = format!("{line} RTSP/1.0\r\nCSeq: 1\r\n{}\r\n", headers.collect::<String>());
+            let (Message::Request(request), _) = Message::<Vec<u8>>::parse(request.as_bytes()).unwrap() else {
+                panic!("no request: {text}");
+            };
+            let mut step = self.session.handle_request(&request, at(10));
+            loop {
+                step = match step {
+                    Step::Reply(reply) => {
+                        assert!(!self.session.is_waiting(), "an answer ends the wait");
+                        let mut bytes = Vec::new();
+                        reply.write(&mut bytes).unwrap();
+                        return (reply.status().into(), String::from_utf8(bytes).unwrap());
+                    }
+                    Step::Find(_) => {
+                        self.done.push("find");
+                        assert!(self.session.is_waiting());
+                        let found = self.found();
+                        self.session.handle_found(found)
+                    }
+                    Step::Enter(..) => {
+                        self.done.push("enter");
+                        self.session.handle_entered(Ok(SessionId::parse(ID).unwrap()))
+                    }
+                    Step::Play => {
+                        self.done.push("play");
+                        let setups = self.session.setups().iter();
+                        let position = |setup: &Setup| TrackPosition {
+                            track: setup.track,
+                            sequence: setup.sequence,
+                            timestamp: setup.timestamp,
+                        };
+                        let tracks = setups.map(position).collect();
+                        let (npt, wall) = (MediaTime::from_millis(1500), WallTime::from_unix_nanos(0));
+                        self.session.handle_playing(Ok(Position { npt, wall, tracks }))
+                    }
+                    Step::Pause(reply) => {
+                        self.done.push("pause");
+                        Step::Reply(reply)
+                    }
+                    Step::Remove(_, reply) => {
+                        self.done.push("remove");
+                        Step::Reply(reply)
+                    }
+                    Step::End(reply) => {
+                        self.done.push("end");
+                        Step::Reply(reply)
+                    }
+                };
+            }
+        }
+
+        fn to(state: &str) -> Self {
+            let mut desk = Self::new();
+            if state != "init" {
+                assert_eq!(desk.ask(SETUP).0, 200);
+            }
+            if state == "playing" {
+                assert_eq!(desk.ask(PLAY).0, 200);
+            }
+            desk.done.clear();
+            desk
+        }
+    }
+
+    const SETUP: &str = "SETUP rtsp://h/cam/trackID=0|Transport: RTP/AVP/TCP;interleaved=0-1";
+    const PLAY: &str = "PLAY rtsp://h/cam|Session: 0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn the_states_of_appendix_a_2_take_their_methods_and_no_others() {
+        let id = format!("|Session: {ID}");
+        let table: Vec<(String, [u16; 3], [&[&str]; 3])> = vec![
+            ("OPTIONS *".into(), [200; 3], [&[]; 3]),
+            ("DESCRIBE rtsp://h/cam".into(), [200; 3], [&["find"]; 3]),
+            (SETUP.into(), [200, 200, 455], [&["find", "enter"], &[], &[]]),
+            (format!("PLAY rtsp://h/cam{id}"), [454, 200, 200], [&[], &["play"], &["play"]]),
+            ("PLAY rtsp://h/cam".into(), [454, 200, 200], [&[], &["play"], &["play"]]),
+            (format!("PAUSE rtsp://h/cam{id}"), [454, 200, 200], [&[], &[], &["pause"]]),
+            (format!("TEARDOWN rtsp://h/cam{id}"), [454, 200, 200], [&[], &["end"], &["end"]]),
+            (format!("TEARDOWN rtsp://h/cam/trackID=0{id}"), [454, 200, 200], [&[], &["end"], &["end"]]),
+            (format!("GET_PARAMETER rtsp://h/cam{id}"), [454, 200, 200], [&[]; 3]),
+            ("GET_PARAMETER *".into(), [200; 3], [&[]; 3]),
+            (format!("SET_PARAMETER rtsp://h/cam{id}"), [454, 200, 200], [&[]; 3]),
+            ("ANNOUNCE rtsp://h/cam".into(), [405; 3], [&[]; 3]),
+            ("RECORD rtsp://h/cam".into(), [405; 3], [&[]; 3]),
+            ("REDIRECT rtsp://h/cam".into(), [501; 3], [&[]; 3]),
+            ("JUGGLE rtsp://h/cam".into(), [501; 3], [&[]; 3]),
+            ("PLAY rtsp://h/cam|Session: 00".into(), [454; 3], [&[]; 3]),
+            (format!("{SETUP}|Session: 00"), [454; 3], [&[]; 3]),
+            ("OPTIONS *|Require: magic".into(), [551; 3], [&[]; 3]),
+        ];
+        for (request, statuses, wishes) in table {
+            for (state, (status, wish)) in
+                ["init", "ready", "playing"].into_iter().zip(statuses.into_iter().zip(wishes))
+            {
+                let mut desk = Desk::to(state);
+                let (answered, text) = desk.ask(&request);
+                assert_eq!((answered, &desk.done[..]), (status, wish), "{request} in {state}: {text}");
+                assert!(text.contains("CSeq: 1\r\n"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn errors_become_statuses_and_leave_the_machine_ready() {
+        for (kind, status) in [
+            (Kind::NotFound, 404),
+            (Kind::Unauthenticated, 401),
+            (Kind::Unavailable, 503),
+            (Kind::DeadlineExceeded, 504),
+        ] {
+            let mut desk = Desk::new();
+            desk.refuse = Some(kind);
+            for request in ["DESCRIBE rtsp://h/cam", SETUP] {
+                let (answered, text) = desk.ask(request);
+                assert_eq!(answered, status);
+                assert_eq!(text.contains("WWW-Authenticate: Digest"), status == 401, "§12.44");
+                assert_eq!(text.contains("Retry-After"), status == 503);
+            }
+            desk.refuse = None;
+            assert_eq!(desk.ask(SETUP).0, 200);
+        }
+    }
+
+    #[test]
+    fn play_repeats_the_urls_its_client_set_up_and_the_time_of_the_start() {
+        let mut desk = Desk::new();
+        desk.ask("SETUP rtsp://h:8554/cam/?x=1/trackID=1|Transport: RTP/AVP/TCP");
+        let (_, text) = desk.ask("PLAY rtsp://h:8554/cam/?x=1|Range: npt=1.5-");
+        assert!(text.contains("Range: npt=1.500-\r\n"), "{text}");
+        assert!(text.contains("RTP-Info: url=rtsp://h:8554/cam/?x=1/trackID=1;seq="), "{text}");
+        let (_, text) = desk.ask("PLAY rtsp://h:8554/cam/?x=1|Range: clock=20260101T000000Z-");
+        assert!(text.contains("Range: clock=19700101T000000.000Z-\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_query_is_remembered_for_the_urls_a_player_makes_itself() {
+        let mut desk = Desk::new();
+        desk.ask("DESCRIBE rtsp://h/cam?start=live");
+        assert_eq!(desk.ask(SETUP).0, 200);
+        assert_eq!(desk.session.target().unwrap().choice.start, Some(target::StartChoice::Live));
+        assert_eq!(desk.done, ["find", "enter"], "what DESCRIBE found is not looked for again");
+        // Another stream does not join the session.
+        assert_eq!(desk.ask("SETUP rtsp://h/other/trackID=0|Transport: RTP/AVP/TCP").0, 459);
+    }
+
+    #[test]
+    fn the_aggregate_url_sets_up_the_one_track_there_is() {
+        let mut desk = Desk::new();
+        let setup = "SETUP rtsp://h/cam|Transport: RTP/AVP/TCP";
+        assert_eq!(desk.ask(setup).0, 459);
+        desk = Desk::new();
+        desk.tracks = 1;
+        assert_eq!(desk.ask(setup).0, 200);
+        desk = Desk::new();
+        desk.tracks = 0;
+        assert_eq!(desk.ask("DESCRIBE rtsp://h/cam").0, 404);
+    }
+
+    #[test]
+    fn a_session_lives_by_every_sign_of_life_but_its_goodbye_rt_05() {
+        let mut desk = Desk::new();
+        assert_eq!(desk.session.deadline(), None, "without a session nothing times out");
+        desk.ask(SETUP);
+        assert_eq!(desk.session.deadline(), Some(at(70)));
+        desk.session.heard(at(30));
+        desk.session.heard(at(20));
+        assert_eq!(desk.session.deadline(), Some(at(90)));
+        desk.ask("SETUP rtsp://h/cam/trackID=1|Transport: RTP/AVP/TCP");
+        desk.session.heard(at(5));
+        let (status, _) = desk.ask(&format!("TEARDOWN rtsp://h/cam/trackID=1|Session: {ID};timeout=60"));
+        assert_eq!((status, desk.session.deadline()), (200, Some(at(90))));
+        desk.session.end();
+        assert_eq!(desk.session.deadline(), None);
+    }
+
+    #[test]
+    fn numbers_differ_between_tracks_and_sessions() {
+        let mut numbers = Vec::new();
+        for seed in [7, 8] {
+            let mut desk = Desk::new();
+            desk.session = Session::new(SessionOptions { seed, ..desk.session.options }, at(0));
+            desk.ask(SETUP);
+            desk.ask("SETUP rtsp://h/cam/trackID=1|Transport: RTP/AVP/TCP");
+            numbers.extend(desk.session.setups().iter().map(|setup| (setup.ssrc, setup.timestamp)));
+        }
+        assert_eq!(numbers.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+    }
 }
