@@ -11,9 +11,17 @@
     reason = "a test fails by panicking, speaks on stderr, has tasks and clocks of its own"
 )]
 
+mod alone;
 mod architecture;
 mod cameras;
 mod cli;
+mod hls_clients;
+mod hostile;
+mod ingest;
+mod misbehaviour;
 mod repository;
 mod robustness;
+mod rtsp_clients;
+mod shutdown;
+mod start;
 mod support;
