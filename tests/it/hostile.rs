@@ -124,7 +124,7 @@ async fn server_survives_a_camera_that_answers_nonsense() {
     let (_good, bad) = (ScriptedCamera::start().await, ScriptedCamera::start().await);
     let quick = |source: String| {
         json!({ "source": source, "request_timeout": "1s", "reconnect_after": "1s", "stalled_after": "500ms",
-        "backoff": { "first": "10ms", "most": "20ms" } })
+        "backoff": { "first": "50ms", "most": "50ms" } })
     };
     let server = Server::start(json!({ "paths": { "good": quick(_good.url()), "bad": quick(bad.url()) } })).await;
     server.state("good", "ready").await;
@@ -141,7 +141,7 @@ async fn server_survives_a_camera_that_answers_nonsense() {
             Reply { raw: Some(dice.bent(&whole)), ..reply }
         });
     });
-    let wanted = bad.connections() + 40 * scale();
+    let wanted = bad.connections() + 20 * scale();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60 * scale() as u64);
     while bad.connections() < wanted && tokio::time::Instant::now() < deadline {
         bad.strike(Fault::Close);

@@ -28,12 +28,11 @@ fn impatient(source: &str) -> Value {
     })
 }
 
-/// A camera, its relay, somebody who watches over RTSP and the playlist as it was before the fault.
+/// A camera, its relay, and somebody who watches over RTSP.
 struct Scene {
     camera: ScriptedCamera,
     server: Server,
     reader: RtspReader,
-    before: Playlist,
 }
 
 impl Scene {
@@ -43,8 +42,12 @@ impl Scene {
         server.state("cam", "ready").await;
         let reader = RtspReader::play(&server.rtsp("cam")).await;
         reader.more(20).await;
-        let before = HlsClient::open(&server, "cam").await.playlist().await;
-        Self { camera, server, reader, before }
+        Self { camera, server, reader }
+    }
+
+    /// The playlist as it is before a fault.
+    async fn playlist(&self) -> Playlist {
+        HlsClient::open(&self.server, "cam").await.playlist().await
     }
 
     /// Waits for a state, and says how long it took.
@@ -61,19 +64,19 @@ impl Scene {
     }
 
     /// The playlist went on: numbers never fall, the break is marked, the target duration stays.
-    async fn playlist_goes_on(&self) -> Playlist {
+    async fn playlist_goes_on(&self, before: &Playlist) -> Playlist {
         let mut client = HlsClient::open(&self.server, "cam").await;
         let deadline = Instant::now() + PATIENCE;
         loop {
             let now = client.playlist().await;
-            assert!(now.media_sequence >= self.before.media_sequence, "{}\n{}", self.before.text, now.text);
-            assert_eq!(now.target_duration, self.before.target_duration);
+            assert!(now.media_sequence >= before.media_sequence, "{}\n{}", before.text, now.text);
+            assert_eq!(now.target_duration, before.target_duration);
             let broken = now.segments.iter().any(|segment| segment.discontinuity)
-                || now.discontinuity_sequence > self.before.discontinuity_sequence;
-            if broken && now.next_part() > self.before.next_part() {
+                || now.discontinuity_sequence > before.discontinuity_sequence;
+            if broken && now.next_part() > before.next_part() {
                 return now;
             }
-            assert!(Instant::now() < deadline, "no discontinuity:\n{}\n{}", self.before.text, now.text);
+            assert!(Instant::now() < deadline, "no discontinuity:\n{}\n{}", before.text, now.text);
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -110,23 +113,25 @@ async fn camera_that_falls_silent_is_stalled_and_then_ready_again() {
 #[tokio::test]
 async fn camera_that_stays_silent_is_connected_anew() {
     let scene = Scene::new(Behaviour::default()).await;
+    let before = scene.playlist().await;
     scene.camera.change(|camera| camera.silent = true);
-    let before = scene.camera.connections();
+    let connections = scene.camera.connections();
     let deadline = Instant::now() + PATIENCE;
-    while scene.camera.connections() == before {
+    while scene.camera.connections() == connections {
         assert!(Instant::now() < deadline, "no new connection");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     scene.camera.change(|camera| camera.silent = false);
     scene.reaches("ready").await;
     scene.reader_plays_on().await;
-    scene.playlist_goes_on().await;
+    scene.playlist_goes_on(&before).await;
 }
 
 #[tokio::test]
 async fn reset_and_closed_connections_come_back_and_readers_are_held() {
     for fault in [Fault::Reset, Fault::Close] {
         let scene = Scene::new(Behaviour::default()).await;
+        let before = scene.playlist().await;
         let connections = scene.camera.connections();
         scene.camera.strike(fault.clone());
         scene.server.path_until("cam", "reconnected", |_| scene.camera.connections() > connections).await;
@@ -134,7 +139,7 @@ async fn reset_and_closed_connections_come_back_and_readers_are_held() {
         let path = scene.server.path("cam").await;
         assert!(path["reconnects"].as_u64() >= Some(1), "{fault:?}: {path:#}");
         scene.reader_plays_on().await;
-        scene.playlist_goes_on().await;
+        scene.playlist_goes_on(&before).await;
     }
 }
 
@@ -152,6 +157,7 @@ async fn half_open_connection_is_noticed_and_replaced() {
 #[tokio::test]
 async fn camera_without_power_is_lost_with_a_hint_and_comes_back() {
     let mut scene = Scene::new(Behaviour::default()).await;
+    let before = scene.playlist().await;
     scene.camera.power_off().await;
     scene.reaches("lost").await;
     let path = scene.server.path_until("cam", "explained", |path| path["error"]["hint"].is_string()).await;
@@ -161,7 +167,7 @@ async fn camera_without_power_is_lost_with_a_hint_and_comes_back() {
     let path = scene.server.path("cam").await;
     assert!(path["error"].is_null(), "what is mended is not complained about: {path:#}");
     scene.reader_plays_on().await;
-    scene.playlist_goes_on().await;
+    scene.playlist_goes_on(&before).await;
 }
 
 #[tokio::test]
@@ -266,13 +272,14 @@ async fn frames_of_unknown_channels_and_empty_frames_are_passed_over() {
 #[tokio::test]
 async fn other_resolution_after_a_reboot_keeps_rtsp_readers_and_breaks_the_playlist_cleanly() {
     let mut scene = Scene::new(Behaviour::default()).await;
-    let map = scene.before.segments[0].map.clone();
+    let before = scene.playlist().await;
+    let map = before.segments[0].map.clone();
     scene.camera.power_off().await;
     scene.camera.change(|camera| camera.video = Some(Video::H264Small));
     scene.camera.power_on().await;
     scene.reaches("ready").await;
     scene.reader_plays_on().await;
-    let now = scene.playlist_goes_on().await;
+    let now = scene.playlist_goes_on(&before).await;
     let newest = now.segments.last().unwrap();
     assert!(newest.map.is_some() && newest.map != map, "HLS-04: a new initialisation section: {}", now.text);
     let path = scene.server.path("cam").await;
@@ -282,6 +289,7 @@ async fn other_resolution_after_a_reboot_keeps_rtsp_readers_and_breaks_the_playl
 #[tokio::test]
 async fn other_codec_after_a_reboot_ends_rtsp_readers_and_breaks_the_playlist_cleanly() {
     let mut scene = Scene::new(Behaviour::default()).await;
+    let before = scene.playlist().await;
     scene.camera.power_off().await;
     scene.camera.change(|camera| camera.video = Some(Video::H265));
     scene.camera.power_on().await;
@@ -292,7 +300,7 @@ async fn other_codec_after_a_reboot_ends_rtsp_readers_and_breaks_the_playlist_cl
         assert!(Instant::now() < deadline, "an SDP cannot change under a reader: it is let go, and asks again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    scene.playlist_goes_on().await;
+    scene.playlist_goes_on(&before).await;
     let again = RtspReader::play(&scene.server.rtsp("cam")).await;
     assert!(again.sdp.contains("H265"), "{}", again.sdp);
     again.more(20).await;
@@ -301,12 +309,13 @@ async fn other_codec_after_a_reboot_ends_rtsp_readers_and_breaks_the_playlist_cl
 #[tokio::test]
 async fn sound_that_went_away_after_a_reboot_leaves_the_picture() {
     let mut scene = Scene::new(Behaviour::default()).await;
+    let before = scene.playlist().await;
     scene.camera.power_off().await;
     scene.camera.change(|camera| camera.audio = false);
     scene.camera.power_on().await;
     let changed = |path: &Value| path["state"] == "ready" && path["tracks"].as_array().map(Vec::len) == Some(1);
     scene.server.path_until("cam", "without sound", changed).await;
-    scene.playlist_goes_on().await;
+    scene.playlist_goes_on(&before).await;
 }
 
 #[tokio::test]

@@ -82,16 +82,15 @@ async fn vlc_plays(tcp: bool) {
     let mut vlc = VlcLikeClient::open(&server.rtsp("cam"), tcp).await;
     assert!(vlc.sdp.contains("a=range:npt="), "VLC asks the SDP whether it may seek: {}", vlc.sdp);
     let info = vlc.played.header("RTP-Info").expect("PLAY tells where it begins").to_owned();
-    // RFC 2326 §12.33: sequence number and timestamp are those of the first packet.
-    let mut first = None;
-    for track in [0, 1] {
-        let packet = vlc.packet(track).await;
-        assert_eq!((packet.sequence, packet.timestamp), promised(&info, track), "track {track}: {info}");
-        if track == 0 {
-            first = Some(packet);
-        }
-    }
-    let mut packet = first.unwrap();
+    // RFC 2326 §12.33: the sequence number is that of the first packet, the timestamp that of where playing begins: of
+    // the first picture, and of the same moment in the sound, whose first packet comes a little later.
+    let mut packet = vlc.packet(0).await;
+    assert_eq!((packet.sequence, packet.timestamp), promised(&info, 0), "{info}");
+    let sound = vlc.packet(1).await;
+    let (sequence, timestamp) = promised(&info, 1);
+    assert_eq!(sound.sequence, sequence, "{info}");
+    let later = sound.timestamp.wrapping_sub(timestamp);
+    assert!(later < 48_000, "the sound begins within a second: {later} ticks after {timestamp}");
     let begins = h264_types(&packet.payload)[0];
     assert!([5, 6, 7, 9].contains(&begins), "the first packet belongs to a random access point: NAL type {begins}");
     for _ in 0..200 {

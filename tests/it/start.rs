@@ -27,13 +27,13 @@ async fn without_a_configuration_the_demo_camera_runs() {
     let mut process = Process::spawn("demo", &mut command);
     let line = process.line(|line| line.contains("ready in ")).await;
     assert!(line.contains(" s"), "{line}");
-    let printed = |output: &[String], scheme: &str| {
+    let printed = |output: &[String], scheme: &str, end: &str| {
         let mut words = output.iter().flat_map(|line| line.split_whitespace());
-        words.rfind(|word| word.starts_with(scheme) && word.contains("/demo")).map(str::to_owned)
+        words.rfind(|word| word.starts_with(scheme) && word.ends_with(end)).map(str::to_owned)
     };
-    let url = printed(&process.output(), "rtsp://").unwrap_or_else(|| panic!("{:#?}", process.output()));
+    let url = printed(&process.output(), "rtsp://", "/demo").unwrap_or_else(|| panic!("{:#?}", process.output()));
     assert_eq!(ffprobe(&url, Some("tcp")).await.codecs, ["h264", "opus"]);
-    let url = printed(&process.output(), "http://").unwrap_or_else(|| panic!("{:#?}", process.output()));
+    let url = printed(&process.output(), "http://", "/demo/").unwrap_or_else(|| panic!("{:#?}", process.output()));
     let page = reqwest::Client::builder().no_proxy().build().unwrap().get(&url).send().await.unwrap();
     assert_eq!(page.status(), 200, "the page to open is there: {url}");
     process.signal("TERM");

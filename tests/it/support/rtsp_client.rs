@@ -6,7 +6,7 @@ use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::process::PATIENCE;
@@ -16,8 +16,9 @@ pub struct RtspClient {
     socket: TcpStream,
     received: Vec<u8>,
     cseq: u32,
-    /// Interleaved frames that came while an answer was awaited.
+    /// Interleaved frames that came while an answer was awaited, and answers that came while a frame was.
     frames: VecDeque<(u8, Vec<u8>)>,
+    answers: VecDeque<Answer>,
     /// Sent as `User-Agent` unless empty.
     pub user_agent: String,
     /// Sent as `Session` once a SETUP has told it.
@@ -57,7 +58,8 @@ impl RtspClient {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
         let user_agent = "campanile-tests".to_owned();
-        Self { socket, received: Vec::new(), cseq: 0, frames: VecDeque::new(), user_agent, session: None }
+        let (frames, answers) = (VecDeque::new(), VecDeque::new());
+        Self { socket, received: Vec::new(), cseq: 0, frames, answers, user_agent, session: None }
     }
 
     /// Sends bytes as they are.
@@ -103,8 +105,12 @@ impl RtspClient {
 
     /// The next answer; frames that come before it are kept. `None` when the connection ends.
     pub async fn answer(&mut self) -> Option<Answer> {
+        if let Some(answer) = self.answers.pop_front() {
+            return Some(answer);
+        }
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            match timeout(PATIENCE, self.next()).await.expect("an answer comes in time")? {
+            match timeout_at(deadline, self.next()).await.expect("an answer comes in time")? {
                 Received::Answer(answer) => return Some(answer),
                 Received::Frame(channel, frame) => self.frames.push_back((channel, frame)),
             }
@@ -118,8 +124,9 @@ impl RtspClient {
         }
         let wait = async {
             loop {
-                if let Received::Frame(channel, frame) = self.next().await? {
-                    return Some((channel, frame));
+                match self.next().await? {
+                    Received::Frame(channel, frame) => return Some((channel, frame)),
+                    Received::Answer(answer) => self.answers.push_back(answer),
                 }
             }
         };
@@ -211,7 +218,7 @@ pub struct RtspReader {
 #[derive(Clone, Default, Debug)]
 pub struct Noted {
     /// Packets with their track's index and their arrival.
-    pub packets: Vec<(usize, Rtp, tokio::time::Instant)>,
+    pub packets: Vec<(usize, Rtp, Instant)>,
     pub ended: bool,
 }
 
@@ -226,7 +233,7 @@ impl RtspReader {
             while let Some((channel, frame)) = client.frame(Duration::from_secs(600)).await {
                 if channel % 2 == 0 {
                     let packet = Rtp::parse(&frame);
-                    notes.lock().unwrap().packets.push((channel as usize / 2, packet, tokio::time::Instant::now()));
+                    notes.lock().unwrap().packets.push((channel as usize / 2, packet, Instant::now()));
                 }
             }
             notes.lock().unwrap().ended = true;

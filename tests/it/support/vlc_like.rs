@@ -4,7 +4,7 @@
 //! to open firewalls (0xFEEDFACE), receiver reports from the RTCP port, GET_PARAMETER as keep-alive only when OPTIONS
 //! offered it, TEARDOWN on the URL it played.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::{net::UdpSocket, time::timeout};
 
@@ -27,6 +27,8 @@ pub struct VlcLikeClient {
     /// The answer to PLAY.
     pub played: Answer,
     udp: Vec<(UdpSocket, UdpSocket)>,
+    /// Frames of one channel that came while another was awaited.
+    passed_over: VecDeque<(u8, Vec<u8>)>,
 }
 
 impl VlcLikeClient {
@@ -74,7 +76,16 @@ impl VlcLikeClient {
                 rtcp.send(&[0xfe, 0xed, 0xfa, 0xce]).await.unwrap();
             }
         }
-        Self { client, base, keep_alive, session_timeout, sdp: described.body, played, udp }
+        Self {
+            client,
+            base,
+            keep_alive,
+            session_timeout,
+            sdp: described.body,
+            played,
+            udp,
+            passed_over: VecDeque::new(),
+        }
     }
 
     /// The next RTP packet of a track.
@@ -84,12 +95,7 @@ impl VlcLikeClient {
             let length = timeout(PATIENCE, rtp.recv(&mut buffer)).await.expect("RTP comes over UDP").unwrap();
             return Rtp::parse(&buffer[..length]);
         }
-        loop {
-            let (channel, frame) = self.client.frame(PATIENCE).await.expect("RTP comes over TCP");
-            if usize::from(channel) == 2 * track {
-                return Rtp::parse(&frame);
-            }
-        }
+        Rtp::parse(&self.frame(2 * track).await)
     }
 
     /// The next RTCP packet of a track.
@@ -99,12 +105,25 @@ impl VlcLikeClient {
             let length = timeout(PATIENCE, rtcp.recv(&mut buffer)).await.expect("RTCP comes over UDP").unwrap();
             return buffer[..length].to_vec();
         }
-        loop {
-            let (channel, frame) = self.client.frame(PATIENCE).await.expect("RTCP comes over TCP");
-            if usize::from(channel) == 2 * track + 1 {
-                return frame;
-            }
+        self.frame(2 * track + 1).await
+    }
+
+    /// The next interleaved frame of a channel.
+    async fn frame(&mut self, channel: usize) -> Vec<u8> {
+        let found = self.passed_over.iter().position(|(of, _)| usize::from(*of) == channel);
+        if let Some((_, frame)) = found.and_then(|position| self.passed_over.remove(position)) {
+            return frame;
         }
+        let wait = async {
+            loop {
+                let (of, frame) = self.client.frame(PATIENCE).await.expect("the connection stays");
+                if usize::from(of) == channel {
+                    return frame;
+                }
+                self.passed_over.push_back((of, frame));
+            }
+        };
+        timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("nothing comes on channel {channel}"))
     }
 
     /// Sends a receiver report with one report block, as live555 does every five seconds or so.
