@@ -116,6 +116,11 @@ impl Server {
         self.process.output()
     }
 
+    /// The first line of the log that `wanted` accepts, waited for.
+    pub async fn log_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        self.process.line(wanted).await
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.process.id()
