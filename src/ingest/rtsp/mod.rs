@@ -52,7 +52,7 @@ use crate::{
         Monotonic,
         backoff::{Backoff, BackoffPolicy},
     },
-    config::{CameraOptions, PathConfig, SourceTransport},
+    config::{CameraOptions, PathConfig, SourceTransport, StrayDataQuirk},
     hub::{Feed, Source},
 };
 
@@ -130,12 +130,7 @@ impl Puller {
             tracing::warn!("any certificate is accepted (`tls.insecure`): whoever stands between can watch and change");
         }
         let mut backoff = Backoff::new(self.options.backoff);
-        let mut calls = 0_u64;
         loop {
-            if calls > 0 {
-                self.feed.counters().reconnects.fetch_add(1, Ordering::Relaxed);
-            }
-            calls += 1;
             let failure = match self.run_once(&mut backoff).await {
                 Ended::Stopped => return,
                 Ended::Failed(Failure::Redirect(Some(url))) if self.follow(&url) => continue,
@@ -157,6 +152,7 @@ impl Puller {
                 () = stopping.cancelled() => return,
                 () = sleep_until(next) => {}
             }
+            self.feed.counters().reconnects.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -208,6 +204,7 @@ impl Puller {
     /// One conversation: open, receive, say goodbye.
     async fn converse(&mut self, call: &Call, backoff: &mut Backoff) -> Ended {
         let stopping = self.feed.stopping().clone();
+        let mut mixes_sessions = call.quirks.stray_data == StrayDataQuirk::StaleSession;
         let ended = tokio::select! {
             biased;
             () = stopping.cancelled() => Ended::Stopped,
@@ -217,6 +214,7 @@ impl Puller {
                         tracing::warn!("a track is left out: {left_out}");
                     }
                     tracing::debug!(udp = opened.udp, bridged = call.is_bridged(), "playing");
+                    mixes_sessions |= opened.mixes_sessions();
                     let mut started = |now| backoff.succeeded(now);
                     Receiver::new(&self.feed, &mut opened, self.options.reconnect_after, &mut started).run().await
                 }
@@ -231,6 +229,16 @@ impl Puller {
         // The session was dropped, and its TEARDOWN is on its way; cameras with few places need it before the next call.
         if timeout(GOODBYE, call.group.await_teardown()).await.is_err() {
             tracing::debug!("the camera does not answer the TEARDOWN");
+        }
+        let stale = call.group.stale_sessions();
+        if mixes_sessions && stale.num_sessions > 0 && matches!(ended, Ended::Failed(_)) {
+            tracing::info!("waiting for an old session to end: the camera would send it into the next one");
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return Ended::Stopped,
+                // Each of them ends by its own time-out, a minute at most.
+                () = call.group.await_stale_sessions(&stale) => {}
+            }
         }
         ended
     }

@@ -68,9 +68,11 @@ pub(super) struct Receiver<'a> {
     started: &'a mut (dyn FnMut(Monotonic) + Send),
 }
 
+/// A spell of errors.
 struct Trouble {
     since: Monotonic,
     errors: u32,
+    packets: u32,
     words: String,
 }
 
@@ -126,6 +128,9 @@ impl<'a> Receiver<'a> {
         if taken.is_media {
             self.newest_packet = now;
             self.errors_in_row = 0;
+            if let Some(trouble) = &mut self.trouble {
+                trouble.packets += 1;
+            }
             let counters = self.feed.counters();
             add(&counters.bytes_received, taken.bytes);
             add(&counters.packets_lost, taken.lost);
@@ -164,7 +169,7 @@ impl<'a> Receiver<'a> {
         if self.errors_in_row >= ERRORS_MAX {
             return Err(Failure::Garbled(words));
         }
-        let trouble = self.trouble.get_or_insert(Trouble { since: now, errors: 0, words });
+        let trouble = self.trouble.get_or_insert(Trouble { since: now, errors: 0, packets: 0, words });
         trouble.errors += 1;
         Ok(())
     }
@@ -194,9 +199,10 @@ impl<'a> Receiver<'a> {
         if now.since(trouble.since) < TROUBLE {
             return Ok(());
         }
-        let since = trouble.since;
-        let missing = self.intake.newest_packets().any(|newest| newest.is_none_or(|newest| newest < since));
-        if missing && trouble.errors >= TROUBLE_ERRORS {
+        // A track that delivered and does no more; or nearly everything is refused.
+        let fell_silent = |newest: Option<Monotonic>| newest.is_some_and(|newest| newest < trouble.since);
+        let track_is_gone = trouble.errors >= TROUBLE_ERRORS && self.intake.newest_packets().any(fell_silent);
+        if track_is_gone || trouble.errors >= 2 * TROUBLE_ERRORS && trouble.errors > trouble.packets {
             return Err(Failure::Astray(trouble.words.clone()));
         }
         self.trouble = None;

@@ -61,6 +61,13 @@ pub(super) struct Opened {
     pub(super) udp: bool,
 }
 
+impl Opened {
+    /// Whether the camera is known to send what is left of a session into the next one (live555 before 2017-06).
+    pub(super) fn mixes_sessions(&self) -> bool {
+        !self.udp && self.session.tool().is_some_and(retina::client::Tool::has_live555_tcp_bug)
+    }
+}
+
 /// Connects, describes, sets up and plays.
 pub(super) async fn open(call: &Call) -> Result<Opened, Failure> {
     let mut session = match describe(call).await {
@@ -213,21 +220,32 @@ async fn step<T>(
     let future = AssertUnwindSafe(future).catch_unwind();
     match timeout(call.limit, future).await {
         Ok(Ok(Ok(done))) => Ok(done),
-        Ok(Ok(Err(error))) => Err(failed(step, &error)),
+        Ok(Ok(Err(error))) => Err(match failed(step, &error) {
+            Failure::Unauthorized { challenges, .. } => {
+                Failure::Unauthorized { challenges, answered: call.credentials.is_some() }
+            }
+            failure => failure,
+        }),
         Ok(Err(_panic)) => Err(Failure::Protocol(step, "it makes no sense".to_owned())),
         Err(_) => Err(Failure::Timeout(step, call.limit)),
     }
 }
 
-/// What retina's error says, as far as it can be asked; the rest is its first line.
+/// What retina's error says, as far as it can be asked; the rest is how its first line begins, which a test holds.
 fn failed(step: Step, error: &retina::Error) -> Failure {
     let line = first_line(error);
     match error.status_code() {
+        Some(200..=299) if line.contains(": No parseable streams") => {
+            Failure::NoTracks("the camera announces no media".to_owned())
+        }
         // A success whose content cannot be used; the line begins with the status and the method.
         Some(200..=299) => {
             Failure::Protocol(step, line.split_once(": ").map_or(line.as_str(), |(_, what)| what).into())
         }
         Some(status) => Failure::of_status(step, status),
+        None if line.starts_with("Error reading from RTSP peer") || line.starts_with("Error writing to RTSP peer") => {
+            Failure::Closed(step)
+        }
         None => Failure::Protocol(step, line),
     }
 }
@@ -238,14 +256,16 @@ async fn explain(call: &Call, failure: Failure) -> Failure {
     let login = match &failure {
         // Without a login the camera says which ones it takes.
         Failure::Unauthorized { .. } => None,
-        Failure::Timeout(..) | Failure::Protocol(..) | Failure::Redirect(None) => call.credentials.as_ref(),
+        Failure::Timeout(..) | Failure::Protocol(..) | Failure::Closed(_) | Failure::Redirect(None) => {
+            call.credentials.as_ref()
+        }
         _ => return failure,
     };
     let mut line = match bridge::connect(&call.url, &call.tls, call.limit).await {
         Ok(line) => line,
         Err(unreachable) => return unreachable,
     };
-    if let Failure::Timeout(..) = failure {
+    if let Failure::Timeout(..) | Failure::Closed(_) = failure {
         return failure;
     }
     let answer = match line.describe(&call.url, login, call.limit).await {

@@ -248,3 +248,30 @@ async fn a_source_that_is_told_to_stop_while_it_calls_stops() {
     }
     path.stop().await;
 }
+
+#[tokio::test]
+async fn a_camera_that_announces_nothing_or_hangs_up_is_named() {
+    let nothing = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+    let camera = Camera::start(async move |_, mut talk| talk.serve(nothing).await).await;
+    let path = Watched::start(source(&camera));
+    let failure = path.failure().await;
+    assert_eq!(failure.code(), "source_codec", "{failure:?}");
+    path.stop().await;
+    for step in ["DESCRIBE", "SETUP", "PLAY"] {
+        let camera = Camera::start(move |_, mut talk| async move {
+            loop {
+                let request = talk.request().await?;
+                if request.method == step {
+                    return Ok(());
+                }
+                talk.obey(&request, H264_SDP).await?;
+            }
+        })
+        .await;
+        let path = Watched::start(source(&camera));
+        let failure = path.failure().await;
+        assert_eq!(failure.code(), "source_closed");
+        assert!(failure.message().ends_with(&format!("the camera hung up during {step}")), "{failure:?}");
+        path.stop().await;
+    }
+}

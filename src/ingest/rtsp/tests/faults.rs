@@ -243,3 +243,30 @@ async fn a_request_of_the_camera_disturbs_nobody() {
     .await;
     plays(&camera).await;
 }
+
+/// A track that was announced and is silent is no reason to call again, even where packets come out of order.
+#[tokio::test]
+async fn single_errors_do_not_end_a_session() {
+    let sdp = format!("{H264_SDP}m=audio 0 RTP/AVP 0\r\na=control:trackID=2\r\n");
+    let camera = Camera::start(move |_, mut talk| {
+        let sdp = sdp.clone();
+        async move {
+            talk.serve(&sdp).await?;
+            let mut film = Film::new();
+            loop {
+                talk.play(&mut film, 6).await?;
+                let mut late = Film { sequence: film.sequence.wrapping_sub(3), ..film.clone() };
+                let packet = late.packet(true, &[0x41, 0x9a, 1]);
+                talk.write(&packet).await?;
+            }
+        }
+    })
+    .await;
+    let path = Watched::start(impatient(&camera));
+    let mut reader = pictures(&path).await;
+    reader.take(250).await;
+    let counters = path.stream.counters();
+    assert!(counters.packets_bad.load(Ordering::Relaxed) > 10);
+    assert_eq!(counters.reconnects.load(Ordering::Relaxed), 0);
+    path.stop().await;
+}
