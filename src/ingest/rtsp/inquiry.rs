@@ -12,11 +12,11 @@ use tokio::{
 };
 use url::Url;
 
-use super::failure::{Failure, Step};
+use super::{
+    failure::{Failure, Step},
+    head::HEAD_MAX,
+};
 use crate::config::Credentials;
-
-/// A head longer than this is not read on.
-const HEAD_MAX: usize = 64 * 1024;
 
 /// What the camera calls us by; some answer 401 to those that have no name.
 pub(super) const USER_AGENT: &str = concat!("campanile/", env!("CARGO_PKG_VERSION"));

@@ -11,11 +11,14 @@ use std::fmt::Write;
 use bytes::{Buf, BytesMut};
 use url::Url;
 
-use super::{inquiry::Answer, sdp};
+use super::{
+    head::{HEAD_MAX, end, find, header, headers, reason},
+    inquiry::Answer,
+    sdp,
+};
 use crate::config::Credentials;
 
-/// A head or a body longer than this ends the conversation.
-const HEAD_MAX: usize = 64 * 1024;
+/// A body longer than this ends the conversation.
 const BODY_MAX: usize = 256 * 1024;
 
 /// Requests under way at a time; `retina` has one.
@@ -176,7 +179,7 @@ impl Mender {
 
     /// A message put right; `false` if it is not whole yet.
     fn pass_message(&mut self, input: &mut BytesMut) -> Result<bool, MendError> {
-        let Some((head_len, break_len)) = head_end(input) else {
+        let Some((head_len, break_len)) = end(input) else {
             return if input.len() > HEAD_MAX { Err(MendError::Head) } else { Ok(false) };
         };
         if head_len > HEAD_MAX {
@@ -360,49 +363,6 @@ fn is_message(input: &[u8]) -> bool {
 
 fn could_be_message(input: &[u8]) -> bool {
     b"RTSP/".starts_with(input) || METHODS.iter().any(|method| method.starts_with(input))
-}
-
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
-}
-
-/// The length of a head, and of the empty line that ends it; some cameras end lines with a line feed alone.
-fn head_end(input: &[u8]) -> Option<(usize, usize)> {
-    let looked_at = &input[..input.len().min(HEAD_MAX + 4)];
-    let proper = find(looked_at, b"\r\n\r\n").map(|at| (at, 4));
-    let bare = find(looked_at, b"\n\n").map(|at| (at, 2));
-    [proper, bare].into_iter().flatten().min()
-}
-
-fn headers(head: &str) -> impl Iterator<Item = (&str, &str)> {
-    head.lines()
-        .skip(1)
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.trim(), value.trim()))
-        .filter(|(name, _)| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        })
-}
-
-/// The value of a header in lines of them, with or without a first line before them.
-fn header<'a>(lines: &'a str, name: &str) -> Option<&'a str> {
-    lines
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(n, _)| n.trim().eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim())
-}
-
-/// The words behind the status.
-fn reason(head: &str) -> String {
-    let line = head.lines().next().unwrap_or_default();
-    line.splitn(3, ' ')
-        .nth(2)
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| c.is_ascii_graphic() || *c == ' ')
-        .take(80)
-        .collect()
 }
 
 #[cfg(test)]

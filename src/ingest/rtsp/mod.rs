@@ -22,6 +22,7 @@ mod bridge;
 mod depacketizer;
 mod failure;
 mod form;
+mod head;
 mod hosts;
 mod inquiry;
 mod intake;
