@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod healthcheck;
 pub mod log;
+mod probe;
 mod report;
 mod serve;
 mod version;
@@ -51,6 +52,8 @@ enum Command {
     Serve,
     /// Say what is wrong with a configuration, all of it at once
     Check(check::CheckArguments),
+    /// Call a camera and say what it sends, or why it sends nothing
+    Probe(probe::ProbeArguments),
     /// Write, show or describe configurations
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -84,6 +87,8 @@ enum Failure {
     Error(Error),
     /// With complaints about a configuration, still to be shown.
     Problems(Problems),
+    /// With arguments that make no sense, still to be shown.
+    Usage(Error),
     /// With everything said.
     Said,
 }
@@ -122,6 +127,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&shared, started),
         Command::Check(arguments) => check::run(&shared, &arguments),
+        Command::Probe(arguments) => probe::run(&shared, &arguments),
         Command::Config(command) => config::run(&shared, &command),
         Command::Healthcheck(arguments) => healthcheck::run(&shared, &arguments),
         Command::Version(arguments) => version::run(&arguments),
@@ -131,7 +137,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report::failure(&failure);
-            ExitCode::FAILURE
+            if matches!(failure, Failure::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) const GREEN: Style = AnsiColor::Green.on_default().bold();
 /// Shows why the command failed.
 pub(super) fn failure(failure: &Failure) {
     match failure {
-        Failure::Error(error) => self::error(&error.chain(), error.hint()),
+        Failure::Error(error) | Failure::Usage(error) => self::error(&error.chain(), error.hint()),
         Failure::Problems(problems) => self::problems(problems),
         Failure::Said => {}
     }
