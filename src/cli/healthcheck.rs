@@ -52,7 +52,9 @@ pub(super) fn run(shared: &Shared, arguments: &HealthcheckArguments) -> Result<(
             of_server(&files::open_what_is_right(&origin, &environment))
         }
     };
-    let mut last = Error::new(Kind::FailedPrecondition, "the configuration gives the server no HTTP address");
+    let mut last = Error::new(Kind::FailedPrecondition, "nothing says where the server listens").with_hint(
+        "is it running, with this configuration and from this directory? Else say where: --url http://host:port",
+    );
     for target in targets {
         match ask(&target, arguments.timeout.duration()) {
             Ok(200) => return report::print("healthy\n"),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub(super) use self::table::{brief, failure_hint};
-use super::{Failure, Shared, log, report};
+use super::{Failure, Shared, report};
 use crate::{
     base::{Error, Kind, PathName, Rendition, Secret},
     config::{
@@ -163,10 +163,9 @@ fn of_url(arguments: &ProbeArguments) -> Result<CameraOptions, Failure> {
 fn overridden(mut camera: CameraOptions, arguments: &ProbeArguments) -> Result<CameraOptions, Failure> {
     let password = password(arguments)?;
     if arguments.username.is_some() || password.is_some() {
-        let mut credentials = camera.credentials.unwrap_or_else(|| crate::config::Credentials {
-            username: String::new(),
-            password: Secret::default(),
-        });
+        let mut credentials = camera
+            .credentials
+            .unwrap_or_else(|| crate::config::Credentials { username: String::new(), password: Secret::default() });
         credentials.username = arguments.username.clone().unwrap_or(credentials.username);
         credentials.password = password.unwrap_or(credentials.password);
         camera.credentials = Some(credentials);
@@ -178,15 +177,14 @@ fn overridden(mut camera: CameraOptions, arguments: &ProbeArguments) -> Result<C
 
 fn password(arguments: &ProbeArguments) -> Result<Option<Secret>, Failure> {
     let Some(file) = &arguments.password_file else { return Ok(None) };
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Error::new(Kind::NotFound, format!("password file `{}`", file.display())).caused_by(error)
-    })?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Error::new(Kind::NotFound, format!("password file `{}`", file.display())).caused_by(error))?;
     Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
 }
 
 fn tls(arguments: &ProbeArguments) -> Option<CameraTlsConfig> {
     let given = arguments.insecure || arguments.fingerprint.is_some();
-    given.then(|| CameraTlsConfig { insecure: arguments.insecure, fingerprint: arguments.fingerprint })
+    given.then_some(CameraTlsConfig { insecure: arguments.insecure, fingerprint: arguments.fingerprint })
 }
 
 impl From<Transport> for SourceTransport {

@@ -19,6 +19,7 @@ mod hls_clients;
 mod hostile;
 mod ingest;
 mod misbehaviour;
+mod probe;
 mod repository;
 mod robustness;
 mod rtsp_clients;

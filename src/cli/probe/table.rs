@@ -70,9 +70,13 @@ fn notes(report: &ProbeReport) -> Vec<String> {
             notes.push(format!("{}: passed on over RTSP as it comes; other doors leave it out", track.codec));
         }
         if track.b_frames {
-            notes.push(format!("{}: has B-frames, which cost every viewer a moment; cameras can do without", track.codec));
+            notes.push(format!(
+                "{}: has B-frames, which cost every viewer a moment; cameras can do without",
+                track.codec
+            ));
         }
-        if track.kind == "video" && track.gop_ms.is_none() && !track.opaque && track.codec != "MJPEG" {
+        let one_start = track.kind == "video" && track.gop_ms.is_none() && !track.opaque && track.codec != "MJPEG";
+        if one_start && report.watched_ms > 4_500 {
             notes.push(format!("{}: one key frame in all that time; 2 s between them suit most viewers", track.codec));
         } else if track.gop_ms.is_some_and(|gop| gop > 5_000) {
             notes.push(format!("{}: key frames are far apart; 2 s between them suit most viewers", track.codec));
@@ -91,7 +95,7 @@ fn notes(report: &ProbeReport) -> Vec<String> {
     notes
 }
 
-/// One line: `H.264 1920×1080 25 fps, AAC; first picture after 0.3 s`.
+/// One line: `H.264 1920×1080 25 fps, AAC; first picture after 300 ms`.
 pub(in crate::cli) fn brief(report: &ProbeReport) -> String {
     let track = |track: &ProbeTrack| {
         let rate = track.frame_rate.map(|rate| format!("{} fps", trimmed(rate)));
@@ -113,6 +117,9 @@ pub(in crate::cli) fn failure_hint(failure: &ProbeFailure) -> Option<String> {
 }
 
 fn seconds(ms: u64) -> String {
+    if ms < 1_000 {
+        return format!("{ms} ms");
+    }
     let decimals = if ms < 10_000 { 2 } else { 1 };
     let text = format!("{:.decimals$}", ms as f64 / 1000.0);
     format!("{} s", text.trim_end_matches('0').trim_end_matches('.'))
@@ -175,14 +182,14 @@ mod tests {
             whole(&report()),
             "\
 rtsp://10.0.0.5/stream1 over TCP
-first picture after 0.21 s, watched for 5 s
+first picture after 214 ms, watched for 5 s
 
   track  codec                format       rate       key frames  bit rate
   video  H.264 (avc1.640028)  1920×1080    24.99 fps  every 2 s   4.1 Mbit/s
   audio  G.711 µ-law          8 kHz, mono  –          –           64 kbit/s
 "
         );
-        assert_eq!(brief(&report()), "H.264 1920×1080 24.99 fps, G.711 µ-law; first picture after 0.21 s");
+        assert_eq!(brief(&report()), "H.264 1920×1080 24.99 fps, G.711 µ-law; first picture after 214 ms");
     }
 
     #[test]
@@ -194,7 +201,15 @@ first picture after 0.21 s, watched for 5 s
         report.left_out = vec!["video/x: no codec".into()];
         (report.packets_lost, report.packets_bad, report.mended) = (3, 4, true);
         let text = whole(&report);
-        for words in ["B-frames", "far apart", "passed on over RTSP", "left out: video/x", "3 packets were lost", "4 packets could not", "mended"] {
+        for words in [
+            "B-frames",
+            "far apart",
+            "passed on over RTSP",
+            "left out: video/x",
+            "3 packets were lost",
+            "4 packets could not",
+            "mended",
+        ] {
             assert!(text.contains(words), "{words}: {text}");
         }
     }
