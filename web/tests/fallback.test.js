@@ -31,6 +31,11 @@ describe('the fallback page’s playlist', () => {
     expect(items.every(({ map }) => map === 'http://box/demo/hls/init.mp4')).toBe(true)
   })
 
+  it('leaves out segments that are not there, and counts them', () => {
+    const { items } = parse(PLAYLIST.replace('#EXTINF:2.0,', '#EXT-X-GAP\n#EXTINF:2.0,'), BASE)
+    expect(items.map(({ segment }) => segment)).toEqual([267, 267, 268])
+  })
+
   it('knows what to ask for next', () => {
     expect(parse(PLAYLIST, BASE)).toMatchObject({ next: { segment: 268, part: 1 }, blocks: true, target: 4, ended: false })
     expect(parse(PLAYLIST.replace(/#EXT-X-PART:[^\n]*268[^\n]*\n/, ''), BASE).next).toEqual({ segment: 268, part: 0 })

@@ -79,22 +79,25 @@ export function parse(playlist, base) {
   let segment = 0
   let parts = []
   let count = 0
+  let gap = false
   let [map, blocks, target, ended] = [null, false, 4, false]
   for (const line of playlist.split('\n').map((line) => line.trim())) {
     if (line.startsWith('#EXT-X-MEDIA-SEQUENCE:')) segment = Number(line.slice(22))
     else if (line.startsWith('#EXT-X-TARGETDURATION:')) target = Number(line.slice(22))
     else if (line.startsWith('#EXT-X-SERVER-CONTROL:')) blocks = line.includes('CAN-BLOCK-RELOAD=YES')
     else if (line.startsWith('#EXT-X-ENDLIST')) ended = true
+    else if (line === '#EXT-X-GAP') gap = true
     else if (line.startsWith('#EXT-X-MAP:')) map = new URL(attribute(line, 'URI'), base).href
     else if (line.startsWith('#EXT-X-PART:')) {
       const part = { segment, part: count++, url: new URL(attribute(line, 'URI'), base), map }
       if (!line.includes('GAP=YES')) parts.push({ ...part, independent: line.includes('INDEPENDENT=YES') })
     } else if (line && !line.startsWith('#')) {
       const whole = { segment, part: null, url: new URL(line, base), map, independent: true }
-      items.push(...(parts.length > 0 ? parts : [whole]))
+      if (!gap) items.push(...(parts.length > 0 ? parts : [whole]))
       segment += 1
       parts = []
       count = 0
+      gap = false
     }
   }
   return { items: [...items, ...parts], next: { segment, part: count }, blocks, target, ended }
