@@ -125,6 +125,15 @@ impl Failure {
         }
     }
 
+    /// How long to wait at least before the camera is called again. Cameras lock a user out after a few wrong logins,
+    /// and with it everybody else who watches from this machine.
+    pub(super) const fn least_wait(&self) -> Duration {
+        match self {
+            Self::Unauthorized { answered: true, .. } => Duration::from_secs(60),
+            _ => Duration::ZERO,
+        }
+    }
+
     fn hint(&self, url: &Url) -> Option<String> {
         let port = url.port().unwrap_or(554);
         Some(match self {

@@ -21,6 +21,9 @@ use crate::config::Credentials;
 /// A body longer than this ends the conversation.
 const BODY_MAX: usize = 256 * 1024;
 
+/// Nonces that one request takes.
+const RENEWALS_MAX: u8 = 2;
+
 /// Requests under way at a time; `retina` has one.
 const PENDING_MAX: usize = 8;
 
@@ -48,8 +51,9 @@ struct Pending {
     /// The request as it goes to the camera, without a login and the empty line at its end.
     head: String,
     uri: String,
-    /// It went out with a login already.
+    /// It went out with a login already, and so often with a new nonce.
     answered: bool,
+    renewed: u8,
 }
 
 /// The conversation between `retina` at one side and a camera at the other.
@@ -128,7 +132,7 @@ impl Mender {
         let uri = uri.replacen(&self.bridge, &self.camera, 1);
         let sequence = header(headers, "CSeq").unwrap_or_default().to_owned();
         let head = format!("{method} {uri} RTSP/1.0\r\n{headers}");
-        let mut pending = Pending { sequence, method: method.to_owned(), head, uri, answered: false };
+        let mut pending = Pending { sequence, method: method.to_owned(), head, uri, answered: false, renewed: 0 };
         self.send(&mut pending);
         if self.pending.len() >= PENDING_MAX {
             self.pending.remove(0);
@@ -218,8 +222,8 @@ impl Mender {
                 .collect();
             if let Ok(client) = http_auth::PasswordClient::try_from(challenges.join(", ").as_str()) {
                 self.client = Some(client);
+                pending.renewed += u8::from(pending.answered);
                 self.send(&mut pending);
-                pending.answered = true;
                 self.pending.insert(0, pending);
                 return;
             }
@@ -227,12 +231,13 @@ impl Mender {
         self.write_answer(answer.status, head, body, &pending);
     }
 
-    /// A login was not shown yet, or the camera says that only its nonce is stale (RFC 7616 §3.3).
+    /// A login was not shown yet, or the camera says that only its nonce is stale (RFC 7616 §3.3), which it may not say
+    /// for ever.
     fn may_answer(&self, pending: &Pending, head: &str) -> bool {
         let stale = headers(head).any(|(name, value)| {
             name.eq_ignore_ascii_case("WWW-Authenticate") && value.to_ascii_lowercase().contains("stale=true")
         });
-        self.credentials.is_some() && (!pending.answered || stale && self.client.is_some() && !pending.head.is_empty())
+        self.credentials.is_some() && (!pending.answered || stale && pending.renewed < RENEWALS_MAX)
     }
 
     fn write_answer(&mut self, status: u16, head: &str, body: &[u8], pending: &Pending) {

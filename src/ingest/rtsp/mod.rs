@@ -90,7 +90,11 @@ const REDIRECTS_MAX: u32 = 3;
 
 impl RtspSource {
     /// A source; `hosts` is shared by all of them.
-    pub fn new(options: RtspSourceOptions, hosts: CameraHosts) -> Self {
+    pub fn new(mut options: RtspSourceOptions, hosts: CameraHosts) -> Self {
+        // The URL is shown to people; a login belongs beside it.
+        let url = &mut options.camera.url;
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
         Self { options, hosts }
     }
 }
@@ -144,7 +148,7 @@ impl Puller {
             self.redirected = None;
             self.mending = self.mends_next(&failure);
             let clock = self.feed.clock();
-            let wait = backoff.failed(clock.now(), rand::random());
+            let wait = backoff.failed(clock.now(), rand::random()).max(failure.least_wait());
             // The goodbye took its time, too.
             let next = clock.instant(self.failed_at + wait);
             let stopping = self.feed.stopping().clone();
@@ -247,12 +251,17 @@ impl Puller {
     /// Whether the next call goes over the bridge that mends what is said: after answers that could not be read, and as
     /// long as that helps. Media over UDP would go past it.
     fn mends_next(&self, failure: &Failure) -> bool {
-        let unreadable = matches!(failure, Failure::Protocol(..) | Failure::Garbled(_));
-        let tcp = self.options.camera.transport != SourceTransport::Udp;
-        if unreadable && !self.mending && tcp {
+        let next = match failure {
+            Failure::Protocol(..) | Failure::Garbled(_) => !self.mending,
+            // The bridge had to ask for TCP.
+            Failure::Transport(_) => false,
+            _ => self.mending,
+        };
+        let next = next && self.options.camera.transport != SourceTransport::Udp;
+        if next && !self.mending {
             tracing::info!("the camera breaks the protocol: its answers are mended from now on");
         }
-        tcp && unreadable != self.mending
+        next
     }
 
     fn call(&self) -> Call {

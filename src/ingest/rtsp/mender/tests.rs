@@ -97,6 +97,9 @@ fn a_login_is_shown_when_asked_for_and_again_when_the_nonce_is_stale() {
     let (client, camera) = answers(&mut mender, challenge("c", "").as_bytes());
     assert!(client.starts_with("RTSP/1.0 401") && camera.is_empty(), "a login that is refused is not shown again");
     assert!(asks(&mut mender, "SETUP", 2).contains("Authorization"), "it is shown at once from then on");
+    let forever = |nonce| challenge(nonce, ", stale=true").replace("CSeq: 1", "CSeq: 2");
+    let shown = (0..9).filter(|_| !answers(&mut mender, forever("d").as_bytes()).1.is_empty()).count();
+    assert_eq!(shown, 2, "a nonce that is always stale is no way in");
 }
 
 #[test]

@@ -99,6 +99,20 @@ async fn a_login_that_is_missing_or_wrong_or_of_no_use_is_told_apart() {
     }
 }
 
+/// Hikvision and others lock a user out after a few wrong logins.
+#[tokio::test]
+async fn a_login_that_is_refused_is_not_shown_again_at_once() {
+    let camera = Camera::start(|_, talk| guarded(talk, "WWW-Authenticate: Basic realm=\"cam\"\r\n", |_| false)).await;
+    let path = Watched::start(with_login(&camera));
+    assert_eq!(path.failure().await.code(), "source_unauthorized");
+    let shown = || camera.requests.lock().unwrap().iter().filter(|r| r.header("Authorization").is_some()).count();
+    let before = shown();
+    // Other failures are called again within 400 ms here.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((before, shown()), (1, 1));
+    path.stop().await;
+}
+
 struct Certificate {
     acceptor: tokio_rustls::TlsAcceptor,
     fingerprint: Fingerprint,
