@@ -747,7 +747,8 @@ mod tests {
     #[test]
     fn the_states_of_appendix_a_2_take_their_methods_and_no_others() {
         let id = format!("|Session: {ID}");
-        let table: Vec<(String, [u16; 3], [&[&str]; 3])> = vec![
+        type Row<'a> = (String, [u16; 3], [&'a [&'a str]; 3]);
+        let table: Vec<Row<'_>> = vec![
             ("OPTIONS *".into(), [200; 3], [&[]; 3]),
             ("DESCRIBE rtsp://h/cam".into(), [200; 3], [&["find"]; 3]),
             (SETUP.into(), [200, 200, 455], [&["find", "enter"], &[], &[]]),
