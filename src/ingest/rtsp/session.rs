@@ -159,7 +159,7 @@ async fn set_up(call: &Call, session: &mut Session<Described>) -> Result<SetUp, 
     match first_failure {
         _ if !set_up.offers.is_empty() => Ok(set_up),
         Some(failure) => Err(failure),
-        None => Err(Failure::NoTracks("the camera announces no media".to_owned())),
+        None => Err(Failure::NoTracks("the answer to DESCRIBE announces no media".to_owned())),
     }
 }
 
@@ -236,7 +236,7 @@ fn failed(step: Step, error: &retina::Error) -> Failure {
     let line = first_line(error);
     match error.status_code() {
         Some(200..=299) if line.contains(": No parseable streams") => {
-            Failure::NoTracks("the camera announces no media".to_owned())
+            Failure::NoTracks("the answer to DESCRIBE announces no media".to_owned())
         }
         // A success whose content cannot be used; the line begins with the status and the method.
         Some(200..=299) => {
