@@ -72,6 +72,7 @@ pub(super) enum End {
 /// What is behind the target that was found last.
 #[derive(Debug)]
 struct Pulled {
+    target: Target,
     grant: Grant<View>,
     stream: Stream,
     found: Found,
@@ -267,8 +268,8 @@ impl Connection {
     fn on_found(&mut self, outcome: Result<Pulled>) -> Result<(), End> {
         let outcome = outcome.map(|pulled| {
             let found = pulled.found.clone();
-            // What plays goes on with what it was opened with.
-            if self.player.is_none() {
+            // What belongs to the session stays, whatever else its client asks for.
+            if self.session.target().is_none_or(|own| *own == pulled.target) {
                 self.pulled = Some(pulled);
             }
             found
@@ -330,7 +331,7 @@ impl Connection {
             let own = (shared.options.path_transports)(&target.path);
             let transports = own.unwrap_or(Transports::ALL).and(shared.options.transports);
             let found = Found { tracks: stream.tracks(), title, transports };
-            Ok(Pulled { grant, stream, found })
+            Ok(Pulled { target, grant, stream, found })
         })
     }
 
@@ -367,6 +368,9 @@ impl Connection {
         else {
             return Err(changed());
         };
+        if pulled.target != *target {
+            return Err(changed());
+        }
         if self.player.is_none() {
             let setups = self.session.setups();
             let shown = found.tracks.leading().is_none_or(|track| setups.iter().any(|setup| setup.track == track.id));
@@ -456,7 +460,8 @@ impl Connection {
 
     fn on_http(&mut self, head: &super::framing::HttpHead) -> Result<(), End> {
         let ip = self.caller.peer.ip();
-        let wish = if self.shared.options.http_tunnel { Wish::of(head) } else { Wish::Other("404 Not Found") };
+        let may_tunnel = self.shared.options.http_tunnel && !self.session.was_asked();
+        let wish = if may_tunnel { Wish::of(head) } else { Wish::Other("404 Not Found") };
         match wish {
             Wish::Down(cookie) => {
                 let Some((entry, posts)) = self.shared.tunnels.enter(cookie, ip) else {

@@ -331,6 +331,10 @@ impl Session {
         };
         match self.pending.take() {
             Some(Pending::Describe(url, target)) => self.described(&url, target, found),
+            // What belongs to the session stays, whatever else its client asks for.
+            Some(Pending::SetUp { address, .. }) if self.target.as_ref().is_some_and(|own| *own != address.target) => {
+                self.refuse(StatusCode::AggregateOperationNotAllowed)
+            }
             Some(Pending::SetUp { url, address, transport, then }) => {
                 self.found = Some((address.target.clone(), found));
                 self.pending = Some(Pending::SetUp { url, address, transport, then });
@@ -349,8 +353,8 @@ impl Session {
         reply.insert_header(headers::CONTENT_TYPE, "application/sdp");
         // §12.11, C.1.1: relative control attributes are joined to this, so it ends with a slash.
         reply.insert_header(headers::CONTENT_BASE, format!("{}/", url.as_str().trim_end_matches('/')));
-        // While a session plays, its own tracks stay the ones it was set up with.
-        if self.id.is_none() || self.found.is_none() {
+        // The tracks of a session stay the ones it was set up with.
+        if self.id.is_none() {
             self.found = Some((target, found));
         }
         Step::Reply(reply)
@@ -364,9 +368,6 @@ impl Session {
         let Some((target, found)) = &self.found else {
             return self.refuse(StatusCode::InternalServerError);
         };
-        if self.target.as_ref().is_some_and(|own| own != target) {
-            return self.refuse(StatusCode::AggregateOperationNotAllowed);
-        }
         let mut offered = sdp::offered(&found.tracks, target.choice.tracks);
         let track = match address.track {
             Some(id) => offered.find(|track| track.id == id),
@@ -819,8 +820,18 @@ mod tests {
         assert_eq!(desk.ask(SETUP).0, 200);
         assert_eq!(desk.session.target().unwrap().choice.start, Some(target::StartChoice::Live));
         assert_eq!(desk.done, ["find", "enter"], "what DESCRIBE found is not looked for again");
-        // Another stream does not join the session.
-        assert_eq!(desk.ask("SETUP rtsp://h/other/trackID=0|Transport: RTP/AVP/TCP").0, 459);
+    }
+
+    #[test]
+    fn what_else_a_client_asks_for_does_not_change_its_session() {
+        let mut desk = Desk::new();
+        desk.ask(SETUP);
+        assert_eq!(desk.ask("SETUP rtsp://h/other/trackID=1|Transport: RTP/AVP/TCP").0, 459);
+        desk.tracks = 1;
+        assert_eq!(desk.ask("DESCRIBE rtsp://h/other").0, 200);
+        assert_eq!(desk.session.target().unwrap().path.as_str(), "cam");
+        assert_eq!(desk.session.found().unwrap().tracks.tracks.len(), 2);
+        assert_eq!(desk.ask("SETUP rtsp://h/cam/trackID=1|Transport: RTP/AVP/TCP").0, 200);
     }
 
     #[test]
@@ -864,5 +875,24 @@ mod tests {
             numbers.extend(desk.session.setups().iter().map(|setup| (setup.ssrc, setup.timestamp)));
         }
         assert_eq!(numbers.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_request_is_answered_whatever_came_before(
+            requests in proptest::collection::vec((
+                "OPTIONS|DESCRIBE|SETUP|PLAY|PAUSE|TEARDOWN|GET_PARAMETER|SET_PARAMETER|RECORD|X",
+                "\\*|rtsp://h(/cam|/other|)(/|/trackID=[0-3]|)(\\?start=(live|x)|)",
+                "(|\\|Transport: RTP/AVP(/TCP|);(unicast|interleaved=[0-9]-[0-9]|client_port=[0-9]+))",
+                "(|\\|Session: (0|0123456789abcdef0123456789abcdef))(|\\|Range: (npt|clock)=.?-)",
+            ), 1..30),
+        ) {
+            let mut desk = Desk::new();
+            for (method, url, transport, session) in requests {
+                let (status, _) = desk.ask(&format!("{method} {url}{transport}{session}"));
+                proptest::prop_assert!((200..600).contains(&status));
+                proptest::prop_assert_eq!(desk.session.setups().is_empty(), desk.session.target().is_none());
+            }
+        }
     }
 }

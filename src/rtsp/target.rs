@@ -183,4 +183,15 @@ mod tests {
         }
         assert_eq!(address("rtsp://h/cam?start=yesterday").unwrap_err().kind(), Kind::InvalidArgument);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_url_is_read_without_a_panic(rest in "[ -~]{0,40}", odd in "[/?=&%.a-dtrackID0-9]{0,40}") {
+            for rest in [rest, odd] {
+                if let Ok(url) = Url::parse(&format!("rtsp://h/{rest}")) {
+                    let _ = parse(&url);
+                }
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -106,9 +107,9 @@ impl UdpDoor {
                 taken = socket.receive(&mut buffer, |from, datagram| self.take(from, datagram, clock.now())) => taken,
             };
             if let Err(error) = taken {
-                // An ICMP error of some reader that left; the socket goes on.
+                // An ICMP error of some reader that left; the socket goes on, and a broken one costs little.
                 tracing::trace!(%error, "a datagram was not delivered");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
     }

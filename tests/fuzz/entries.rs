@@ -22,6 +22,7 @@ use campanile::{
         packet::{HEADER_LEN, Header, Packet},
         rtcp,
     },
+    rtsp::framing::{BODY_MAX, Framing, HEAD_MAX},
 };
 
 /// The name of a target and of its folder in `corpus/`, and what it runs.
@@ -43,11 +44,39 @@ pub const ENTRIES: &[Entry] = &[
     ("opus_packets", opus_packets),
     ("rtcp", rtcp),
     ("rtp_header", rtp_header),
+    ("rtsp_framing", rtsp_framing),
     ("sps_h264", sps_h264),
     ("sps_h265", sps_h265),
     ("vp8_packets", vp8_packets),
     ("vp9_packets", vp9_packets),
 ];
+
+/// What comes in on an RTSP connection: cut the same way whatever pieces it comes in.
+pub fn rtsp_framing(data: &[u8]) {
+    let read = |piece: usize| {
+        let (mut framing, mut read) = (Framing::default(), Vec::new());
+        for bytes in data.chunks(piece.max(1)) {
+            framing.push(bytes);
+            loop {
+                assert!(framing.pending() <= HEAD_MAX + BODY_MAX + data.len());
+                match framing.next_message() {
+                    Ok(Some(message)) => read.push(format!("{message:?}")),
+                    Ok(None) => break,
+                    Err(error) => {
+                        read.push(format!("{error:?}"));
+                        return read;
+                    }
+                }
+            }
+        }
+        read
+    };
+    let whole = read(data.len());
+    // A head without end is refused as soon as it passes its bounds, which pieces reach earlier.
+    if !whole.last().is_some_and(|last| last.ends_with("TooLong")) {
+        assert_eq!(whole, read(7));
+    }
+}
 
 /// An RTP packet.
 pub fn rtp_header(data: &[u8]) {
