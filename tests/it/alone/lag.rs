@@ -59,9 +59,9 @@ fn late(camera: &ScriptedCamera, shown: i64) -> f64 {
     (if behind > PERIOD * 9 / 10 { behind - PERIOD } else { behind }) as f64 / 25.0
 }
 
-/// Waits until the camera is 8 s into a GOP of 10 s.
+/// Waits until the camera is half way through a GOP of 10 s: whoever begins at its beginning and stays there shows.
 async fn late_in_the_gop(camera: &ScriptedCamera) {
-    while !(200..210).contains(&(camera.pictures() % 250)) {
+    while !(125..235).contains(&(camera.pictures() % 250)) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

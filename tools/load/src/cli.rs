@@ -81,7 +81,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// What to play: rtsp://[user:password@]host:port/path, or http://host:port/path/index.m3u8.
+    /// What to play: `rtsp://[user:password@]host:port/path`, or `http://host:port/path/index.m3u8`.
     #[arg(long)]
     pub(crate) url: Url,
     #[arg(long, default_value_t = 100, value_name = "N")]
