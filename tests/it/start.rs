@@ -82,28 +82,6 @@ async fn opening_a_listener_to_the_world_is_warned_about() {
 }
 
 #[tokio::test]
-async fn probe_tells_what_a_camera_sends_and_why_it_does_not() {
-    let (camera, _server) = relay(Behaviour::default()).await;
-    let folder = tempfile::tempdir().unwrap();
-    let probe = |arguments: &[&str]| {
-        let mut command = campanile(folder.path());
-        command.arg("probe").args(arguments);
-        command
-    };
-    let ran = run(&mut probe(&["--json", &camera.url()])).await.success();
-    let report: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
-    let text = report.to_string();
-    assert!(text.contains("H.264") && text.contains("AAC") && text.contains("640"), "{report:#}");
-    let table = run(&mut probe(&[&camera.url()])).await.success().text();
-    assert!(table.contains("H.264") && table.contains("640"), "{table}");
-    let refused = run(&mut probe(&["rtsp://127.0.0.1:9/none"])).await;
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(refused.stderr.contains("error:") && refused.stderr.contains("hint:"), "{}", refused.stderr);
-    let nowhere = run(&mut probe(&["rtsp://no-such-host.invalid/none"])).await;
-    assert!(nowhere.stderr.contains("no-such-host.invalid"), "{}", nowhere.stderr);
-}
-
-#[tokio::test]
 async fn log_in_json_is_json() {
     let mut server =
         Server::start(json!({ "log": { "format": "json" }, "paths": { "cam": { "source": "demo" } } })).await;
