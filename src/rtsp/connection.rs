@@ -118,6 +118,7 @@ pub(super) struct Connection {
     finding: Option<BoxFuture<'static, Result<Pulled>>>,
     pulled: Option<Pulled>,
     entry: Option<SessionGuard>,
+    revoked: Option<BoxFuture<'static, &'static str>>,
     sending: Option<Sending>,
     player: Option<Player>,
     /// When the first `PLAY` was answered: time zero of the reader's timeline.
@@ -156,6 +157,7 @@ impl Connection {
             finding: None,
             pulled: None,
             entry: None,
+            revoked: None,
             sending: None,
             player: None,
             began: None,
@@ -182,7 +184,9 @@ impl Connection {
     async fn serve(&mut self, stop: &CancellationToken) -> End {
         let clock = self.shared.clock;
         let timer = tokio::time::sleep(Duration::ZERO);
-        tokio::pin!(timer);
+        // Made once: a wait that is made anew for every wake-up costs a lock to begin and another to give up.
+        let stopped = stop.cancelled();
+        tokio::pin!(timer, stopped);
         loop {
             if self.retime {
                 self.retime = false;
@@ -193,10 +197,10 @@ impl Connection {
             let drained = self.io.outbox.has_no_media();
             let event = tokio::select! {
                 biased;
-                () = stop.cancelled() => Event::Stop,
-                why = revoked(self.pulled.as_ref(), self.entry.as_ref()) => Event::Revoked(why),
+                () = &mut stopped => Event::Stop,
+                why = wait(&mut self.revoked) => Event::Revoked(why),
                 event = self.io.progress(reads) => Event::Io(event),
-                found = finish(&mut self.finding) => Event::Found(found),
+                found = wait(&mut self.finding) => Event::Found(found),
                 event = play(&mut self.player, drained) => Event::Play(event),
                 () = &mut timer => Event::Tick,
             };
@@ -349,6 +353,7 @@ impl Connection {
             since: self.shared.clock.wall(),
         };
         let entry = self.shared.sessions.open(details)?;
+        self.revoked = self.pulled.as_ref().map(|pulled| revoked(&pulled.grant, &entry));
         let id = entry.id;
         info!(session = %id, path = %target.path, rendition = %target.rendition, "a reader set up");
         self.entry = Some(entry);
@@ -401,7 +406,8 @@ impl Connection {
 
     fn end_session(&mut self) {
         self.stop_playing();
-        (self.sending, self.entry, self.pulled, self.began) = (None, None, None, None);
+        (self.sending, self.entry, self.revoked) = (None, None, None);
+        (self.pulled, self.began) = (None, None);
         self.session.end();
     }
 
@@ -695,18 +701,21 @@ impl Io {
 }
 
 /// Fires when the permission ends or an operator ends the session.
-async fn revoked(pulled: Option<&Pulled>, entry: Option<&SessionGuard>) -> &'static str {
-    let (Some(pulled), Some(entry)) = (pulled, entry) else { return pending().await };
-    tokio::select! {
-        () = pulled.grant.ended().cancelled() => "the permission ended",
-        () = entry.kicked().cancelled() => "an operator ended the session",
-    }
+fn revoked(grant: &Grant<View>, entry: &SessionGuard) -> BoxFuture<'static, &'static str> {
+    let (ended, kicked) = (grant.ended().clone(), entry.kicked().clone());
+    Box::pin(async move {
+        tokio::select! {
+            () = ended.cancelled() => "the permission ended",
+            () = kicked.cancelled() => "an operator ended the session",
+        }
+    })
 }
 
-async fn finish(finding: &mut Option<BoxFuture<'static, Result<Pulled>>>) -> Result<Pulled> {
-    let Some(future) = finding else { return pending().await };
+/// Waits for what is awaited, if anything is, and forgets it.
+async fn wait<T>(awaited: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(future) = awaited else { return pending().await };
     let outcome = future.await;
-    *finding = None;
+    *awaited = None;
     outcome
 }
 
