@@ -7,7 +7,7 @@
 use crate::media::MediaTime;
 
 /// Intervals that are enough to decide by.
-pub(super) const ENOUGH: usize = 12;
+pub(super) const ENOUGH: usize = 24;
 
 /// Room for the jitter of a source's timestamps: beyond 15 % the shortest parts would be too short for the target.
 const JITTER_MOST: f64 = 1.15;
@@ -26,12 +26,18 @@ impl Cadence {
     pub(super) fn fit(wanted: MediaTime, intervals: &[MediaTime]) -> Self {
         let mut sorted = intervals.to_vec();
         sorted.sort_unstable();
-        let sample = sorted.get(sorted.len() / 2).copied().unwrap_or_default().max(MediaTime::from_flicks(1));
+        let middle = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+        // The mean, which jitter hardly moves, without the hiccups, which do.
+        let usual =
+            || intervals.iter().map(|i| i.flicks()).filter(|i| (i - middle.flicks()).abs() <= middle.flicks() / 2);
+        let mean = usual().sum::<i64>() / i64::try_from(usual().count()).unwrap_or(1).max(1);
+        let sample = MediaTime::from_flicks(mean.max(1));
         let count = ((wanted.flicks() as f64 / sample.flicks() as f64).round() as i64).max(1);
         let part = sample.flicks().saturating_mul(count);
-        // The longest run of so many samples seen is what jitter makes of them.
-        let sums = intervals.windows(usize::try_from(count).unwrap_or(usize::MAX));
-        let longest = sums.map(|run| run.iter().map(|i| i.flicks()).sum::<i64>()).max().unwrap_or(part);
+        // Jittery timestamps make a run of samples longer by as much as one interval is off, and a few intervals do not
+        // show the worst.
+        let off = usual().map(|interval| (interval - sample.flicks()).abs()).max().unwrap_or(0);
+        let longest = part.saturating_add(off + off / 2);
         let most = (part as f64 * JITTER_MOST) as i64;
         // Rounded up to a millisecond: it is written with five decimals, and no part may be longer.
         let part = MediaTime::from_flicks(longest.clamp(part, most));
@@ -81,9 +87,9 @@ mod tests {
     fn jitter_widens_the_target_within_bounds() {
         let wanted = MediaTime::from_millis(200);
         let jittery: Vec<_> = [40, 44, 36, 40, 44, 40, 40, 44, 36, 40, 41, 40].map(MediaTime::from_millis).into();
-        assert_eq!(Cadence::fit(wanted, &jittery).part.millis(), 208);
+        assert_eq!(Cadence::fit(wanted, &jittery).part.millis(), 209);
         let hiccup: Vec<_> = [40, 40, 40, 900, 40, 40, 40, 40].map(MediaTime::from_millis).into();
-        assert_eq!(Cadence::fit(wanted, &hiccup).part.millis(), 230);
+        assert_eq!(Cadence::fit(wanted, &hiccup).part.millis(), 200);
     }
 
     #[test]

@@ -299,7 +299,7 @@ impl Segmenter {
                 self.leader.held = Some(held);
                 self.interrupt();
             } else {
-                self.leader.usual = ((7 * self.leader.usual + length) / 8).max(1);
+                self.leader.usual = ((31 * self.leader.usual + length + 16) / 32).max(1);
                 self.settle(held, length);
             }
         }
