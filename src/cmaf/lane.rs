@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{
     grid::Grid,
     part::{Run, Sample},
+    still,
     tracks::{has_own_length, timescale},
 };
 use crate::{
@@ -126,6 +127,24 @@ impl Follower {
         self.floor = start.ticks(self.scale);
         let floor = self.floor;
         self.queue.retain(|queued| queued.ticks >= floor);
+    }
+
+    /// Silence for a stretch of time, on a grid that ends at `end`, where the first sample may begin.
+    pub(super) fn silence(&self, from: MediaTime, to: MediaTime, end: MediaTime) -> Option<Run> {
+        let payload = still::silence(&self.track)?;
+        let length = own_length(&self.track, &payload)?;
+        let (from, to, end) = (from.ticks(self.scale), to.ticks(self.scale), end.ticks(self.scale));
+        let step = i64::from(length);
+        // Samples counted back from the end: those that begin in the stretch.
+        let (first, last) = ((end - from) / step, (end - to) / step + 1);
+        let samples = (last..=first).map(|_| Sample {
+            duration: length,
+            composition: 0,
+            random_access: true,
+            payload: payload.clone(),
+        });
+        let base = u64::try_from(end - first * step).ok()?;
+        Some(Run { track: self.number, pictures: false, base, samples: samples.collect() })
     }
 
     /// The samples that have arrived and begin before `end`.

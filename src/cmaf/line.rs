@@ -55,8 +55,6 @@ pub(super) struct Place {
     pub(super) offset: MediaTime,
     /// The number of the newest segment with media, once there is one.
     era: Option<u64>,
-    /// The first segment does not go on from what the playlist showed in an earlier life.
-    breaks: bool,
 }
 
 impl Line {
@@ -77,9 +75,12 @@ impl Line {
             state.era = state.era.max(recalled);
         }
         let edge = state.newest;
-        let known = state.lived || recalled.is_some();
-        let breaks = known && state.alive == 0;
         let others = state.alive > 0;
+        if !others && (state.lived || recalled.is_some()) {
+            // What comes does not go on from what the playlists showed in an earlier life. No tag says so: it stands
+            // between segments, and those before it have left the playlist. (VLC 3 hangs at a tag.)
+            state.era += 1;
+        }
         let ring = &mut state.rings[place(rendition)];
         if ring.users == 0
             && others
@@ -93,16 +94,16 @@ impl Line {
         let offset = ring.offset;
         (state.alive, state.lived) = (state.alive + 1, true);
         drop(state);
-        Place { line: self.clone(), rendition, offset, era: None, breaks }
-    }
-
-    /// The discontinuity sequence number in force.
-    pub(super) fn era(&self) -> u64 {
-        self.state().era
+        Place { line: self.clone(), rendition, offset, era: None }
     }
 }
 
 impl Place {
+    /// The discontinuity sequence number in force on the path.
+    pub(super) fn path_era(&self) -> u64 {
+        self.line.state().era
+    }
+
     /// Tells the others where the live edge is.
     pub(super) fn tell(&self, newest: Option<(Monotonic, MediaTime)>) {
         if newest.is_some() {
@@ -127,10 +128,6 @@ impl Place {
     pub(super) fn era(&mut self, discontinuity: bool, independent: bool) -> Era {
         let mut state = self.line.state();
         let (sequence, tag) = match self.era {
-            None if self.breaks => {
-                state.era += 1;
-                (state.era, true)
-            }
             None => (state.era, false),
             Some(mine) if discontinuity => {
                 state.era = state.era.max(mine + 1);
@@ -183,16 +180,16 @@ mod tests {
     }
 
     #[test]
-    fn a_new_path_has_no_discontinuity_and_a_known_one_begins_with_one() {
+    fn a_known_path_begins_another_era_without_a_tag() {
         let line = Arc::new(Line::default());
         let mut place = line.join(Rendition::Main, None, None);
         assert_eq!(place.era(false, true), Era { sequence: 0, tag: false });
         drop(place);
         let mut again = line.join(Rendition::Main, None, None);
-        assert_eq!(again.era(false, true), Era { sequence: 1, tag: true });
+        assert_eq!(again.era(false, true), Era { sequence: 1, tag: false });
         let restarted = Arc::new(Line::default());
         let mut recalled = restarted.join(Rendition::Main, None, Some(64));
-        assert_eq!(recalled.era(false, true), Era { sequence: 65, tag: true });
+        assert_eq!(recalled.era(false, true), Era { sequence: 65, tag: false });
     }
 
     #[test]

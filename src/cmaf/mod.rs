@@ -12,8 +12,10 @@ mod lane;
 mod line;
 mod muxer;
 mod part;
+mod production;
 mod segmenter;
 mod snapshot;
+mod still;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tracks;

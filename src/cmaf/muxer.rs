@@ -1,4 +1,4 @@
-//! The task that turns one ring into parts: reads units, drives a [`Segmenter`], publishes a snapshot per part. It owns
+//! The task that turns one ring into parts: reads units, drives a [`Production`], publishes a snapshot per part. It owns
 //! nothing that viewers wait on but the `watch`; a `watch::Ref` never outlives a statement.
 
 use std::{
@@ -15,9 +15,9 @@ use tracing::{debug, warn};
 
 use super::{
     CmafPolicy, Ledger, MuxerKey,
-    line::{Line, Place},
-    segmenter::{SegmentPolicy, Segmenter, Step},
-    snapshot::{CmafSnapshot, Promise, RunToken, Window, WindowPolicy},
+    line::Line,
+    production::Production,
+    snapshot::{CmafSnapshot, RunToken},
     tracks::{Carried, LeftOut},
 };
 use crate::{
@@ -54,10 +54,7 @@ pub(super) struct Muxer {
 
 /// What the running muxer works on.
 struct Running {
-    segmenter: Segmenter,
-    window: Window,
-    place: Place,
-    left_out: Arc<[LeftOut]>,
+    production: Production,
     /// Segments cut without a random access point.
     forced: Complaints,
     /// Tracks that cannot be described.
@@ -82,7 +79,8 @@ impl Muxer {
             }
             Ok((mut running, reader)) => {
                 self.serve(&mut running, reader, &stop).await;
-                self.ledger.close(&self.key, running.window.next_sequence(), self.line.era());
+                let (sequence, era) = running.production.numbers();
+                self.ledger.close(&self.key, sequence, era);
             }
         }
     }
@@ -99,24 +97,12 @@ impl Muxer {
         let newest = self.stream.newest_random_access().map(|unit| (unit.arrived, unit.dts));
         let place =
             self.line.join(self.key.rendition, newest, recalled.known.then_some(recalled.discontinuity_sequence));
-        let policy = SegmentPolicy {
-            part: self.policy.part.into(),
-            segment: self.policy.segment.into(),
-            target: place.target(recalled.target_duration.into()),
-            bytes: self.policy.max_bytes / 4,
-        };
         let reader = self.open(Start::Back(BACK));
-        let segmenter = Segmenter::new(policy, self.key.selection, reader.tracks(), place.offset)
+        let run = RunToken(rand::random());
+        let production = Production::new(&self.policy, self.key.selection, reader.tracks(), place, &recalled, run)
             .map_err(|error| here(Error::new(Kind::Unsupported, "the stream cannot be described").caused_by(error)))?;
-        let window = WindowPolicy { segments: self.policy.segments, bytes: self.policy.max_bytes };
-        let running = Running {
-            segmenter,
-            window: Window::new(window, RunToken(rand::random()), recalled.next_sequence),
-            place,
-            left_out: carried.left_out.into(),
-            forced: Complaints::new(COMPLAIN_EVERY),
-            broken: Complaints::new(COMPLAIN_EVERY),
-        };
+        let (forced, broken) = (Complaints::new(COMPLAIN_EVERY), Complaints::new(COMPLAIN_EVERY));
+        let running = Running { production, forced, broken };
         Ok((running, reader))
     }
 
@@ -131,7 +117,7 @@ impl Muxer {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let idle_at = self.policy.close_after.map(|after| self.asked() + after);
-            let deadline = [running.segmenter.poll_deadline(), idle_at].into_iter().flatten().min();
+            let deadline = [running.production.poll_deadline(), idle_at].into_iter().flatten().min();
             let timer = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(self.clock.instant(at)).await,
@@ -148,13 +134,13 @@ impl Muxer {
                         while let Some(news) = read.take() {
                             if let Some(reason) = self.handle(running, news, &batch) {
                                 debug!("the source has gone: {reason:?}");
-                                running.segmenter.handle_loss();
                                 reader = None;
                                 if matches!(reason, EndReason::Closed) {
-                                    running.window.ended = true;
-                                    self.publish(running, true);
+                                    running.production.handle_end();
+                                    self.publish(running);
                                     return;
                                 }
+                                running.production.handle_loss();
                                 break;
                             }
                             read = reader.as_mut().and_then(|reader| reader.try_read(&mut batch));
@@ -164,20 +150,20 @@ impl Muxer {
                     None => {
                         let back = self.open(Start::RandomAccess);
                         self.change_tracks(running, back.tracks());
-                        running.segmenter.handle_loss();
+                        running.production.handle_loss();
                         reader = Some(back);
                     }
                 },
                 () = timer => {
                     let now = self.clock.now();
-                    running.segmenter.handle_timeout(now);
+                    running.production.handle_timeout(now);
                     if self.policy.close_after.is_some_and(|after| self.asked() + after <= now) {
                         debug!("nobody asks any more");
                         return;
                     }
                 }
             }
-            self.publish(running, false);
+            self.publish(running);
         }
     }
 
@@ -193,12 +179,12 @@ impl Muxer {
                 for unit in batch {
                     let age = i64::try_from(now.since(unit.arrived).as_nanos()).unwrap_or(0);
                     let captured = unit.captured.unwrap_or_else(|| wall.plus_nanos(-age));
-                    running.segmenter.push(unit, captured);
+                    running.production.push(unit, captured);
                 }
             }
             Read::Lagged { dropped } => {
                 warn!(dropped, "the muxer was late: units are missing");
-                running.segmenter.handle_loss();
+                running.production.handle_loss();
             }
             Read::ParametersChanged(set) | Read::TracksChanged(set) => self.change_tracks(running, &set),
             Read::End(reason) => return Some(reason),
@@ -207,47 +193,31 @@ impl Muxer {
     }
 
     fn change_tracks(&self, running: &mut Running, set: &TrackSet) {
-        if let Err(error) = running.segmenter.handle_tracks(set)
+        if let Err(error) = running.production.handle_tracks(set)
             && let Some(times) = running.broken.note(self.clock.now())
         {
             warn!(times, "the stream cannot be described: {error}");
         }
-        running.left_out = running.segmenter.carried().left_out.clone().into();
     }
 
     /// Publishes what has come of it, if anything.
-    fn publish(&self, running: &mut Running, always: bool) {
-        let steps = running.segmenter.poll_steps();
-        running.place.tell(running.segmenter.newest());
-        if steps.is_empty() && !always {
-            return;
+    fn publish(&self, running: &mut Running) {
+        let Some(progress) = running.production.poll_progress() else { return };
+        if progress.forced
+            && let Some(times) = running.forced.note(self.clock.now())
+        {
+            warn!(
+                times,
+                "the camera's GOP is longer than the target duration: segments are cut without a random access point; \
+                 the longer GOP counts from the next start of the playlist on"
+            );
         }
-        let Some(part_target) = running.segmenter.part_target() else { return };
-        let hold_back = running.place.hold_back(part_target);
-        running.window.promise(Promise { target: running.segmenter.target(), part_target, hold_back });
-        let mut segments = false;
-        for step in steps {
-            segments |= !matches!(step, Step::Part(_));
-            if let Step::Open { independent: false, .. } = step
-                && let Some(times) = running.forced.note(self.clock.now())
-            {
-                warn!(
-                    times,
-                    "the camera's GOP is longer than the target duration: segments are cut without a random access \
-                     point; the longer GOP counts from the next start of the playlist on"
-                );
-            }
-            let place = &mut running.place;
-            running.window.apply(step, |discontinuity, independent| place.era(discontinuity, independent));
-        }
-        if segments {
-            let (next, era) = (running.window.next_sequence(), self.line.era());
+        if progress.segments {
+            let (next, era) = running.production.numbers();
             self.ledger.note(&self.key, next, era, self.stream.longest_gop());
         }
-        if running.window.shows()
-            && let Some(snapshot) = running.window.snapshot(&running.left_out)
-        {
-            self.state.send_replace(MuxerState::Live(Arc::new(snapshot)));
+        if let Some(snapshot) = progress.snapshot {
+            self.state.send_replace(MuxerState::Live(snapshot));
         }
     }
 }

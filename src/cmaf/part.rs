@@ -78,6 +78,21 @@ pub(super) fn encode(sequence: u32, runs: &[Run]) -> Bytes {
     out.freeze()
 }
 
+/// Writes a part of tracks that have nothing to show from a time on: what stands behind the name of a gap. Players that do
+/// not know gaps ask for it; VLC 3 stops at an error, and at bytes without a fragment.
+pub(super) fn encode_nothing(sequence: u32, tracks: impl IntoIterator<Item = (u32, u64)>) -> Bytes {
+    let nothing = |(track, base)| {
+        let run = Run { track, pictures: false, base, samples: Vec::new() };
+        fragment(&run, 0)
+    };
+    let moof = Moof { mfhd: Mfhd { sequence_number: sequence }, traf: tracks.into_iter().map(nothing).collect() };
+    let mut out = BytesMut::with_capacity(256);
+    moof.encode(&mut out).expect("a moof of values in range should be written");
+    out.extend_from_slice(&(MDAT_HEADER as u32).to_be_bytes());
+    out.extend_from_slice(b"mdat");
+    out.freeze()
+}
+
 fn fragment(run: &Run, data_offset: usize) -> Traf {
     let entry = |sample: &Sample| TrunEntry {
         duration: Some(sample.duration),

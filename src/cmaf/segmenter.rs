@@ -13,13 +13,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use super::{
     cadence::{Cadence, ENOUGH},
     init::{InitError, init_segment, track_number},
     lane::{Follower, Held, Leader, own_length},
     part::{self, Run, Sample},
     snapshot::{Init, Part},
-    tracks::{Carried, Selection},
+    still,
+    tracks::{Carried, Selection, timescale},
 };
 use crate::{
     base::{Monotonic, WallTime},
@@ -63,6 +66,8 @@ pub(super) enum Step {
         duration: MediaTime,
         /// When it began.
         captured: WallTime,
+        /// What stands behind its name.
+        filler: Bytes,
     },
 }
 
@@ -74,6 +79,9 @@ const WAITING_MOST: usize = 1024;
 
 /// Less silence than this is not worth a segment of its own.
 const GAP_LEAST: MediaTime = MediaTime::from_millis(500);
+
+/// A segment longer than the target by less than this still rounds down to it.
+const ROUNDING: MediaTime = MediaTime::from_millis(490);
 
 /// Gap segments made at once at most: more than any playlist shows.
 const GAPS_MOST: i64 = 32;
@@ -104,13 +112,21 @@ pub(super) struct Segmenter {
     /// Between the last two random access points.
     gop: MediaTime,
     last_random_access: Option<MediaTime>,
-    /// Where the playlist ends: media time and wall time.
-    end: Option<(MediaTime, WallTime)>,
+    /// Where the playlist ends.
+    end: Option<End>,
     /// When a segment has to come, whatever happens.
     due: Option<Monotonic>,
     /// When the newest leading unit arrived, and where it ends.
     newest: Option<(Monotonic, MediaTime)>,
     steps: Vec<Step>,
+}
+
+/// The end of the playlist: on the viewers' timeline, on the clock, and the init segment in force.
+#[derive(Clone, Debug)]
+struct End {
+    time: MediaTime,
+    captured: WallTime,
+    init: Arc<Init>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -356,11 +372,15 @@ impl Segmenter {
     fn settle(&mut self, mut held: Held, length: i64) {
         let Some(open) = self.open else { return };
         let end = held.ticks + length;
+        // The part that begins with it has been hinted at: the segment keeps it as long as rounding allows (rfc8216bis
+        // §4.4.3.1: durations are rounded before they are held against the target).
+        let hinted = self.samples.is_empty();
+        let grace = if hinted { ROUNDING } else { MediaTime::ZERO };
         // It turned out longer than usual: the part, or the segment, ends before it.
         if !self.samples.is_empty() && self.part_ticks(end) > self.part_most() {
             self.flush();
         }
-        if held.ticks > open.start && end - open.start > self.policy.target.ticks(self.leader.scale) {
+        if held.ticks > open.start && end - open.start > (self.policy.target + grace).ticks(self.leader.scale) {
             self.close(held.arrived);
             self.open(&held);
         }
@@ -389,10 +409,10 @@ impl Segmenter {
         self.parts = self.parts.wrapping_add(1);
         let body = part::encode(self.parts, &runs);
         let duration = MediaTime::from_ticks(length, scale);
-        if let Some(open) = &mut self.open {
+        if let (Some(open), Some(init)) = (&mut self.open, &self.init) {
             open.bytes += body.len();
             let since = end - MediaTime::from_ticks(open.start, scale);
-            self.end = Some((end, open.captured.plus_nanos(since.nanos())));
+            self.end = Some(End { time: end, captured: open.captured.plus_nanos(since.nanos()), init: init.clone() });
         }
         self.part_start += length;
         self.steps.push(Step::Part(Part { body, duration, independent }));
@@ -402,8 +422,11 @@ impl Segmenter {
         let Some(init) = self.init.clone() else { return };
         let start = MediaTime::from_ticks(first.ticks, self.leader.scale);
         let discontinuity = std::mem::take(&mut self.discontinuity);
-        if discontinuity && let Some((end, _)) = self.end {
-            self.gap(start - end);
+        if discontinuity && let Some(end) = &self.end {
+            self.gap(start - end.time);
+        }
+        if self.end.is_none() {
+            self.lead_in(first, &init);
         }
         if discontinuity || self.end.is_none() {
             self.followers.iter_mut().for_each(|follower| follower.begin_at(start));
@@ -414,6 +437,44 @@ impl Segmenter {
         self.due.get_or_insert(due);
         let independent = first.sample.random_access;
         self.steps.push(Step::Open { init, captured: first.captured, discontinuity, independent });
+    }
+
+    /// A segment before the first: its picture, standing still, in silence.
+    ///
+    /// hls.js and ffmpeg take a playlist without a complete segment for an error, and the first one may be a GOP away;
+    /// hls.js begins at the hold-back from the end, where nothing may be yet. So the time before is filled with what
+    /// there is: a viewer sees the picture at once, and motion when it comes.
+    fn lead_in(&mut self, first: &Held, init: &Arc<Init>) {
+        let Some(Cadence { part, .. }) = self.cadence else { return };
+        let scale = self.leader.scale;
+        let wanted = MediaTime::from_flicks(3 * part.flicks()) + LEAD_IN_BEYOND;
+        let most = self.policy.target.flicks() / part.flicks();
+        let count = (wanted.flicks() + part.flicks() - 1) / part.flicks();
+        let (count, length) = (count.min(most), part.ticks(scale));
+        let start = first.ticks - count * length;
+        if count < 1
+            || start < 0
+            || !(first.sample.random_access && still::can_be_repeated(init, &first.sample.payload))
+        {
+            return;
+        }
+        let before = MediaTime::from_ticks(count * length, scale);
+        let captured = first.captured.plus_nanos(-before.nanos());
+        self.steps.push(Step::Open { init: init.clone(), captured, discontinuity: false, independent: true });
+        for index in 0..count {
+            let (from, to) = (start + index * length, start + (index + 1) * length);
+            let duration = u32::try_from(length).unwrap_or(u32::MAX);
+            let picture = Sample { duration, ..first.sample.clone() };
+            let base = u64::try_from(from).unwrap_or(0);
+            let mut runs =
+                vec![Run { track: track_number(0), pictures: self.leader.pictures, base, samples: vec![picture] }];
+            let [from, to, end] = [from, to, first.ticks].map(|ticks| MediaTime::from_ticks(ticks, scale));
+            runs.extend(self.followers.iter().filter_map(|follower| follower.silence(from, to, end)));
+            self.parts = self.parts.wrapping_add(1);
+            let body = part::encode(self.parts, &runs);
+            self.steps.push(Step::Part(Part { body, duration: part, independent: true }));
+        }
+        self.steps.push(Step::Close);
     }
 
     fn close(&mut self, now: Monotonic) {
@@ -463,9 +524,9 @@ impl Segmenter {
             return;
         }
         self.interrupt();
-        let (Some((arrived, newest)), Some((end, _))) = (self.newest, self.end) else { return };
+        let (Some((arrived, newest)), Some(end)) = (self.newest, &self.end) else { return };
         // Where the live edge would be by now.
-        self.gap(newest + now.since(arrived).into() - end);
+        self.gap(newest + now.since(arrived).into() - end.time);
         self.due = Some(now + self.policy.segment.duration());
     }
 
@@ -480,13 +541,26 @@ impl Segmenter {
         let pieces = (rest.flicks() + target.flicks() - 1) / target.flicks().max(1);
         let piece = MediaTime::from_flicks(rest.flicks() / pieces.max(1));
         while rest >= piece && piece > MediaTime::ZERO {
-            let Some((end, captured)) = self.end else { return };
-            self.steps.push(Step::Gap { duration: piece, captured });
-            self.end = Some((end + piece, captured.plus_nanos(piece.nanos())));
+            let Some(end) = &mut self.end else { return };
+            let filler = filler(&end.init, end.time);
+            self.steps.push(Step::Gap { duration: piece, captured: end.captured, filler });
+            end.time += piece;
+            end.captured = end.captured.plus_nanos(piece.nanos());
             rest = rest - piece;
         }
     }
 }
+
+/// What stands behind the name of a gap that begins at `time`.
+fn filler(init: &Init, time: MediaTime) -> Bytes {
+    let base = |(place, track): (usize, &Arc<Track>)| {
+        (track_number(place), u64::try_from(time.ticks(timescale(track))).unwrap_or(0))
+    };
+    part::encode_nothing(0, init.tracks.iter().enumerate().map(base))
+}
+
+/// How much longer than the hold-back the lead-in is: players look for a place within a quarter of a second.
+const LEAD_IN_BEYOND: MediaTime = MediaTime::from_millis(400);
 
 /// The interval assumed of a source that has shown one picture and no more.
 const SLOW: MediaTime = MediaTime::from_millis(200);

@@ -54,8 +54,8 @@ pub struct Segment {
     pub duration: MediaTime,
     /// It begins with a random access point.
     pub independent: bool,
-    /// It has no media.
-    pub gap: bool,
+    /// It has no media: what stands behind its name for players that ask nevertheless.
+    pub gap: Option<Bytes>,
     /// Its parts.
     pub parts: Vec<Part>,
 }
@@ -186,9 +186,12 @@ pub(super) struct Window {
     next_sequence: u64,
     discontinuity_sequence: u64,
     bytes: usize,
+    /// The longest a playlist has lasted.
+    longest: MediaTime,
     version: u64,
     silent: bool,
-    pub(super) ended: bool,
+    ending: bool,
+    ended: bool,
 }
 
 /// What the muxer decides when a segment opens.
@@ -201,7 +204,7 @@ pub(super) struct Era {
 }
 
 impl Window {
-    pub(super) fn new(policy: WindowPolicy, run: RunToken, next_sequence: u64) -> Self {
+    pub(super) fn new(policy: WindowPolicy, run: RunToken, next_sequence: u64, discontinuity_sequence: u64) -> Self {
         Self {
             policy,
             run,
@@ -210,10 +213,12 @@ impl Window {
             listed: 0,
             open: None,
             next_sequence,
-            discontinuity_sequence: 0,
+            discontinuity_sequence,
             bytes: 0,
+            longest: MediaTime::ZERO,
             version: 0,
             silent: false,
+            ending: false,
             ended: false,
         }
     }
@@ -223,9 +228,14 @@ impl Window {
         *self.promise.get_or_init(|| promise)
     }
 
-    /// Whether there is anything to show.
-    pub(super) fn shows(&self) -> bool {
-        self.promise.get().is_some() && (!self.segments.is_empty() || self.open.as_ref().is_some_and(|o| !o.is_empty()))
+    /// No more will come; the next snapshot is the last.
+    pub(super) fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// Whether the last snapshot is still to be taken.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending && !self.ended
     }
 
     /// The number the next segment will have.
@@ -257,10 +267,10 @@ impl Window {
                 // Either the next segment opens at once, or nothing is on its way.
                 self.silent = true;
             }
-            Step::Gap { duration, captured } => {
+            Step::Gap { duration, captured, filler } => {
                 let init = self.segments.back().and_then(|segment| segment.init.clone());
                 let gap = self.begin(init, captured, false, false);
-                self.complete(Segment { duration, gap: true, ..gap });
+                self.complete(Segment { duration, gap: Some(filler), ..gap });
                 self.silent = true;
             }
         }
@@ -277,7 +287,7 @@ impl Window {
             captured,
             duration: MediaTime::ZERO,
             independent,
-            gap: false,
+            gap: None,
             parts: Vec::new(),
         }
     }
@@ -295,11 +305,12 @@ impl Window {
         while self.segments.len() - self.listed > self.policy.segments && behind[self.listed] >= least {
             self.listed += 1;
         }
-        // The same: what has gone from it is kept for as long as it stood in it.
-        let whole = behind[self.listed] + self.segments[self.listed].duration;
+        // The same: what has gone from it is kept for its own duration and that of the longest playlist it stood in.
+        self.longest = self.longest.max(behind[self.listed] + self.segments[self.listed].duration);
+        let kept = self.longest + self.longest + target;
         let (mut gone, mut bytes) = (0, self.bytes);
         while gone + 2 < self.segments.len()
-            && (bytes > self.policy.bytes || gone < self.listed && behind[gone] >= whole + whole)
+            && (bytes > self.policy.bytes || gone < self.listed && behind[gone] >= kept)
         {
             bytes -= self.segments[gone].len();
             gone += 1;
@@ -309,9 +320,14 @@ impl Window {
         self.bytes = bytes;
     }
 
-    /// What there is now.
+    /// What there is now, once there is anything.
     pub(super) fn snapshot(&mut self, left_out: &Arc<[LeftOut]>) -> Option<CmafSnapshot> {
         let promise = *self.promise.get()?;
+        let media = |segment: &Segment| !segment.is_empty();
+        if !self.segments.iter().any(|segment| media(segment)) && !self.open.as_ref().is_some_and(media) {
+            return None;
+        }
+        self.ended = self.ending;
         self.version += 1;
         let open = self.open.as_ref().filter(|open| !open.is_empty()).cloned();
         let next_sequence = match (&open, &self.open) {

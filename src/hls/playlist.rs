@@ -119,8 +119,9 @@ impl<'a> Writer<'a> {
         let sequence = first.map_or(self.snapshot.next_sequence, |first| first.sequence);
         // The first segment's own tag counts for itself.
         let discontinuities = first.map_or(0, |first| first.discontinuity_sequence - u64::from(first.discontinuity));
-        // rfc8216bis §8: EXT-X-MAP takes 6, EXT-X-SKIP 9.
-        let version = if skipped > 0 { 9 } else { 6 };
+        // rfc8216bis §8: EXT-X-MAP takes 6, EXT-X-GAP 8, EXT-X-SKIP 9.
+        let gaps = self.snapshot.playlist().iter().any(|segment| segment.gap.is_some());
+        let version = if skipped > 0 { 9 } else { 6 + 2 * u8::from(gaps) };
         self.put(format_args!(
             "#EXTM3U\n#EXT-X-VERSION:{version}\n#EXT-X-TARGETDURATION:{}\n\
              #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={:.5},CAN-SKIP-UNTIL={:.1}\n\
@@ -141,7 +142,7 @@ impl<'a> Writer<'a> {
         if with_parts {
             self.parts(segment);
         }
-        if segment.gap {
+        if segment.gap.is_some() {
             self.out.push_str("#EXT-X-GAP\n");
         }
         let name = self.name(Piece::Segment(segment.sequence));

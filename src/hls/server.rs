@@ -164,10 +164,10 @@ impl Hls {
         let body = match piece {
             Piece::Init(generation) => snapshot.init(generation).map(|init| vec![init.body.clone()]),
             Piece::Part(sequence, index) => snapshot.part(sequence, index).map(|part| vec![part.body.clone()]),
-            Piece::Segment(sequence) => snapshot
-                .segment(sequence)
-                .filter(|segment| !segment.gap)
-                .map(|segment| segment.parts.iter().map(|part| part.body.clone()).collect()),
+            Piece::Segment(sequence) => snapshot.segment(sequence).map(|segment| match &segment.gap {
+                Some(filler) => vec![filler.clone()],
+                None => segment.parts.iter().map(|part| part.body.clone()).collect(),
+            }),
         };
         let body = body.ok_or_else(|| Refused::from(missing()).cached(targets(&snapshot, 1.0)))?;
         let kind =
