@@ -47,6 +47,10 @@ const SKIP_UNTIL: i64 = 6;
 /// rfc8216bis §6.2.2: parts further than three target durations from the end go.
 const PARTS_WITHIN: i64 = 3;
 
+/// Complete segments with parts, at least: more would make every answer longer, and no player asks for them. (`hls-parser`
+/// takes them for parts that should have gone.)
+const SEGMENTS_WITH_PARTS: usize = 2;
+
 fn times(time: MediaTime, n: i64) -> MediaTime {
     MediaTime::from_flicks(time.flicks().saturating_mul(n))
 }
@@ -73,6 +77,24 @@ fn open_duration(snapshot: &CmafSnapshot) -> MediaTime {
     snapshot.open.as_ref().map_or(MediaTime::ZERO, |open| open.duration)
 }
 
+/// The first listed segment whose parts are listed.
+fn with_parts(snapshot: &CmafSnapshot) -> usize {
+    let listed = snapshot.playlist();
+    let promise = &snapshot.promise;
+    let most = times(promise.target, PARTS_WITHIN) - open_duration(snapshot);
+    // A player of parts begins at the hold-back from the end, within a part that it finds in a whole segment (hls.js).
+    let least = promise.hold_back + promise.part_target;
+    let (mut first, mut complete) = (listed.len(), MediaTime::ZERO);
+    while first > 0 && (listed.len() - first < SEGMENTS_WITH_PARTS || complete < least) {
+        complete += listed[first - 1].duration;
+        if complete > most {
+            break;
+        }
+        first -= 1;
+    }
+    first
+}
+
 /// Writes a playlist.
 pub(super) fn render(stem: &str, snapshot: &CmafSnapshot, form: Form, reports: &[Report]) -> String {
     let listed = snapshot.playlist();
@@ -83,15 +105,7 @@ pub(super) fn render(stem: &str, snapshot: &CmafSnapshot, form: Form, reports: &
     for segment in &listed[..skipped] {
         writer.generation = segment.init.as_ref().map(|init| init.generation).or(writer.generation);
     }
-    let mut behind = open_duration(snapshot);
-    let mut with_parts = listed.len();
-    while with_parts > skipped {
-        behind += listed[with_parts - 1].duration;
-        if behind > times(snapshot.promise.target, PARTS_WITHIN) {
-            break;
-        }
-        with_parts -= 1;
-    }
+    let with_parts = with_parts(snapshot).max(skipped);
     for (at, segment) in listed.iter().enumerate().skip(skipped) {
         writer.segment(segment, at >= with_parts);
     }
