@@ -14,6 +14,8 @@ mod numbers;
 mod playlist;
 mod server;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
