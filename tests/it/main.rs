@@ -16,6 +16,7 @@ mod architecture;
 mod cameras;
 mod cli;
 mod hls_clients;
+mod hls_media;
 mod hostile;
 mod ingest;
 mod misbehaviour;
