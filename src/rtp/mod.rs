@@ -17,6 +17,7 @@ pub mod nal_assembler;
 mod opus;
 pub mod packet;
 pub mod pcm;
+pub mod resequence;
 pub mod rtcp;
 pub mod sequence;
 #[cfg(test)]

@@ -203,6 +203,18 @@ async fn camera_over_udp_comes_out() {
 }
 
 #[tokio::test]
+async fn camera_whose_packets_come_out_of_order_over_udp_loses_none() {
+    let options = ["reorder=0.05".to_owned(), "dup=0.02".to_owned()];
+    let camera = Camera::start(&["h264_aac.mp4"], &options).await;
+    let source = json!({ "source": camera.url("/mangle"), "transport": "udp" });
+    let server = Server::start(json!({ "paths": { "cam": source } })).await;
+    server.state("cam", "ready").await;
+    RtspReader::play(&server.rtsp("cam")).await.more(1_000).await;
+    let path = server.path("cam").await;
+    assert_eq!((&path["packets_lost"], &path["reconnects"]), (&json!(0), &json!(0)), "{path:#}");
+}
+
+#[tokio::test]
 async fn main_and_sub_stream_are_two_variants_of_one_camera() {
     let camera = Camera::start(&["h264_aac.mp4", "h264_slices.mp4"], &[]).await;
     let source = json!({ "source": camera.url("/h264_aac"), "sub": camera.url("/slices") });

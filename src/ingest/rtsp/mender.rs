@@ -4,7 +4,8 @@
 //! It is used for cameras behind TLS, which `retina` does not speak, and for those whose answers it cannot read:
 //! it numbers answers as asked (`CSeq`, RFC 2326 §12.17), reads SDP however broken and writes it anew, takes parameters
 //! off `Session` that are not understood, answers requests of the camera, which nobody else does, and finds the next
-//! frame after garbage (§10.12). It logs in by itself, also where the nonce changes within a session.
+//! frame after garbage (§10.12). It logs in by itself, also where the nonce changes within a session. Where media comes
+//! over UDP, `retina` is told of a session over TCP ([`super::datagrams`]).
 
 use std::fmt::Write;
 
@@ -12,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use url::Url;
 
 use super::{
+    datagrams::Datagrams,
     head::{HEAD_MAX, end, find, header, headers, reason},
     inquiry::Answer,
     sdp,
@@ -66,6 +68,8 @@ pub(super) struct Mender {
     client: Option<http_auth::PasswordClient>,
     pending: Vec<Pending>,
     garbage: usize,
+    /// Where media comes over UDP.
+    datagrams: Option<Datagrams>,
     to_camera: Vec<u8>,
     to_client: BytesMut,
 }
@@ -80,9 +84,20 @@ impl Mender {
             client: None,
             pending: Vec::new(),
             garbage: 0,
+            datagrams: None,
             to_camera: Vec::new(),
             to_client: BytesMut::new(),
         }
+    }
+
+    /// Media is asked for over UDP, and handed on as `retina` asked for it.
+    pub(super) fn over_udp(mut self, datagrams: Datagrams) -> Self {
+        self.datagrams = Some(datagrams);
+        self
+    }
+
+    pub(super) const fn datagrams(&mut self) -> Option<&mut Datagrams> {
+        self.datagrams.as_mut()
     }
 
     /// Bytes of `retina`, as far as they are whole requests.
@@ -122,6 +137,9 @@ impl Mender {
 
     /// What goes to `retina`.
     pub(super) fn take_for_client(&mut self) -> BytesMut {
+        if let Some(datagrams) = &mut self.datagrams {
+            self.to_client.unsplit(datagrams.take_for_client());
+        }
         self.to_client.split()
     }
 
@@ -131,7 +149,13 @@ impl Mender {
         let (Some(method), Some(uri)) = (words.next(), words.next()) else { return Err(MendError::Request) };
         let uri = uri.replacen(&self.bridge, &self.camera, 1);
         let sequence = header(headers, "CSeq").unwrap_or_default().to_owned();
-        let head = format!("{method} {uri} RTSP/1.0\r\n{headers}");
+        let mut head = format!("{method} {uri} RTSP/1.0\r\n{headers}");
+        let transport = header(headers, "Transport").filter(|_| method == "SETUP");
+        if let (Some(datagrams), Some(transport)) = (&mut self.datagrams, transport)
+            && let Some(instead) = datagrams.request(transport)
+        {
+            head = head.replace(transport, &instead);
+        }
         let mut pending = Pending { sequence, method: method.to_owned(), head, uri, answered: false, renewed: 0 };
         self.send(&mut pending);
         if self.pending.len() >= PENDING_MAX {
@@ -240,13 +264,21 @@ impl Mender {
         self.credentials.is_some() && (!pending.answered || stale && pending.renewed < RENEWALS_MAX)
     }
 
-    fn write_answer(&mut self, status: u16, head: &str, body: &[u8], pending: &Pending) {
+    fn write_answer(&mut self, mut status: u16, head: &str, body: &[u8], pending: &Pending) {
+        let is_granted = pending.method == "SETUP" && (200..300).contains(&status);
+        let mut transport = header(head, "Transport").unwrap_or_default().to_owned();
+        if let Some(datagrams) = self.datagrams.as_mut().filter(|_| is_granted) {
+            match datagrams.answer(&transport) {
+                Some(instead) => transport = instead,
+                None => status = 461,
+            }
+        }
         let is_description = pending.method == "DESCRIBE" && (200..300).contains(&status);
         let body = if is_description { self.mend_sdp(body).into_bytes() } else { body.to_vec() };
         let mut out = format!("RTSP/1.0 {status} {}\r\nCSeq: {}\r\n", reason(head), pending.sequence);
         for (name, value) in headers(head) {
             match name.to_ascii_lowercase().as_str() {
-                "cseq" | "content-length" => {}
+                "cseq" | "content-length" | "transport" => {}
                 "content-type" | "content-base" | "content-location" if is_description => {}
                 "session" => {
                     let _ = write!(out, "Session: {}\r\n", mend_session(value));
@@ -258,6 +290,9 @@ impl Mender {
                     let _ = write!(out, "{name}: {value}\r\n");
                 }
             }
+        }
+        if !transport.is_empty() {
+            let _ = write!(out, "Transport: {transport}\r\n");
         }
         if is_description {
             let base = header(head, "Content-Base").or_else(|| header(head, "Content-Location"));

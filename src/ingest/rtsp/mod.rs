@@ -7,8 +7,9 @@
 //! receive   items of a session → feed                                           driver
 //! probe     one call, measured: what a camera sends                             driver
 //! inquiry   a DESCRIBE of our own, to find out why                              driver
-//! bridge    the way to cameras behind TLS, and to those that err                driver
+//! bridge    the way to cameras behind TLS, over UDP, and to those that err      driver
 //! mender    what the bridge puts right                                          machine
+//! datagrams media over UDP put in order, as if it came over TCP                 machine
 //! intake    packets and reports of a session → what the hub is told             machine
 //! track     one track: packets → units with their times                         machine
 //! form      how the packets of a track become units                             machine
@@ -19,6 +20,7 @@
 
 mod alignment;
 mod bridge;
+mod datagrams;
 mod depacketizer;
 mod failure;
 mod form;
@@ -107,6 +109,7 @@ impl Source for RtspSource {
             feed,
             redirected: None,
             mending: false,
+            udp: false,
             failed_at: Monotonic::default(),
         };
         Box::pin(puller.run())
@@ -126,6 +129,8 @@ struct Puller {
     redirected: Option<(Url, u32)>,
     /// Its answers could not be read: they are mended on their way.
     mending: bool,
+    /// It refused TCP.
+    udp: bool,
     failed_at: Monotonic,
 }
 
@@ -139,6 +144,7 @@ impl Puller {
             let failure = match self.run_once(&mut backoff).await {
                 Ended::Stopped => return,
                 Ended::Failed(Failure::Redirect(Some(url))) if self.follow(&url) => continue,
+                Ended::Failed(failure) if self.turns_to_udp(&failure) => continue,
                 Ended::Failed(failure) => failure,
             };
             if matches!(failure, Failure::Redirect(Some(_))) {
@@ -147,6 +153,7 @@ impl Puller {
             // The way back to the camera begins where the configuration says.
             self.redirected = None;
             self.mending = self.mends_next(&failure);
+            self.udp = false;
             let clock = self.feed.clock();
             let wait = backoff.failed(clock.now(), rand::random()).max(failure.least_wait());
             // The goodbye took its time, too.
@@ -175,14 +182,14 @@ impl Puller {
     /// Calls the camera and receives until that ends.
     async fn run_once(&mut self, backoff: &mut Backoff) -> Ended {
         let mut call = self.call();
-        if call.url.scheme() != "rtsps" && !self.mending {
+        if call.url.scheme() != "rtsps" && !self.mending && !call.udp {
             return self.converse(&call, backoff).await;
         }
         let stopping = self.feed.stopping().clone();
         let opened = tokio::select! {
             biased;
             () = stopping.cancelled() => return Ended::Stopped,
-            opened = Bridge::open(&call.url, &call.tls, call.credentials.clone(), call.limit) => opened,
+            opened = Bridge::open(&call.url, &call.tls, call.credentials.clone(), call.udp, call.limit) => opened,
         };
         let bridge = match opened {
             Ok(bridge) => bridge,
@@ -192,8 +199,6 @@ impl Puller {
             }
         };
         call.dial = bridge.dial().clone();
-        // Media over UDP would go past the bridge.
-        call.transport = SourceTransport::Tcp;
         let carry = async {
             bridge.run().await;
             // What it ended with is seen at the other end.
@@ -218,8 +223,8 @@ impl Puller {
                     for left_out in &opened.left_out {
                         tracing::warn!("a track is left out: {left_out}");
                     }
-                    tracing::debug!(udp = opened.udp, bridged = call.is_bridged(), "playing");
-                    mixes_sessions |= opened.mixes_sessions();
+                    tracing::debug!(udp = call.udp, bridged = call.is_bridged(), "playing");
+                    mixes_sessions |= !call.udp && opened.mixes_sessions();
                     let mut started = |now| backoff.succeeded(now);
                     Receiver::new(&self.feed, &mut opened, self.options.reconnect_after, &mut started).run().await
                 }
@@ -229,6 +234,7 @@ impl Puller {
         match &ended {
             // Not wrong, only elsewhere.
             Ended::Stopped | Ended::Failed(Failure::Redirect(Some(_))) => {}
+            Ended::Failed(failure) if is_for_udp(&self.options.camera, call, failure) => {}
             Ended::Failed(failure) => self.report(failure).await,
         }
         // The session was dropped, and its TEARDOWN is on its way; cameras with few places need it before the next call.
@@ -248,16 +254,23 @@ impl Puller {
         ended
     }
 
+    /// A camera that refuses TCP is asked for UDP, where that is left to us.
+    fn turns_to_udp(&mut self, failure: &Failure) -> bool {
+        let turns = is_for_udp(&self.options.camera, &self.call(), failure);
+        self.udp |= turns;
+        turns
+    }
+
     /// Whether the next call goes over the bridge that mends what is said: after answers that could not be read, and as
-    /// long as that helps. Media over UDP would go past it.
+    /// long as that helps. With media over UDP every call does.
     fn mends_next(&self, failure: &Failure) -> bool {
+        if self.call().udp {
+            return self.mending;
+        }
         let next = match failure {
             Failure::Protocol(..) | Failure::Garbled(_) => !self.mending,
-            // The bridge had to ask for TCP.
-            Failure::Transport(_) => false,
             _ => self.mending,
         };
-        let next = next && self.options.camera.transport != SourceTransport::Udp;
         if next && !self.mending {
             tracing::info!("the camera breaks the protocol: its answers are mended from now on");
         }
@@ -266,7 +279,7 @@ impl Puller {
 
     fn call(&self) -> Call {
         let elsewhere = self.redirected.as_ref().map(|(url, _)| url);
-        call(&self.options.camera, elsewhere, &self.hosts)
+        call(&self.options.camera, elsewhere, self.udp, &self.hosts)
     }
 
     /// Takes note of a redirect; `false` when it was one too many, or leads away from RTSP.
@@ -282,7 +295,7 @@ impl Puller {
 }
 
 /// How a camera is called, or who it sent us to.
-fn call(camera: &CameraOptions, elsewhere: Option<&Url>, hosts: &CameraHosts) -> Call {
+fn call(camera: &CameraOptions, elsewhere: Option<&Url>, udp: bool, hosts: &CameraHosts) -> Call {
     let mut url = elsewhere.unwrap_or(&camera.url).clone();
     // What stands in a URL that a camera sends us to is no login of ours, and `retina` takes none.
     let _ = url.set_username("");
@@ -290,14 +303,21 @@ fn call(camera: &CameraOptions, elsewhere: Option<&Url>, hosts: &CameraHosts) ->
     let credentials = camera.credentials.clone().filter(|_| keeps_login(&camera.url, &url));
     Call {
         dial: url.clone(),
+        // Within TLS media is encrypted, beside it it would not be.
+        udp: url.scheme() != "rtsps" && (udp || camera.transport == SourceTransport::Udp),
         group: hosts.group(&url, credentials.as_ref().map(|login| login.username.as_str())),
         url,
         credentials,
-        transport: camera.transport,
         quirks: camera.quirks.clone(),
         tls: camera.tls.clone(),
         limit: camera.request_timeout.duration(),
     }
+}
+
+/// Whether a call failed because the camera refuses TCP, and may be asked for UDP.
+fn is_for_udp(camera: &CameraOptions, call: &Call, failure: &Failure) -> bool {
+    let may = camera.transport == SourceTransport::Auto && call.url.scheme() != "rtsps" && !call.udp;
+    may && matches!(failure, Failure::Transport(_))
 }
 
 /// Whether a login for `from` may be shown to where it sends us: the same host, or from one private address to another

@@ -13,12 +13,13 @@ use super::{
     call,
     failure::Failure,
     intake::{Effect, Intake},
+    is_for_udp,
     receive::take,
     session::{self, Call, Opened},
 };
 use crate::{
     base::{Clock, Monotonic},
-    config::{CameraOptions, SourceTransport},
+    config::CameraOptions,
     media::{AccessUnit, CodecParameters, MediaKind, MediaTime, TrackDescription, TrackId, rfc6381::codec_string},
 };
 
@@ -149,22 +150,19 @@ pub async fn probe(options: ProbeOptions) -> Result<ProbeReport, ProbeFailure> {
     let clock = Clock;
     let began = clock.now();
     let (hosts, mut elsewhere, mut mended) = (CameraHosts::default(), None, false);
-    let mut redirects = 0;
+    let (mut redirects, mut udp) = (0, false);
     let failure = loop {
-        let call = call(&options.camera, elsewhere.as_ref(), &hosts);
-        match once(&options, call, mended, began).await {
+        let call = call(&options.camera, elsewhere.as_ref(), udp, &hosts);
+        match once(&options, call.clone(), mended, began).await {
             Ok(report) => return Ok(report),
             Err(Failure::Redirect(Some(url))) if redirects < REDIRECTS_MAX => {
                 redirects += 1;
                 elsewhere = Some(url);
             }
             Err(Failure::Redirect(Some(_))) => break Failure::TooManyRedirects,
-            // As the source does: what cannot be read may be mended on its way.
-            Err(Failure::Protocol(..) | Failure::Garbled(_))
-                if !mended && options.camera.transport != SourceTransport::Udp =>
-            {
-                mended = true;
-            }
+            Err(failure) if is_for_udp(&options.camera, &call, &failure) => udp = true,
+            // As the source does: what cannot be read may be mended on its way, as it is with media over UDP.
+            Err(Failure::Protocol(..) | Failure::Garbled(_)) if !mended && !call.udp => mended = true,
             Err(failure) => break failure,
         }
     };
@@ -188,7 +186,7 @@ async fn names(camera: &CameraOptions, hosts: &CameraHosts, found: &mut Vec<Stri
             continue;
         }
         *tried += 1;
-        let call = call(camera, Some(&url), hosts);
+        let call = call(camera, Some(&url), false, hosts);
         let limit = call.limit.min(NAME_LIMIT);
         let Ok(mut line) = bridge::connect(&url, &call.tls, limit).await else { return };
         let answer = line.describe(&url, call.credentials.as_ref(), limit).await;
@@ -199,12 +197,11 @@ async fn names(camera: &CameraOptions, hosts: &CameraHosts, found: &mut Vec<Stri
 }
 
 async fn once(options: &ProbeOptions, mut call: Call, mended: bool, began: Monotonic) -> Result<ProbeReport, Failure> {
-    if call.url.scheme() != "rtsps" && !mended {
+    if call.url.scheme() != "rtsps" && !mended && !call.udp {
         return converse(options, &call, false, began).await;
     }
-    let bridge = Bridge::open(&call.url, &call.tls, call.credentials.clone(), call.limit).await?;
+    let bridge = Bridge::open(&call.url, &call.tls, call.credentials.clone(), call.udp, call.limit).await?;
     call.dial = bridge.dial().clone();
-    call.transport = SourceTransport::Tcp;
     let carry = async {
         bridge.run().await;
         // What it ended with is seen at the other end.
@@ -222,7 +219,7 @@ async fn converse(options: &ProbeOptions, call: &Call, mended: bool, began: Mono
     let measured = measure(options, &mut opened, began).await;
     let report = measured.map(|measured| ProbeReport {
         url: call.url.to_string(),
-        transport: if opened.udp { "udp" } else { "tcp" },
+        transport: if call.udp { "udp" } else { "tcp" },
         tls: call.url.scheme() == "rtsps",
         mended,
         left_out: opened.left_out.clone(),

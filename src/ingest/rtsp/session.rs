@@ -8,7 +8,7 @@ use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use retina::client::{
     Described, InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions, Playing, Session, SessionGroup,
-    SessionIdPolicy, SessionOptions, SetupOptions, TcpTransportOptions, TeardownPolicy, Transport, UdpTransportOptions,
+    SessionIdPolicy, SessionOptions, SetupOptions, TcpTransportOptions, TeardownPolicy, Transport,
     UnassignedChannelDataPolicy, UnknownRtcpSsrcPolicy,
 };
 use tokio::time::timeout;
@@ -21,9 +21,7 @@ use super::{
     inquiry::USER_AGENT,
     sdp,
 };
-use crate::config::{
-    CameraTlsConfig, Credentials, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk,
-};
+use crate::config::{CameraTlsConfig, Credentials, QuirksConfig, SessionIdQuirk, StrayDataQuirk, UnknownSenderQuirk};
 
 /// Whom to call, and how.
 #[derive(Clone)]
@@ -33,7 +31,8 @@ pub(super) struct Call {
     /// Where `retina` is sent; another one when a bridge stands between.
     pub(super) dial: Url,
     pub(super) credentials: Option<Credentials>,
-    pub(super) transport: SourceTransport,
+    /// Media comes over UDP; a bridge stands between, and `retina` sees a session over TCP.
+    pub(super) udp: bool,
     pub(super) quirks: QuirksConfig,
     pub(super) tls: CameraTlsConfig,
     /// For connecting and for each request.
@@ -57,14 +56,12 @@ pub(super) struct Opened {
     pub(super) track_of: Vec<Option<usize>>,
     /// What was left out, and why.
     pub(super) left_out: Vec<String>,
-    /// Media comes over UDP.
-    pub(super) udp: bool,
 }
 
 impl Opened {
     /// Whether the camera is known to send what is left of a session into the next one (live555 before 2017-06).
     pub(super) fn mixes_sessions(&self) -> bool {
-        !self.udp && self.session.tool().is_some_and(retina::client::Tool::has_live555_tcp_bug)
+        self.session.tool().is_some_and(retina::client::Tool::has_live555_tcp_bug)
     }
 }
 
@@ -74,7 +71,7 @@ pub(super) async fn open(call: &Call) -> Result<Opened, Failure> {
         Ok(session) => session,
         Err(failure) => return Err(explain(call, failure).await),
     };
-    let SetUp { offers, track_of, left_out, udp } = set_up(call, &mut session).await?;
+    let SetUp { offers, track_of, left_out } = set_up(call, &mut session).await?;
     let policy = PlayOptions::default()
         // Its default fails where two tracks have no `rtptime`.
         .initial_timestamp(InitialTimestampPolicy::Permissive)
@@ -87,7 +84,7 @@ pub(super) async fn open(call: &Call) -> Result<Opened, Failure> {
         });
     // Never `enforce_timestamps_with_max_jump_secs`: it ends every stream with B-frames.
     let session = step(call, Step::Play, session.play(policy)).await?;
-    Ok(Opened { session, offers, track_of, left_out, udp })
+    Ok(Opened { session, offers, track_of, left_out })
 }
 
 async fn describe(call: &Call) -> Result<Session<Described>, Failure> {
@@ -117,39 +114,27 @@ struct SetUp {
     offers: Vec<Offer>,
     track_of: Vec<Option<usize>>,
     left_out: Vec<String>,
-    udp: bool,
 }
 
 /// Sets up every track that is not a back channel; one that fails is left out.
 async fn set_up(call: &Call, session: &mut Session<Described>) -> Result<SetUp, Failure> {
     let announced = offers(session);
-    let mut set_up = SetUp {
-        offers: Vec::new(),
-        track_of: vec![None; announced.len()],
-        left_out: Vec::new(),
-        udp: call.transport == SourceTransport::Udp,
-    };
+    let mut set_up = SetUp { offers: Vec::new(), track_of: vec![None; announced.len()], left_out: Vec::new() };
     let mut first_failure = None;
     for (i, (offer, back_channel)) in announced.into_iter().enumerate() {
         if back_channel || set_up.offers.len() >= TRACKS_MAX {
             set_up.left_out.push(format!("{} {}: a back channel, or one too many", offer.media, offer.encoding));
             continue;
         }
-        let mut result = set_up_one(call, session, i, set_up.udp).await;
-        // Only the first track decides: two transports in one session confuse cameras.
-        if let (Err(Failure::Transport("tcp")), SourceTransport::Auto, true) =
-            (&result, call.transport, set_up.offers.is_empty() && !set_up.udp)
-        {
-            set_up.udp = true;
-            result = set_up_one(call, session, i, true).await;
-        }
-        match result {
+        match set_up_one(call, session, i).await {
             Ok(()) => {
                 set_up.track_of[i] = Some(set_up.offers.len());
                 set_up.offers.push(offer);
             }
             // A camera that hung up, or does not answer, will not answer for the next track either.
             Err(failure @ (Failure::Timeout(..) | Failure::Closed(_))) => return Err(failure),
+            // The first track decides: two transports in one session confuse cameras.
+            Err(failure @ Failure::Transport(_)) if set_up.offers.is_empty() => return Err(failure),
             Err(failure) => {
                 set_up.left_out.push(format!("{} {}: {failure}", offer.media, offer.encoding));
                 first_failure.get_or_insert(failure);
@@ -163,14 +148,10 @@ async fn set_up(call: &Call, session: &mut Session<Described>) -> Result<SetUp, 
     }
 }
 
-async fn set_up_one(call: &Call, session: &mut Session<Described>, i: usize, udp: bool) -> Result<(), Failure> {
-    let transport = match udp {
-        true => Transport::Udp(UdpTransportOptions::default()),
-        false => Transport::Tcp(TcpTransportOptions::default()),
-    };
-    let result = step(call, Step::Setup, session.setup(i, SetupOptions::default().transport(transport))).await;
-    match result {
-        Err(Failure::Status(_, 461)) => Err(Failure::Transport(if udp { "udp" } else { "tcp" })),
+async fn set_up_one(call: &Call, session: &mut Session<Described>, i: usize) -> Result<(), Failure> {
+    let options = SetupOptions::default().transport(Transport::Tcp(TcpTransportOptions::default()));
+    match step(call, Step::Setup, session.setup(i, options)).await {
+        Err(Failure::Status(_, 461)) => Err(Failure::Transport(if call.udp { "udp" } else { "tcp" })),
         result => result,
     }
 }

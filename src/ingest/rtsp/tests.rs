@@ -1,6 +1,7 @@
 //! The source as a whole, against cameras in this process.
 
 mod conversations;
+mod datagrams;
 mod faults;
 mod logins;
 mod probes;

@@ -100,66 +100,6 @@ fn a_login_stays_with_its_host_and_between_private_addresses() {
 }
 
 #[tokio::test]
-async fn a_camera_that_refuses_tcp_sends_over_udp() {
-    let camera = Camera::start(async |_, mut talk| {
-        let (rtp, rtcp) = port_pair().await;
-        let mut port = 0_u16;
-        loop {
-            let request = talk.request().await?;
-            match (request.method.as_str(), request.header("Transport").map(str::to_owned)) {
-                ("SETUP", Some(transport)) if transport.contains("TCP") => {
-                    talk.answer(&request, "461 Unsupported transport", "", "").await?;
-                }
-                ("SETUP", Some(transport)) => {
-                    let ports = transport.split("client_port=").nth(1).unwrap();
-                    port = ports.split('-').next().unwrap().parse().unwrap();
-                    let own = rtp.local_addr()?.port();
-                    let headers = format!("Session: 1\r\nTransport: {transport};server_port={own}-{}\r\n", own + 1);
-                    talk.answer(&request, "200 OK", &headers, "").await?;
-                }
-                _ => talk.obey(&request, H264_SDP).await?,
-            }
-            if request.method == "PLAY" {
-                break;
-            }
-        }
-        let mut film = Film::new();
-        film.sequence = 1;
-        loop {
-            let frames = film.picture();
-            let mut rest = &frames[..];
-            while let [b'$', _, high, low, tail @ ..] = rest {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                rtp.send_to(&tail[..length], ("127.0.0.1", port)).await?;
-                rest = &tail[length..];
-            }
-            let _ = &rtcp;
-            if let Ok(request) = timeout(Duration::from_millis(10), talk.request()).await {
-                talk.obey(&request?, "").await?;
-            }
-        }
-    })
-    .await;
-    plays(&camera).await;
-    assert_eq!(camera.methods(0), ["DESCRIBE", "SETUP", "SETUP", "PLAY", "TEARDOWN"]);
-}
-
-/// An even port and the next one.
-async fn port_pair() -> (tokio::net::UdpSocket, tokio::net::UdpSocket) {
-    use tokio::net::UdpSocket;
-    for _ in 0..100 {
-        let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let port = rtp.local_addr().unwrap().port();
-        if port % 2 == 0
-            && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)).await
-        {
-            return (rtp, rtcp);
-        }
-    }
-    panic!("no pair of ports");
-}
-
-#[tokio::test]
 async fn a_camera_that_refuses_the_only_transport_allowed_is_named() {
     let camera = Camera::start(async |_, mut talk| {
         loop {

@@ -208,23 +208,6 @@ async fn an_unknown_codec_passes_and_costs_the_others_nothing() {
     path.stop().await;
 }
 
-/// OpenIPC over UDP.
-#[tokio::test]
-async fn a_camera_over_udp_without_a_port_of_its_own_is_named() {
-    let camera = Camera::start(async |_, mut talk| {
-        talk.serve(H264_SDP).await?;
-        talk.fall_silent().await
-    })
-    .await;
-    let mut options = options(&camera.url("/stream"));
-    options.camera.transport = SourceTransport::Udp;
-    let path = Watched::start(RtspSource::new(options, CameraHosts::default()));
-    let failure = path.failure().await;
-    assert_eq!(failure.code(), "source_protocol");
-    assert!(failure.message().contains("server_port"), "{failure:?}");
-    path.stop().await;
-}
-
 /// GStreamer's `seq` is ahead of the first packet, others leave the header out or count from zero.
 #[tokio::test]
 async fn what_rtp_info_says_of_the_first_packet_is_not_needed() {
