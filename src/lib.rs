@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! L0 base                         L3 net  hub
-//! L1 media                        L4 ingest  rtsp  cmaf → hls
+//! L1 media                        L4 ingest  rtsp  webrtc  cmaf → hls
 //! L2 rtp  config  stats  auth     L5 http
 //!                                 L6 app → cli → main
 //! ```
@@ -26,3 +26,4 @@ pub mod net;
 pub mod rtp;
 pub mod rtsp;
 pub mod stats;
+pub mod webrtc;

@@ -94,7 +94,8 @@ impl Server {
             let options = HlsOptions { config: config.hls.clone(), state_dir: config.state_dir.clone() };
             Hls::new(hub.clone(), clock, &tasks, options)
         });
-        let rooms = Rooms { hub, hls, gate, sessions, info: info.clone(), process: process::sample, clock };
+        let rooms =
+            Rooms { hub, hls, webrtc: None, gate, sessions, info: info.clone(), process: process::sample, clock };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
         Ok(Self { config, tasks, info, http, rtsp })
     }

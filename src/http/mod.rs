@@ -41,6 +41,7 @@ use crate::{
     hls::Hls,
     hub::Hub,
     stats::{ProcessFigures, Sessions},
+    webrtc::WebRtc,
 };
 
 /// The rooms behind the doors.
@@ -50,6 +51,8 @@ pub struct Rooms {
     pub hub: Hub,
     /// HLS, unless it is switched off.
     pub hls: Option<Hls>,
+    /// WebRTC, unless it is switched off.
+    pub webrtc: Option<WebRtc>,
     /// Who may do what.
     pub gate: Gate,
     /// Who watches what.

@@ -135,6 +135,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
     Rooms {
         hub,
         hls: Some(hls),
+        webrtc: None,
         gate: Gate::new(policy),
         sessions: Sessions::default(),
         info: ServerInfo {

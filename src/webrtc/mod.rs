@@ -1,0 +1,165 @@
+//! WebRTC out: WHEP sessions and the fan-out engine.
+//!
+//! A session begins with an offer ([`WebRtc::open`]) and ends with a `DELETE`, with the path, with the permission, or
+//! with silence. Machines (ICE-lite, DTLS, SRTP, SDP) take bytes and time; three kinds of drivers move bytes: one
+//! control thread that alone reads the sockets, the send threads that alone own what viewers are sent, and the
+//! connections of viewers whose UDP is blocked. Status codes and headers belong to `http/`.
+//!
+//! draft-ietf-wish-whep-03, RFC 9725 (its common parts), RFC 8445 (lite), RFC 6544 (passive), RFC 8840, RFC 7675.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::{
+    auth::{Grant, View},
+    base::{Error, Kind, PathName, Rendition, id::SessionId},
+    media::TrackId,
+};
+
+/// The running room. Clones share it.
+#[derive(Clone, Debug)]
+pub struct WebRtc {
+    _shared: Arc<()>,
+}
+
+/// A track of the path that a viewer is not sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Which one.
+    pub track: TrackId,
+    /// Its codec, as people know it.
+    pub codec: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// A STUN or TURN server that a viewer is told of.
+#[derive(Clone, Debug)]
+pub struct IceServer {
+    /// Its URLs, as a browser takes them.
+    pub urls: Vec<String>,
+    /// The user name, where one is needed.
+    pub username: Option<String>,
+    /// The password, where one is needed. It is made for a viewer and meant to be told.
+    pub credential: Option<String>,
+}
+
+/// A session was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Its name, which cannot be guessed.
+    pub id: SessionId,
+    /// The answer, complete: no candidate follows.
+    pub answer: String,
+    /// The entity tag of its ICE session, with its quotes.
+    pub etag: String,
+    /// Tracks the viewer is not sent, and why.
+    pub left_out: Vec<LeftOut>,
+    /// Which of the two sizes it begins with.
+    pub rendition: Rendition,
+}
+
+/// Why no session was opened.
+#[derive(Debug)]
+pub enum OpenRefused {
+    /// The offer cannot be read, or asks for what cannot be.
+    Invalid(Error),
+    /// The offer does not ask to receive.
+    Direction(Error),
+    /// The viewer can take none of the path's tracks; the message has both lists.
+    NothingInCommon(Error),
+    /// The path has nothing to show yet.
+    NotReady {
+        /// What keeps it from being ready.
+        error: Error,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// A limit is reached.
+    Full {
+        /// Which one.
+        error: Error,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Anything else, by the error's kind: there is no such path, the server stops.
+    Refused(Error),
+}
+
+/// What came of a fragment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patched {
+    /// Candidates were taken note of.
+    Accepted,
+    /// ICE begins anew.
+    Restarted {
+        /// Our side of it (RFC 8840).
+        fragment: String,
+        /// The new entity tag, with its quotes.
+        etag: String,
+    },
+}
+
+/// Why nothing came of a fragment.
+#[derive(Debug)]
+pub enum PatchRefused {
+    /// There is no such session on this path.
+    NoSession,
+    /// The request names no entity tag.
+    MissingMatch,
+    /// The entity tag is that of an earlier ICE session.
+    Stale,
+    /// The fragment cannot be read.
+    Invalid(Error),
+    /// The fragment asks for what is not done here.
+    Unsupported(Error),
+}
+
+impl WebRtc {
+    /// Opens a session on the path of `grant`: waits until the path has something to show, chooses what of it the
+    /// offer can take, and answers.
+    ///
+    /// # Errors
+    /// As [`OpenRefused`] says.
+    pub async fn open(
+        &self,
+        grant: Grant<View>,
+        asked: Option<Rendition>,
+        offer: &str,
+        peer: SocketAddr,
+        user_agent: Option<String>,
+    ) -> Result<Opened, OpenRefused> {
+        let _ = (grant, asked, offer, peer, user_agent);
+        Err(OpenRefused::Refused(Error::new(Kind::Unavailable, "webrtc: not listening")))
+    }
+
+    /// Takes a fragment of a trickle or an ICE restart for a session on `path`.
+    ///
+    /// # Errors
+    /// As [`PatchRefused`] says.
+    pub async fn patch(
+        &self,
+        path: &PathName,
+        id: SessionId,
+        if_match: Option<&str>,
+        fragment: &str,
+    ) -> Result<Patched, PatchRefused> {
+        let _ = (path, id, if_match, fragment);
+        Err(PatchRefused::NoSession)
+    }
+
+    /// Ends a session with a goodbye; `false` if `path` has none of this id.
+    pub async fn close(&self, path: &PathName, id: SessionId) -> bool {
+        let _ = (path, id);
+        false
+    }
+
+    /// The servers a viewer is told of, with logins made now.
+    pub fn ice_servers(&self) -> Vec<IceServer> {
+        Vec::new()
+    }
+
+    /// Ends every session with a goodbye and takes no more, for `limit` at most.
+    pub async fn drain(&self, limit: Duration) {
+        let _ = limit;
+    }
+}
