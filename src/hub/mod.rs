@@ -30,7 +30,7 @@ pub use self::{
     demand::Demand,
     meter::TrackFigures,
     path::{PathHandle, PathSpec, Stream, StreamSnapshot},
-    reader::{Backlog, BurstPolicy, Edge, Read, Reader, ReaderOptions},
+    reader::{Backlog, BurstPolicy, Ears, Edge, Read, Reader, ReaderOptions, RingKey},
     ring::{BATCH, EndReason, RingLimits, Start},
     source::{Feed, Source, SourceCounters},
     state::{StreamPolicy, StreamState},

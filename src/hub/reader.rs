@@ -1,6 +1,10 @@
 //! A reader: a place in a ring, an ear for its bell, and the rules of a viewer's start.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use super::{
     bell::Listener,
@@ -10,7 +14,7 @@ use super::{
 };
 use crate::{
     auth::{Grant, View},
-    media::{MediaKind, MediaTime, TrackSet, Unit},
+    media::{MediaKind, MediaTime, TrackId, TrackSet, Unit},
 };
 
 /// What wakes a reader.
@@ -21,6 +25,8 @@ pub enum Edge {
     /// A picture, or enough sound: one wake-up per picture for a viewer.
     #[default]
     Beat,
+    /// Nothing: its owner hears the ring with [`Ears`], once for all its readers, and calls [`Reader::try_read`].
+    Nothing,
 }
 
 /// How much a new viewer may be sent at once.
@@ -111,7 +117,8 @@ pub struct Backlog {
 pub struct Reader {
     grant: Grant<View>,
     ring: Arc<Ring>,
-    listener: Listener,
+    /// `None` until it waits, for one that is polled.
+    listener: Option<Listener>,
     cursor: Cursor,
     options: ReaderOptions,
     /// The first unit that was not there at the start.
@@ -129,28 +136,66 @@ pub struct Reader {
 #[derive(Debug)]
 struct Bursting(Arc<Ring>);
 
+/// A burst is beyond its bounds.
+struct Refused;
+
+impl Bursting {
+    /// Lets a burst of so many units and payload bytes begin, if its bounds allow it.
+    fn admitted(
+        ring: &Arc<Ring>,
+        policy: BurstPolicy,
+        (count, payload): (usize, usize),
+    ) -> Result<Option<Self>, Refused> {
+        match policy {
+            BurstPolicy::Whole => Ok(None),
+            BurstPolicy::Within { bytes, units, readers } => {
+                let admitted = count <= units && payload <= bytes && ring.burst_began(readers);
+                if admitted { Ok(Some(Self(ring.clone()))) } else { Err(Refused) }
+            }
+        }
+    }
+}
+
 impl Drop for Bursting {
     fn drop(&mut self) {
         self.0.burst_ended();
     }
 }
 
+/// Names a ring among all rings of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RingKey(usize);
+
+/// Hears the beats of a ring on behalf of many readers. Order is: arm, look, sleep.
+#[derive(Debug)]
+pub struct Ears(Listener);
+
+impl Ears {
+    /// Forgets the beats so far. Call it before reading.
+    pub fn arm(&mut self) {
+        self.0.arm();
+    }
+
+    /// Ready once a beat came after the last [`Ears::arm`], or the ring is gone.
+    pub fn poll_heard(&self, cx: &Context<'_>) -> Poll<()> {
+        self.0.poll_heard(cx)
+    }
+}
+
+fn listener(ring: &Arc<Ring>, edge: Edge) -> Listener {
+    let bell = if edge == Edge::Unit { &ring.units } else { &ring.beats };
+    Listener::new(threads::nearest(bell))
+}
+
 impl Reader {
     pub(super) fn new(grant: Grant<View>, ring: Arc<Ring>, options: ReaderOptions, demand: Demand) -> Self {
-        let bell = match options.edge {
-            Edge::Unit => &ring.units,
-            Edge::Beat => &ring.beats,
-        };
-        let listener = Listener::new(threads::nearest(bell));
-        let Position { cursor, live, backlog: (count, payload), decodable, edge } = ring.position(options.start);
-        let (still, bursting) = match options.burst {
-            BurstPolicy::Whole => (false, None),
-            BurstPolicy::Within { bytes, units, readers } => {
-                let burst = (count <= units && payload <= bytes)
-                    .then(|| ring.burst_began(readers).then(|| Bursting(ring.clone())))
-                    .flatten();
-                (decodable && burst.is_none(), burst)
-            }
+        let listener = (options.edge != Edge::Nothing).then(|| listener(&ring, options.edge));
+        let position = ring.position(options.start);
+        let burst = Bursting::admitted(&ring, options.burst, position.backlog);
+        let Position { cursor, live, backlog: (count, _), decodable, edge } = position;
+        let (still, bursting) = match burst {
+            Ok(bursting) => (false, bursting),
+            Err(Refused) => (decodable, None),
         };
         let backlog = edge.map(|edge| Backlog { edge, units: count });
         let until_random_access = !decodable;
@@ -191,17 +236,51 @@ impl Reader {
         (self.bursting, self.still) = (None, false);
     }
 
+    /// Goes back to the newest random access point, as a new reader would, for a viewer that lost its picture.
+    /// `false`, and nothing changes, if there is none or what follows it is beyond the bounds of a burst.
+    pub fn restart(&mut self) -> bool {
+        let position = self.ring.position(Start::RandomAccess);
+        let same_tracks = position.cursor.tracks.generation == self.cursor.tracks.generation;
+        if !position.decodable || !same_tracks {
+            return false;
+        }
+        self.bursting = None;
+        let Ok(bursting) = Bursting::admitted(&self.ring, self.options.burst, position.backlog) else { return false };
+        (self.cursor, self.live, self.bursting) = (position.cursor, position.live, bursting);
+        (self.still, self.until_random_access) = (false, false);
+        true
+    }
+
+    /// Which ring it reads.
+    pub fn ring(&self) -> RingKey {
+        RingKey(Arc::as_ptr(&self.ring) as usize)
+    }
+
+    /// Ears for the beats of its ring.
+    pub fn ears(&self) -> Ears {
+        // One task of a thread has them, so that the thread's own copy of the bell would only be a detour.
+        Ears(Listener::new(self.ring.beats.clone()))
+    }
+
+    /// The unit that holds a packet of a track of this generation, and the packet's place in its plan; `None` once it
+    /// has left the ring.
+    pub fn packet(&self, track: TrackId, generation: u32, number: u64) -> Option<(Arc<Unit>, usize)> {
+        self.ring.packet(track, generation, number)
+    }
+
     /// Reads what comes next, up to [`super::BATCH`] units, into the emptied `batch`.
     ///
     /// # Cancel safety
     /// Nothing is lost: units are taken and returned without a wait in between.
     pub async fn read(&mut self, batch: &mut Vec<Arc<Unit>>) -> Read {
         loop {
-            self.listener.arm();
+            self.listener.get_or_insert_with(|| listener(&self.ring, self.options.edge)).arm();
             if let Some(read) = self.try_read(batch) {
                 return read;
             }
-            self.listener.heard().await;
+            if let Some(listener) = &self.listener {
+                listener.heard().await;
+            }
         }
     }
 
@@ -264,7 +343,7 @@ impl Reader {
 
     #[cfg(test)]
     pub(super) fn listener_is_silent(&self) -> bool {
-        self.listener.is_silent()
+        self.listener.as_ref().is_none_or(Listener::is_silent)
     }
 
     /// How much demand for the rendition there is, this reader included.

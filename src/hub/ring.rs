@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{Error, Monotonic},
-    media::{MediaKind, MediaTime, Track, TrackSet, Unit},
+    media::{MediaKind, MediaTime, Track, TrackId, TrackSet, Unit},
 };
 
 /// Units a reader takes at a time.
@@ -348,6 +348,33 @@ impl Ring {
             return Look::Changed(cursor.tracks.clone());
         }
         Look::Units
+    }
+
+    /// The unit that holds a packet of a track, and the packet's place in its plan. A halving search: packet numbers of
+    /// a track rise with the index, and units of other tracks in between are stepped over.
+    pub(super) fn packet(&self, track: TrackId, generation: u32, number: u64) -> Option<(Arc<Unit>, usize)> {
+        let state = self.state();
+        // A track list of another generation numbers its packets anew.
+        let begins = state.sets.iter().find(|(_, set)| set.generation == generation)?.0;
+        let ends = state.sets.iter().find(|(_, set)| set.generation > generation).map(|(from, _)| *from);
+        let place = |index: u64| usize::try_from(index.saturating_sub(state.first)).unwrap_or(usize::MAX);
+        let (mut low, mut high) = (place(begins), ends.map_or(state.units.len(), place).min(state.units.len()));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(at) = (low..=middle).rev().find(|at| state.units[*at].track.id == track) else {
+                low = middle + 1;
+                continue;
+            };
+            let plan = &state.units[at].plan;
+            if number < plan.first_packet {
+                high = at;
+            } else if number < plan.first_packet + plan.packets() {
+                return Some((state.units[at].clone(), usize::try_from(number - plan.first_packet).ok()?));
+            } else {
+                low = middle + 1;
+            }
+        }
+        None
     }
 
     /// The newest random access point of the leading track.

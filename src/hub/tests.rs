@@ -186,6 +186,62 @@ fn when_too_many_burst_at_once_the_next_viewer_gets_a_still() {
 }
 
 #[test]
+fn a_reader_that_lost_its_picture_goes_back_to_the_newest_random_access_point() {
+    let mut bench = Bench::new(RingLimits::default());
+    bench.play(0, 8, 5);
+    let mut reader = bench.reader(ReaderOptions { edge: Edge::Nothing, ..ReaderOptions::viewer() });
+    assert_eq!(drain(&mut reader), ["P10", "p12", "p14"]);
+    assert!(reader.restart());
+    bench.push(access_unit(VIDEO, 320, false, 10));
+    assert_eq!(drain(&mut reader), ["P10", "p12", "p14", "p16"], "sound in between was heard before");
+    let burst = BurstPolicy::Within { bytes: 2000, units: 400, readers: 9 };
+    let mut bounded = bench.reader(ReaderOptions { burst, start: Start::LiveEdge, ..ReaderOptions::viewer() });
+    assert!(!bounded.restart(), "too much to go back for");
+    assert_eq!(drain(&mut bounded), [""; 0]);
+}
+
+#[test]
+fn every_packet_in_the_ring_is_found_by_its_number_on_the_track() {
+    let mut bench = Bench::new(RingLimits::default());
+    for i in 0..300_u64 {
+        bench.push(access_unit(VIDEO, i * 40, i % 25 == 0, 100 + (i as usize * 977) % 5000));
+        (0..i % 4).for_each(|n| bench.push(access_unit(AUDIO, i * 40 + n * 10, true, 100)));
+    }
+    let mut house =
+        bench.reader(ReaderOptions { start: Start::Back(Duration::from_secs(60)), ..ReaderOptions::house() });
+    let (mut batch, mut held) = (Vec::new(), Vec::new());
+    while matches!(house.try_read(&mut batch), Some(Read::Units)) {
+        held.append(&mut batch);
+    }
+    for unit in &held {
+        for place in 0..unit.plan.fragments.len() {
+            let (found, at) = house.packet(unit.track.id, 1, unit.plan.first_packet + place as u64).unwrap();
+            assert_eq!((found.index, at), (unit.index, place));
+        }
+    }
+    let last = held.iter().rfind(|unit| unit.track.id == VIDEO).unwrap();
+    assert!(house.packet(VIDEO, 1, last.plan.first_packet + last.plan.packets()).is_none(), "not there yet");
+    assert!(house.packet(VIDEO, 1, 0).is_none(), "evicted");
+    assert!(house.packet(VIDEO, 2, last.plan.first_packet).is_none(), "another list of tracks");
+    assert!(house.packet(TrackId(9), 1, 0).is_none());
+}
+
+#[test]
+fn ears_hear_a_beat_once_for_all_readers() {
+    let mut bench = Bench::new(RingLimits::default());
+    let reader = bench.reader(ReaderOptions { edge: Edge::Nothing, ..ReaderOptions::viewer() });
+    let mut ears = reader.ears();
+    ears.arm();
+    let cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(ears.poll_heard(&cx).is_pending());
+    bench.push(access_unit(VIDEO, 0, true, 10));
+    assert!(ears.poll_heard(&cx).is_ready());
+    ears.arm();
+    assert!(ears.poll_heard(&cx).is_pending());
+    assert_eq!(bench.ring.beats.listeners(), 1, "a reader that is polled has none of its own");
+}
+
+#[test]
 fn a_burst_that_is_given_up_leaves_the_rest_of_the_gop_out() {
     let mut bench = Bench::new(RingLimits::default());
     bench.play(0, 100, 100);

@@ -132,6 +132,11 @@ impl MediaThreads {
         Seat { runtime: thread.runtime.clone(), load: thread.load.clone() }
     }
 
+    /// The runtimes of all threads, for work that has a part on each.
+    pub fn runtimes(&self) -> impl Iterator<Item = &Handle> {
+        self.threads.iter().map(|thread| &thread.runtime)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.threads.len()
