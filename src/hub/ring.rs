@@ -2,6 +2,8 @@
 //!
 //! Under the lock nothing is dropped, woken, awaited or allocated: readers clone up to [`BATCH`] units and leave, and
 //! evicted units are freed by the publisher afterwards. The ring knows no reader; a reader's place is a number.
+//!
+//! It is long since all that is done under its one lock stands in one place.
 
 use std::{
     collections::VecDeque,

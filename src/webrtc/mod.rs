@@ -7,6 +7,8 @@
 //!
 //! draft-ietf-wish-whep-03, RFC 9725 (its common parts), RFC 8445 (lite), RFC 6544 (passive), RFC 8840, RFC 7675.
 
+mod send;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{

@@ -1,0 +1,136 @@
+//! The send side: what viewers are sent, from a unit in the ring to sealed packets on the wire.
+//!
+//! A viewer belongs to one send thread, which alone owns its state and learns of joins, leaves and feedback by one
+//! bounded queue. A viewer is a machine: units and feedback in, sealed runs out. [`thread`] drives the
+//! viewers of a thread: one ear per ring, one buffer for all of them, one system call per viewer and unit.
+
+#![allow(dead_code, unused_imports, reason = "the room is being built")]
+
+mod outlet;
+mod thread;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+pub(super) use self::{
+    outlet::Outlet,
+    thread::{Outlets, Seat, SendOptions, SendThreads},
+};
+use crate::{
+    base::{Error, Rendition},
+    hub::{BurstPolicy, Edge, Reader, ReaderOptions, Stream},
+    media::{Codec, MediaKind, TrackId},
+    stats,
+};
+
+/// Names a viewer among all viewers there ever were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key(pub u64);
+
+/// Where a viewer's datagrams go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Route {
+    pub link: Link,
+    pub peer: SocketAddr,
+}
+
+/// What a viewer's datagrams go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Link {
+    /// One of our sockets, and the address of ours that the viewer called, where it is known.
+    Udp { socket: u8, local: Option<IpAddr> },
+    /// A connection.
+    Tcp(u64),
+}
+
+/// What the control thread tells a send thread.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// A viewer is there and its keys are agreed: it is sent media from now on.
+    Join(Box<Joining>),
+    /// Its media go somewhere else from now on.
+    Route(Key, Route),
+    /// It no longer consents, or consents again: nothing is sent in between.
+    Silent(Key, bool),
+    /// It asks for one of the two sizes; `None` leaves it to what its path carries.
+    Rendition(Key, Option<Rendition>),
+    /// It is gone.
+    Leave(Key),
+    /// A decrypted compound packet of RTCP. The only order that may be dropped; that is counted.
+    Feedback(Key, Bytes),
+}
+
+/// A viewer that joins.
+#[derive(Debug)]
+pub(super) struct Joining {
+    pub key: Key,
+    /// What was negotiated: at most one line of pictures and one of sound.
+    pub lines: Vec<ChosenLine>,
+    /// Our sending keys.
+    pub keys: MediaKeys,
+    pub route: Route,
+    pub readers: Readers,
+    /// Where its figures are counted.
+    pub session: Arc<stats::Session>,
+    /// The canonical name of its reports, the same on all lines.
+    pub cname: String,
+    /// Told why the thread ended the viewer by itself; dropped untold after [`Order::Leave`].
+    pub ended: oneshot::Sender<SendEnd>,
+}
+
+/// What a viewer reads.
+#[derive(Debug)]
+pub(super) struct Readers {
+    /// A reader with [`reader_options`], made when the viewer may be sent something: it begins at the newest random
+    /// access point of that moment.
+    pub reader: Reader,
+    /// What it reads.
+    pub rendition: Rendition,
+    /// The other rendition, if the path has one. It is no demand until the viewer is moved there.
+    pub other: Option<Stream>,
+    /// Whether the viewer is moved between the two as its path allows. One that asked for a rendition is not.
+    pub adapts: bool,
+}
+
+/// Why a send thread ended a viewer.
+#[derive(Clone, Debug)]
+pub(super) enum SendEnd {
+    /// The path has other tracks now, and they need another negotiation.
+    TracksChanged,
+    /// The source was away for longer than viewers are held.
+    SourceLost(Arc<Error>),
+    /// The path was removed, or the server stops.
+    Closed,
+}
+
+/// How a viewer reads: a picture at once, within the bounds of a start burst.
+pub(super) const fn reader_options() -> ReaderOptions {
+    let burst = BurstPolicy::Within { bytes: 4_000_000, units: 400, readers: 256 };
+    ReaderOptions { edge: Edge::Nothing, burst, ..ReaderOptions::viewer() }
+}
+
+// Until `sdp` and `srtp` are there.
+#[derive(Clone, Debug)]
+pub(super) struct ChosenLine {
+    pub mid: String,
+    pub kind: MediaKind,
+    pub track: TrackId,
+    pub codec: Codec,
+    pub payload_type: u8,
+    pub rtx_payload_type: Option<u8>,
+    pub ssrc: u32,
+    pub rtx_ssrc: u32,
+    pub clock_rate: u32,
+    pub abs_capture_time: Option<u8>,
+    pub playout_delay: Option<u8>,
+    pub transport_cc: Option<u8>,
+    pub transcoded: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct MediaKeys;
