@@ -13,10 +13,10 @@ use tokio_rustls::TlsAcceptor;
 use super::stream::{Socket, Stream};
 use crate::base::{Error, Kind, Result};
 
-/// Makes `ring` the cipher provider of this process. Further calls change nothing.
+/// Makes `aws-lc-rs` the cipher provider of this process. Further calls change nothing.
 pub fn install_provider() {
     // The error says that one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 /// What a TLS listener needs, from a certificate chain and its key, both PEM; `option` names them in errors.
@@ -44,7 +44,7 @@ pub fn server_config(option: &str, certificate_file: &Path, key_file: &Path) -> 
         refused("key_file", key_file, "holds no private key")
             .with_hint("it should begin with -----BEGIN PRIVATE KEY-----, without a passphrase")
     })?;
-    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| {
         Error::new(Kind::Internal, "the cipher provider offers no protocol version").caused_by(error)
     })?;

@@ -7,7 +7,14 @@
 //!
 //! draft-ietf-wish-whep-03, RFC 9725 (its common parts), RFC 8445 (lite), RFC 6544 (passive), RFC 8840, RFC 7675.
 
+pub mod dtls;
+pub mod framing;
+pub mod ice;
+pub mod identity;
 mod send;
+pub mod srtp;
+pub mod stun;
+pub mod transport;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

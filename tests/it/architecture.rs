@@ -56,7 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("retina", &["ingest"]),
     ("axum|axum_extra|utoipa|utoipa_swagger_ui|rust_embed", &["http"]),
     ("rusqlite", &["store"]),
-    ("rtc|webrtc|str0m", &["webrtc"]),
+    ("rtc|rtc_dtls|rtc_crypto|rtc_shared|rtc_srtp|webrtc|str0m", &["webrtc"]),
     ("mp4_atom", &["cmaf", "record", "jpeg"]),
     ("m3u8_rs", &["hls"]),
     ("rtsp_types", &["rtsp", "ingest"]),

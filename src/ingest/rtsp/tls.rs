@@ -46,7 +46,7 @@ pub(super) async fn secure(
     config: &CameraTlsConfig,
     limit: std::time::Duration,
 ) -> Result<TlsStream<TcpStream>, Failure> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let trust = match config {
         CameraTlsConfig { fingerprint: Some(fingerprint), .. } => Trust::Fingerprint(*fingerprint),
         CameraTlsConfig { insecure: true, .. } => Trust::Anybody,

@@ -20,7 +20,7 @@ async fn secure(rig: &Rig) -> Client {
     let (address, certificate) = &rig.secure;
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_root_certificates(roots).with_no_client_auth();
     let tcp = TcpStream::connect(address).await.unwrap();

@@ -123,7 +123,7 @@ fn certificate() -> Certificate {
     let certificate = made.cert.der().clone();
     let fingerprint = Fingerprint(Sha256::digest(&certificate).into());
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
     Certificate { acceptor: Arc::new(config).into(), fingerprint }
