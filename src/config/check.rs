@@ -2,6 +2,7 @@
 //! the API's edits are held to the same rules as the file.
 
 mod path;
+mod webrtc;
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive};
 
@@ -96,6 +97,7 @@ impl Config {
         self.check_default_path(all);
         self.check_http(all);
         self.check_rtsp(all);
+        self.check_webrtc(all);
         self.check_hls(all);
         self.check_limits(all);
         self.check_listeners(all);
@@ -197,10 +199,12 @@ impl Config {
     fn check_listeners(&self, all: &mut Complaints) {
         let off = ListenAddresses::off();
         let tls = if self.rtsp.tls.is_some() { &self.rtsp.tls_address } else { &off };
-        let listeners: [([&str; 2], &ListenAddresses); 3] = [
+        let ice_tcp = if self.webrtc.tcp { &self.webrtc.address } else { &off };
+        let listeners: [([&str; 2], &ListenAddresses); 4] = [
             (["http", "address"], &self.http.address),
             (["rtsp", "address"], &self.rtsp.address),
             (["rtsp", "tls_address"], tls),
+            (["webrtc", "address"], ice_tcp),
         ];
         let mut taken: Vec<([&str; 2], SocketAddr)> = Vec::new();
         for (key, addresses) in listeners {

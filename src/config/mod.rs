@@ -5,6 +5,7 @@
 //! running state.
 
 pub mod address;
+pub mod bit_rate;
 pub mod camera;
 pub mod check;
 mod decode;
@@ -13,6 +14,7 @@ pub mod environment;
 pub mod files;
 pub mod hls;
 pub mod http;
+pub mod ice_servers;
 pub mod limits;
 pub mod load;
 pub mod log;
@@ -30,6 +32,7 @@ mod text;
 pub mod threads;
 pub mod tls;
 mod tree;
+pub mod webrtc;
 mod yaml;
 
 use std::path::PathBuf;
@@ -38,6 +41,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use address::ListenAddresses;
+pub use bit_rate::BitRate;
 pub use camera::{
     CameraTlsConfig, Fingerprint, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk,
 };
@@ -47,6 +51,7 @@ pub use environment::Environment;
 pub use files::{ConfigError, ConfigOrigin};
 pub use hls::HlsConfig;
 pub use http::HttpConfig;
+pub use ice_servers::{IceServerConfig, IceServerUrl, IceServerUrls};
 pub use limits::LimitsConfig;
 pub use load::{Files, Input, load};
 pub use log::{LogConfig, LogFormat, LogLevel};
@@ -60,6 +65,7 @@ pub use size::ByteSize;
 pub use source::{CameraUrl, Credentials, Source};
 pub use threads::MediaThreads;
 pub use tls::TlsConfig;
+pub use webrtc::WebRtcConfig;
 
 use crate::base::PathName;
 
@@ -83,6 +89,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The RTSP listeners.
     pub rtsp: RtspConfig,
+    /// WebRTC viewers (WHEP).
+    pub webrtc: WebRtcConfig,
     /// How streams are cut for HLS players.
     pub hls: HlsConfig,
     /// How much is served at once.
@@ -101,6 +109,7 @@ impl Default for Config {
             log: LogConfig::default(),
             http: HttpConfig::default(),
             rtsp: RtspConfig::default(),
+            webrtc: WebRtcConfig::default(),
             hls: HlsConfig::default(),
             limits: LimitsConfig::default(),
             paths: PathsConfig::default(),

@@ -66,6 +66,11 @@ impl Route {
         Self(self.0.iter().cloned().chain([Step::Key(key.to_owned())]).collect())
     }
 
+    /// One item of the list there.
+    pub(super) fn then_index(&self, index: usize) -> Self {
+        Self(self.0.iter().cloned().chain([Step::Index(index)]).collect())
+    }
+
     /// This way and then that one.
     pub(super) fn join(&self, further: &Self) -> Self {
         Self(self.0.iter().chain(&further.0).cloned().collect())
@@ -73,7 +78,7 @@ impl Route {
 
     /// Whether the value holds a secret, so that it is never shown.
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self.0.last(), Some(Step::Key(key)) if key == "password")
+        matches!(self.0.last(), Some(Step::Key(key)) if matches!(key.as_str(), "password" | "credential" | "secret"))
     }
 
     /// Whether this leads to `other` or to something above it.

@@ -16,29 +16,22 @@ pub mod srtp;
 pub mod stun;
 pub mod transport;
 
+pub mod candidates;
+pub mod ice_servers;
+pub mod sdp;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+pub use self::sdp::{LeftOut, Notice};
 use crate::{
     auth::{Grant, View},
     base::{Error, Kind, PathName, Rendition, id::SessionId},
-    media::TrackId,
 };
 
 /// The running room. Clones share it.
 #[derive(Clone, Debug)]
 pub struct WebRtc {
     _shared: Arc<()>,
-}
-
-/// A track of the path that a viewer is not sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Which one.
-    pub track: TrackId,
-    /// Its codec, as people know it.
-    pub codec: String,
-    /// Why, in words.
-    pub reason: String,
 }
 
 /// A STUN or TURN server that a viewer is told of.
@@ -63,6 +56,8 @@ pub struct Opened {
     pub etag: String,
     /// Tracks the viewer is not sent, and why.
     pub left_out: Vec<LeftOut>,
+    /// What the viewer may not be able to show although it is sent.
+    pub notices: Vec<Notice>,
     /// Which of the two sizes it begins with.
     pub rendition: Rendition,
 }

@@ -552,3 +552,51 @@ proptest! {
         let _ = read_with(&text, &[("A", &value), ("CAMPANILE_PATHS__A", &value), ("CAMPANILE_HTTP__ADDRESS", &text)]);
     }
 }
+
+#[test]
+fn the_servers_told_to_webrtc_viewers_are_read_and_judged() {
+    let text = r#"
+webrtc:
+  address: [":8189", "127.0.0.1:8190"]
+  public_ips: [203.0.113.7, "2001:db8::7"]
+  start_pace: 100Mbit/s
+  ice_servers:
+    - urls: stun:stun.example.org
+    - { urls: ["turn:a:3478", "turns:a:443?transport=tcp"], username: u, credential: p }
+    - { urls: turn:b, secret: s, ttl: 1h }
+"#;
+    let webrtc = read(text).unwrap().webrtc;
+    assert_eq!((webrtc.public_ips.len(), webrtc.ice_servers.len()), (2, 3));
+    assert_eq!(webrtc.ice_servers[2].secret.as_ref().unwrap().reveal(), "s");
+    assert_wrong(
+        r#"
+webrtc:
+  address: 127.0.0.1:8080
+  public_ips: [0.0.0.0]
+  start_burst: 1GiB
+  ice_servers:
+    - urls: http://stun.example.org
+    - {}
+    - urls: turn:a
+    - { urls: stun:a, username: u, credential: p }
+    - { urls: turn:a, credential: p }
+    - { urls: turn:a, username: u, credential: p, secret: s, ttl: 1s }
+"#,
+        r#"
+error: campanile.yaml:3:12: webrtc.address: `127.0.0.1:8080` overlaps with `127.0.0.1:8080` of `http.address`
+hint: give each listener a port of its own, or port 0 for any free one
+error: campanile.yaml:4:16: webrtc.public_ips[0]: `0.0.0.0` is an address nobody can be reached at
+hint: write the address that viewers send to, such as the router's
+error: campanile.yaml:5:16: webrtc.start_burst: expected 0B to 64MiB, found `1GiB`
+error: campanile.yaml:7:13: webrtc.ice_servers[0].urls: expected `stun:host`, `turn:host`, `turn:host:port?transport=tcp`, or the same with `stuns:` or `turns:`, found `http://stun.example.org`
+error: campanile.yaml:8:7: webrtc.ice_servers[1]: the key `urls` is missing
+hint: such as `stun:stun.example.org`
+error: campanile.yaml:9:7: webrtc.ice_servers[2]: a TURN server wants a login
+hint: give `username` and `credential`, or `secret`, the one shared with the TURN server
+error: campanile.yaml:10:7: webrtc.ice_servers[3]: a STUN server takes no login
+error: campanile.yaml:11:35: webrtc.ice_servers[4].credential: a `credential` belongs to a `username`
+error: campanile.yaml:12:59: webrtc.ice_servers[5].secret: `credential` is given as well: one of the two
+error: campanile.yaml:12:67: webrtc.ice_servers[5].ttl: expected 1m to 30d, found `1s`
+"#,
+    );
+}
