@@ -22,6 +22,10 @@ const UNKNOWN_WAIT: Duration = Duration::from_millis(500);
 /// How long the rest waits for a picture track that sends nothing.
 const SILENT_WAIT: Duration = Duration::from_secs(5);
 
+/// A track that said goodbye has ended when nothing followed for so long: the word may overtake the last packets, and
+/// some cameras say it whenever they change their SSRC (RFC 3550 §6.6, §8.2).
+const GOODBYE_WAIT: Duration = Duration::from_secs(1);
+
 /// What is held while waiting.
 const HELD_MAX: usize = 512;
 const HELD_BYTES_MAX: usize = 8 << 20;
@@ -41,6 +45,7 @@ struct Lane {
     /// Its place in the list the hub was told.
     place: Option<TrackId>,
     newest_packet: Option<Monotonic>,
+    goodbye: Option<Monotonic>,
 }
 
 #[derive(Debug)]
@@ -67,7 +72,7 @@ pub(super) struct Intake {
 
 impl Intake {
     pub(super) fn new(offers: &[Offer], now: Monotonic) -> Self {
-        let lane = |offer| Lane { track: Track::new(offer), place: None, newest_packet: None };
+        let lane = |offer| Lane { track: Track::new(offer), place: None, newest_packet: None, goodbye: None };
         Self {
             lanes: offers.iter().map(lane).collect(),
             alignment: Alignment::new(offers.len()),
@@ -88,6 +93,9 @@ impl Intake {
         let Some(lane) = self.lanes.get_mut(track) else { return Err("packet of no track".to_owned()) };
         let now = packet.arrived;
         lane.newest_packet = Some(now);
+        if lane.goodbye.is_some_and(|said| now.since(said) >= GOODBYE_WAIT / 2) {
+            lane.goodbye = None;
+        }
         let mut outcomes = std::mem::take(&mut self.outcomes);
         let result = lane.track.handle_packet(packet, &mut outcomes);
         for outcome in outcomes.drain(..) {
@@ -104,6 +112,28 @@ impl Intake {
         if lane.track.kind() != MediaKind::Application {
             let time = MediaTime::from_ticks(timestamp, lane.track.clock_rate());
             self.alignment.handle_report(track, ntp, time);
+        }
+    }
+
+    /// A track's sender says that it leaves.
+    pub(super) fn handle_goodbye(&mut self, track: usize, now: Monotonic) {
+        if let Some(lane) = self.lanes.get_mut(track) {
+            lane.goodbye = Some(now);
+        }
+    }
+
+    /// Whether the camera said that it ends the stream, and did: the picture that leads, or everything.
+    pub(super) fn has_ended(&self, now: Monotonic) -> bool {
+        let ended = |lane: &Lane| {
+            let latest = lane.goodbye.map(|said| lane.newest_packet.map_or(said, |newest| newest.max(said)));
+            latest.is_some_and(|latest| now.since(latest) >= GOODBYE_WAIT)
+        };
+        match self.leading(now) {
+            Some(leading) => ended(&self.lanes[leading]),
+            None => {
+                self.lanes.iter().any(ended)
+                    && self.lanes.iter().all(|lane| lane.newest_packet.is_none() || ended(lane))
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     base::{Monotonic, WallTime, complaints::Complaints},
     hub::Feed,
+    rtp::rtcp,
 };
 
 /// How often silence and trouble are looked for.
@@ -179,6 +180,9 @@ impl<'a> Receiver<'a> {
         let now = self.feed.now();
         self.intake.handle_timeout(now);
         self.apply();
+        if self.intake.has_ended(now) {
+            return Err(Failure::Ended);
+        }
         if now.since(self.newest_packet) >= self.silent_after {
             return Err(Failure::Silent(self.silent_after));
         }
@@ -257,6 +261,10 @@ pub(super) fn take(
                 && let Some(Ok(Some(sender))) = report.pkts().next().map(|packet| packet.as_sender_report())
             {
                 intake.handle_report(track, sender.ntp_timestamp().0, timestamp.elapsed(), wall);
+            }
+            let says_goodbye = |packet| matches!(packet, Ok(rtcp::Packet::Goodbye { .. }));
+            if let Some(track) = track.filter(|_| rtcp::packets(report.raw()).any(says_goodbye)) {
+                intake.handle_goodbye(track, now);
             }
         }
         _ => {}

@@ -61,6 +61,42 @@ async fn a_camera_that_falls_silent_is_called_again() {
     comes_back(&goes_wrong(async |mut talk, _| talk.fall_silent().await).await, "source_silent").await;
 }
 
+/// RTCP on the channel beside the film's: a receiver's report of nothing, and a goodbye.
+fn goodbye(film: &Film) -> Vec<u8> {
+    let mut report = Vec::new();
+    crate::rtp::rtcp::write_receiver_report(&mut report, film.ssrc, &[], "cam");
+    crate::rtp::rtcp::write_goodbye(&mut report, film.ssrc, "");
+    [&[b'$', film.channel + 1, 0, report.len() as u8], &report[..]].concat()
+}
+
+#[tokio::test]
+async fn a_camera_that_says_goodbye_is_called_again_before_silence_would_tell() {
+    let camera = goes_wrong(async |mut talk, film| {
+        talk.write(&goodbye(&film)).await?;
+        talk.fall_silent().await
+    })
+    .await;
+    comes_back(&camera, "source_closed").await;
+}
+
+#[tokio::test]
+async fn a_goodbye_that_is_none_changes_nothing() {
+    let camera = Camera::start(async |_, mut talk| {
+        talk.serve(H264_SDP).await?;
+        let mut film = Film::new();
+        loop {
+            talk.play(&mut film, 40).await?;
+            talk.write(&goodbye(&film)).await?;
+        }
+    })
+    .await;
+    let path = Watched::start(impatient(&camera));
+    let mut reader = pictures(&path).await;
+    reader.take(200).await;
+    assert_eq!(path.stream.counters().reconnects.load(Ordering::Relaxed), 0);
+    path.stop().await;
+}
+
 /// The cable is pulled: the connection stands, and nothing is answered any more.
 #[tokio::test]
 async fn a_camera_that_neither_sends_nor_answers_is_called_again() {
