@@ -79,6 +79,13 @@ MOUNTS = {
     "/g722": sample("h264_aac.mp4", H264) + tone(16000, "avenc_g722", "rtpg722pay", 9),
     "/vp8": "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1"
     " ! vp8enc deadline=1 keyframe-max-dist=30 ! rtpvp8pay name=pay0 pt=96",
+    "/vp9": "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1"
+    " ! vp9enc deadline=1 cpu-used=8 keyframe-max-dist=30 ! rtpvp9pay name=pay0 pt=96",
+    "/av1": "videotestsrc is-live=true ! video/x-raw,width=320,height=180,framerate=15/1"
+    " ! av1enc cpu-used=10 usage-profile=realtime lag-in-frames=0 keyframe-max-dist=30 ! av1parse"
+    " ! video/x-av1,stream-format=obu-stream,alignment=tu ! appsink name=av1 sync=false"
+    " appsrc name=av1pay is-live=true format=time"
+    ' caps="application/x-rtp,media=video,encoding-name=AV1,clock-rate=90000,payload=96" ! identity name=pay0',
     "/onvif": sample("h264_aac.mp4", H264) + METADATA,
     "/live": LIVE,
     "/mangle": mangled("h264_aac.mp4"),
@@ -128,6 +135,85 @@ def mangle(sink, source, is_audio):
     sink.connect("new-sample", on_sample)
 
 
+def obu_elements(unit):
+    """The OBUs of a temporal unit without size fields and temporal delimiters, each with its type."""
+    at, elements = 0, []
+    while at < len(unit):
+        header, at = unit[at], at + 1
+        kind, extension = header >> 3 & 15, b""
+        if header & 4:
+            extension, at = unit[at : at + 1], at + 1
+        size, shift = 0, 0
+        while True:
+            byte, at = unit[at], at + 1
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                break
+        if kind != 2:
+            elements.append((kind, bytes([header & ~2]) + extension + unit[at : at + size]))
+        at += size
+    return elements
+
+
+def leb128(number):
+    encoded = b""
+    while number > 0x7F:
+        encoded += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return encoded + bytes([number])
+
+
+def av1_payloads(unit, most=500):
+    """The payloads of a temporal unit (AV1 RTP specification 4.4), as many elements in each as fit.
+
+    GStreamer 1.22 has no payloader for AV1. Packets are short, so that all of Z, Y and W occur.
+    """
+    elements = obu_elements(unit)
+    new_sequence = any(kind == 1 for kind, _ in elements)
+    rest, goes_on, payloads = [element for _, element in elements], False, []
+    while rest:
+        taken, room, begins_within = [], most - 1, goes_on
+        goes_on = False
+        while rest and room > 8:
+            piece = rest[0][: room - 2]
+            taken.append(piece)
+            room -= len(piece) + 2
+            rest[0] = rest[0][len(piece) :]
+            if rest[0]:
+                goes_on = True
+                break
+            rest.pop(0)
+        count = len(taken) if len(taken) <= 3 else 0
+        head = begins_within << 7 | goes_on << 6 | count << 4 | (new_sequence and not payloads) << 3
+        body = b"".join(
+            (b"" if count and index + 1 == count else leb128(len(piece))) + piece for index, piece in enumerate(taken)
+        )
+        payloads.append(bytes([head]) + body)
+    return payloads
+
+
+def pay_av1(sink, source):
+    """Pass each temporal unit on as RTP packets."""
+    state = {"sequence": 65000}
+
+    def on_sample(appsink):
+        buffer = appsink.emit("pull-sample").get_buffer()
+        payloads = av1_payloads(buffer.extract_dup(0, buffer.get_size()))
+        timestamp = buffer.pts * 90000 // 1_000_000_000 & 0xFFFFFFFF
+        for index, payload in enumerate(payloads):
+            marker = 0x80 if index + 1 == len(payloads) else 0
+            header = struct.pack(">BBHII", 0x80, 96 | marker, state["sequence"] & 0xFFFF, timestamp, 0xA1A1A1A1)
+            packet = Gst.Buffer.new_wrapped(header + payload)
+            packet.pts = buffer.pts
+            source.emit("push-buffer", packet)
+            state["sequence"] += 1
+        return Gst.FlowReturn.OK
+
+    sink.set_property("emit-signals", True)
+    sink.connect("new-sample", on_sample)
+
+
 def send_metadata(source):
     """One ONVIF metadata document a second; every fifth is longer than a packet."""
     sequence, timestamp, count = 1000, 12345, 0
@@ -160,6 +246,9 @@ class Factory(GstRtspServer.RTSPMediaFactory):
             sink = element.get_by_name(f"sink{index}")
             if sink:
                 mangle(sink, element.get_by_name(f"src{index}"), index == 1)
+        sink = element.get_by_name("av1")
+        if sink:
+            pay_av1(sink, element.get_by_name("av1pay"))
         source = element.get_by_name("meta")
         if source:
             threading.Thread(target=send_metadata, args=(source,), daemon=True).start()

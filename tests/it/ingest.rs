@@ -128,6 +128,33 @@ async fn vp8_comes_out_over_rtsp() {
 }
 
 #[tokio::test]
+async fn vp9_comes_out_over_rtsp_and_hls() {
+    let (_camera, server) = comes_out("h264_aac.mp4", "/vp9", &["VP9"], &["vp9"], &["vp9"]).await;
+    for (url, transport) in [(server.rtsp("cam"), Some("tcp")), (server.http("/cam/index.m3u8"), None)] {
+        let frames = ffmpeg_decode(&url, transport, 4.0).await;
+        assert!(frames.len() > 40, "{}", frames.len());
+    }
+}
+
+/// Debian's ffmpeg takes no AV1 from RTP: what comes out over RTSP goes into another relay, and over HLS from there.
+#[tokio::test]
+async fn av1_comes_out_over_rtsp_and_hls() {
+    let (_camera, server) = relay("h264_aac.mp4", "/av1").await;
+    let path = server.state("cam", "ready").await;
+    assert_eq!(codecs(&path), ["AV1"], "{path:#}");
+    assert_eq!((&path["tracks"][0]["width"], &path["tracks"][0]["height"]), (&json!(320), &json!(180)), "{path:#}");
+    let second = Server::start(json!({ "paths": { "cam": { "source": server.rtsp("cam") } } })).await;
+    second.state("cam", "ready").await;
+    for server in [&server, &second] {
+        let hls = server.http("/cam/index.m3u8");
+        assert_eq!(ffprobe(&hls, None).await.codecs, ["av1"]);
+        let frames = ffmpeg_decode(&hls, None, 4.0).await;
+        assert!(frames.len() > 40, "{}", frames.len());
+        assert_eq!(server.path("cam").await["renditions"][0]["packets_bad"], 0);
+    }
+}
+
+#[tokio::test]
 async fn onvif_metadata_is_carried_and_costs_the_picture_nothing() {
     let (_camera, server) = relay("h264_aac.mp4", "/onvif").await;
     let path = server.state("cam", "ready").await;
