@@ -21,7 +21,7 @@ use self::{
 use crate::{
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Tasks},
-    config::{Config, ConfigOrigin},
+    config::{Config, ConfigOrigin, RtspStart, RtspTransport},
     hls::{Hls, HlsOptions},
     http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
     hub::{Hub, MediaThreads},
@@ -172,6 +172,22 @@ fn http_options(config: &Config) -> HttpOptions {
     }
 }
 
+/// What it can do beyond the doors, in words that stay; `docs/protocols.md` lists them.
+fn capabilities(config: &Config, addresses: &Addresses) -> Arc<[String]> {
+    let rtsp = |transport| config.rtsp.transports.contains(&transport);
+    let table = [
+        ("on_demand", true),
+        ("renditions", true),
+        ("instant_start", config.rtsp.start == RtspStart::Instant),
+        ("low_latency_hls", config.hls.enabled),
+        ("rtsp_tcp", rtsp(RtspTransport::Tcp)),
+        ("rtsp_udp", rtsp(RtspTransport::Udp)),
+        ("rtsp_http_tunnel", config.rtsp.http_tunnel),
+        ("http2", !addresses.of("https").is_empty()),
+    ];
+    table.into_iter().filter(|(_, can)| *can).map(|(name, _)| name.to_owned()).collect()
+}
+
 /// What the server says of itself: its doors, and what an operator should know.
 fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerInfo {
     let urls = |listener: &str, path: &str| -> Vec<String> {
@@ -197,7 +213,33 @@ fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerIn
         started_at: clock.now(),
         default_path: config.default_path.clone().or_else(|| config.paths.names().next().cloned()),
         doors: doors.map(|(name, urls)| OpenDoor { name: name.into(), urls }).collect(),
-        capabilities: Arc::new([]),
+        capabilities: capabilities(config, addresses),
         warnings: warnings.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_those_that_the_configuration_leaves() {
+        let mut addresses = Addresses::default();
+        let mut config = Config::default();
+        let all = capabilities(&config, &addresses);
+        let names =
+            ["on_demand", "renditions", "instant_start", "low_latency_hls", "rtsp_tcp", "rtsp_udp", "rtsp_http_tunnel"];
+        assert_eq!(all.iter().map(String::as_str).collect::<Vec<_>>(), names);
+        let told = std::fs::read_to_string("docs/protocols.md").unwrap();
+        assert!(names.iter().chain(&["http2"]).all(|name| told.contains(&format!("`{name}`"))));
+        config.hls.enabled = false;
+        config.rtsp.transports.remove(&RtspTransport::Udp);
+        config.rtsp.start = RtspStart::Live;
+        addresses.insert("https", ["127.0.0.1:1".parse().unwrap()]);
+        let rest = capabilities(&config, &addresses);
+        assert_eq!(
+            rest.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["on_demand", "renditions", "rtsp_tcp", "rtsp_http_tunnel", "http2"]
+        );
     }
 }
