@@ -20,6 +20,7 @@ use tracing::{debug, info};
 
 use super::{
     Shared,
+    blockage::{Blockage, Due, Patience},
     framing::{Framing, FramingError, Incoming},
     outbox::{Outbox, Written},
     player::{PlayEvent, Player},
@@ -124,8 +125,7 @@ pub(super) struct Connection {
     /// When the first `PLAY` was answered: time zero of the reader's timeline.
     began: Option<Monotonic>,
     next_report: Option<Monotonic>,
-    /// Since when the socket has taken nothing of what waits.
-    blocked_since: Option<Monotonic>,
+    blockage: Blockage,
     /// Since when a part of a message has been waiting for the rest.
     partial_since: Option<Monotonic>,
     /// Packets that were sent when the timer last looked.
@@ -162,7 +162,7 @@ impl Connection {
             player: None,
             began: None,
             next_report: None,
-            blocked_since: None,
+            blockage: Blockage::default(),
             partial_since: None,
             packets_seen: 0,
             retime: true,
@@ -516,12 +516,10 @@ impl Connection {
         }
         let progress = self.io.written.packets > packets || self.io.written.bytes > bytes;
         self.count_written();
-        match (self.io.outbox.is_empty(), self.blocked_since) {
-            (true, None) => {}
-            (true, Some(_)) => self.blocked_since = None,
-            (false, None) => (self.blocked_since, self.retime) = (Some(self.shared.clock.now()), true),
-            (false, Some(_)) if progress => self.blocked_since = Some(self.shared.clock.now()),
-            (false, Some(_)) => {}
+        if self.io.outbox.is_empty() {
+            self.blockage.clear();
+        } else {
+            self.retime |= self.blockage.note(progress, self.shared.clock.now());
         }
         Ok(())
     }
@@ -550,6 +548,11 @@ impl Connection {
         self.retime = true;
     }
 
+    fn patience(&self) -> Patience {
+        let options = &self.shared.options;
+        Patience { shed_after: options.max_lag, give_up_after: options.write_timeout }
+    }
+
     /// When the next timer is due.
     fn deadline(&self) -> Monotonic {
         let options = &self.shared.options;
@@ -561,10 +564,7 @@ impl Connection {
         });
         let first = (!self.session.was_asked()).then(|| self.session.last_heard() + options.request_timeout);
         let partial = self.partial_since.map(|since| since + options.request_timeout);
-        let blocked = self.blocked_since.map(|since| {
-            let shed = since + options.max_lag;
-            if now < shed { shed.min(since + options.write_timeout) } else { since + options.write_timeout }
-        });
+        let blocked = self.blockage.deadline(self.patience());
         // A report that is due waits for a live unit, not for the timer.
         let report = self.next_report.map(|at| at.max(now + REPORTS_EVERY / 8));
         [session, first, partial, blocked, report].into_iter().flatten().min().unwrap_or(now + options.session_timeout)
@@ -580,13 +580,10 @@ impl Connection {
         if !self.session.was_asked() && now >= self.session.last_heard() + options.request_timeout {
             return Err(End::Silent("no request came"));
         }
-        if let Some(since) = self.blocked_since {
-            if now >= since + options.write_timeout {
-                return Err(End::Silent("the client took no byte for too long"));
-            }
-            if now >= since + options.max_lag {
-                self.shed();
-            }
+        match self.blockage.poll_due(self.patience(), now) {
+            Some(Due::GiveUp) => return Err(End::Silent("the client took no byte for too long")),
+            Some(Due::Shed) => self.shed(),
+            None => {}
         }
         self.note_life(now);
         if self.session.deadline().is_some_and(|at| now >= at) {

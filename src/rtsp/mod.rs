@@ -6,10 +6,11 @@
 //!                                                  └──── udp               datagrams
 //! ```
 //!
-//! Machines (`framing`, `session`, `target`, `transport`, `sdp`, `start_clock`, `sending`, `outbox`, `pacer`, `tunnel`'s
+//! Machines (`framing`, `session`, `blockage`, `target`, `transport`, `sdp`, `start_clock`, `sending`, `outbox`, `pacer`, `tunnel`'s
 //! decoder) know no socket and no clock; `connection` drives them, one task per connection on a media thread.
 //! Publishing is not here.
 
+mod blockage;
 mod connection;
 pub mod framing;
 mod outbox;
