@@ -64,6 +64,7 @@ pub(super) fn options(config: &Arc<Config>) -> RtspOptions {
         },
         start_burst: rtsp.start_burst.as_usize(),
         max_connections: rtsp.max_connections as usize,
+        ..RtspOptions::default()
     }
 }
 

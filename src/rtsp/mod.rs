@@ -6,15 +6,27 @@
 //!                                                  └──── udp               datagrams
 //! ```
 //!
-//! Machines (`framing`, `session`, `blockage`, `target`, `transport`, `sdp`, `start_clock`, `sending`, `outbox`, `pacer`, `tunnel`'s
-//! decoder) know no socket and no clock; `connection` drives them, one task per connection on a media thread.
+//! `playback` is one session's media, from its place in the list to its last report. It belongs to a `connection`; if its
+//! media travel over UDP, to whoever names it (`claims`), or to nobody for a while (`orphan`).
+//!
+//! Machines (`framing`, `session`, `blockage`, `target`, `transport`, `sdp`, `start_clock`, `sending`, `outbox`,
+//! `pacer`, `tunnel`'s decoder) know no socket and no clock; `connection` drives them, one task per connection on a
+//! media thread.
 //! Publishing is not here.
 
+mod agreement;
+mod answer;
 mod blockage;
+mod claims;
 mod connection;
+mod ending;
 pub mod framing;
+mod io;
+mod lookup;
+mod orphan;
 mod outbox;
 mod pacer;
+mod playback;
 mod player;
 mod reports;
 mod sdp;

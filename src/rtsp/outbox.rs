@@ -9,7 +9,7 @@
 
 use std::io::IoSlice;
 
-use super::{sending::Stamped, session::Reply};
+use super::{answer::Reply, sending::Stamped};
 use crate::{media::plan, rtp::packet};
 
 /// Packets that one write takes at most.
@@ -249,8 +249,8 @@ mod tests {
             plan::Body,
         },
         rtsp::{
+            answer,
             framing::{Framing, Incoming},
-            session,
         },
     };
 
@@ -327,7 +327,7 @@ mod tests {
         (0..3).for_each(|n| outbox.put(stamped(3, 100, n * 3, 0)));
         let mut out = Vec::new();
         write(&mut outbox, 50, &mut out);
-        outbox.put_reply(&session::refusal(StatusCode::Ok));
+        outbox.put_reply(&answer::refusal(StatusCode::Ok));
         let mut dropped = Vec::new();
         outbox.shed(|stamped| dropped.push(stamped.sequence));
         assert_eq!(dropped, [6, 3], "the newest first");
@@ -376,7 +376,7 @@ mod tests {
                         sequence = sequence.wrapping_add(size as u16);
                     }
                     1 => {
-                        outbox.put_reply(&session::refusal(StatusCode::Ok));
+                        outbox.put_reply(&answer::refusal(StatusCode::Ok));
                         answers += 1;
                     }
                     _ => bytes += write(&mut outbox, taken, &mut out).bytes,

@@ -84,6 +84,14 @@ impl Player {
         }
     }
 
+    /// [`Player::next`] of a session that may not play.
+    pub(super) async fn play(player: Option<&mut Self>, drained: bool) -> PlayEvent {
+        match player {
+            Some(player) => player.next(drained).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Numbers what was read and puts it on its way; what is left of a start burst is held for its time.
     pub(super) fn take_batch(&mut self, sending: &mut Sending, outbox: &mut Outbox) {
         let leading = self.reader.tracks().leading().map(|track| track.id);

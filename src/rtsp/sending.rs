@@ -7,8 +7,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    agreement::{Setup, TrackPosition},
     reports::Feedback,
-    session::{Setup, TrackPosition},
     start_clock::StartClock,
     transport::Agreed,
 };

@@ -16,7 +16,8 @@ use tokio_util::{
 use tracing::{debug, info_span, warn};
 
 use super::{
-    connection::Connection, target::StartChoice, transport::Transports, tunnel::Tunnels, udp::UdpDoor, wire::Wire,
+    claims::Claims, connection::Connection, target::StartChoice, transport::Transports, tunnel::Tunnels, udp::UdpDoor,
+    wire::Wire,
 };
 use crate::{
     auth::Gate,
@@ -56,6 +57,8 @@ pub struct RtspOptions {
     pub start_burst: usize,
     /// Connections at once.
     pub max_connections: usize,
+    /// Sessions over UDP that may go on without a connection; further ones end with theirs.
+    pub max_orphans: usize,
 }
 
 impl Default for RtspOptions {
@@ -71,6 +74,7 @@ impl Default for RtspOptions {
             start: StartChoice::Instant,
             start_burst: 8_000_000,
             max_connections: 10_000,
+            max_orphans: 256,
         }
     }
 }
@@ -118,6 +122,7 @@ pub(super) struct Shared {
     pub(super) sessions: Sessions,
     pub(super) clock: Clock,
     pub(super) tunnels: Arc<Tunnels>,
+    pub(super) claims: Arc<Claims>,
     pub(super) udp: Option<Arc<UdpDoor>>,
 }
 
@@ -157,7 +162,16 @@ impl RtspServer {
         connections.close();
         let door = Arc::new(Door {
             room: Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS))),
-            shared: Arc::new(Shared { options, hub, gate, sessions, clock, tunnels: Arc::default(), udp }),
+            shared: Arc::new(Shared {
+                claims: Claims::new(options.max_orphans),
+                options,
+                hub,
+                gate,
+                sessions,
+                clock,
+                tunnels: Arc::default(),
+                udp,
+            }),
             threads: threads.clone(),
             tasks: tasks.clone(),
             connections: connections.clone(),
@@ -182,7 +196,7 @@ impl RtspServer {
         self.connections.len()
     }
 
-    /// Connections that are open.
+    /// Connections that are open, and sessions that go on without one.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
@@ -213,7 +227,7 @@ impl Door {
                 }
                 continue;
             };
-            let held = Held { _permit: permit, _open: self.connections.token() };
+            let held = Held { permit, _open: self.connections.token() };
             match &config {
                 None => self.seat(Stream::accepted(tcp), peer, held),
                 Some(config) => {
@@ -245,17 +259,23 @@ impl Door {
         let tasks = self.tasks.child_on(seat.runtime().clone());
         let (shared, stop) = (self.shared.clone(), tasks.stopping().clone());
         tasks.spawn(format!("rtsp/{peer}"), info_span!("rtsp", %peer), async move {
-            let _held = (held, seat);
-            match stream.enter() {
-                Ok(stream) => Connection::new(shared, Wire::Direct(stream), peer, local).run(stop).await,
-                Err(error) => warn!(%error, "a connection could not be moved to its media thread"),
+            let Held { permit, _open } = held;
+            let _seat = seat;
+            let orphan = match stream.enter() {
+                Ok(stream) => Connection::new(shared, Wire::Direct(stream), peer, local).run(stop.clone()).await,
+                Err(error) => return warn!(%error, "a connection could not be moved to its media thread"),
+            };
+            // What goes on is a session, no connection.
+            drop(permit);
+            if let Some(orphan) = orphan {
+                orphan.run(stop).await;
             }
         });
     }
 }
 
-/// What a connection holds as long as it lives.
+/// What a connection holds as long as it lives; a session that goes on without it keeps `_open`.
 struct Held {
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
     _open: TaskTrackerToken,
 }

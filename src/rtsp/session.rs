@@ -1,34 +1,28 @@
-//! What one connection and its client have agreed on: the state machine of RFC 2326 (appendix A) for playing live
-//! streams. Sans-IO: requests and time come in, answers and wishes go out.
+//! What one connection and its client agree on: the state machine of RFC 2326 (appendix A) for playing live streams.
+//! Sans-IO: requests and time come in, answers and wishes go out.
 //!
-//! A connection has at most one session, and only it controls the session (RT-10). Where the machine needs somebody
-//! else — the tracks of a path, a place in the list of sessions, packets beginning to flow — it says so by a [`Step`],
+//! A connection has at most one session. Where the machine needs somebody else — the tracks of a path, a place in the
+//! list of sessions, a session that another connection began, packets beginning to flow — it says so by a [`Step`],
 //! and is told the outcome by the `handle_` function the step names. Until then no other request may be handed in:
 //! answers keep the order of the requests (§9.1).
 //!
-//! It does not send media, look paths up or decide who may see them. Longer than most files here: one state machine
-//! with a branch for every method.
+//! It does not send media, look paths up or decide who may see them.
 
-use std::{fmt::Write as _, net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
-use rtsp_types::{HeaderName, Method, Request, Response, StatusCode, Url, Version, headers};
+use rtsp_types::{Method, Request, StatusCode, Url, Version, headers};
 
 use super::{
+    agreement::{Agreement, Found, Numbers, Position, Setup},
+    answer::{self, Echo, METHODS, Reply, text},
     sdp,
-    status::status,
     target::{self, Address, Target},
-    transport::{self, Agreed, Answer, Lower, Offer, Transports},
+    transport::{self, Answer, Lower, Offer, Transports},
 };
 use crate::{
-    base::{Error, Kind, Monotonic, Result, WallTime, id::SessionId},
-    media::{MediaTime, TrackId, TrackSet},
+    base::{Error, Kind, Monotonic, Result, id::SessionId},
+    media::TrackId,
 };
-
-/// An answer to a client.
-pub(super) type Reply = Response<Vec<u8>>;
-
-/// The methods that work, for `Public` (§12.28) and `Allow` (§12.4).
-const METHODS: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
 
 /// What holds for the session of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -45,65 +39,6 @@ pub(super) struct SessionOptions {
     pub(super) seed: u64,
 }
 
-/// What was found behind a target.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) tracks: Arc<TrackSet>,
-    /// What people call the path.
-    pub(super) title: String,
-    /// What the path allows.
-    pub(super) transports: Transports,
-}
-
-/// A track that was set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Setup {
-    pub(super) track: TrackId,
-    pub(super) agreed: Agreed,
-    pub(super) payload_type: u8,
-    pub(super) ssrc: u32,
-    /// The sequence number of the first packet.
-    pub(super) sequence: u16,
-    /// The RTP timestamp of the start.
-    pub(super) timestamp: u32,
-    /// The URL its client calls it by; `RTP-Info` repeats it letter by letter, since ffmpeg compares.
-    url: String,
-}
-
-#[cfg(test)]
-impl Setup {
-    pub(super) fn new(
-        track: TrackId,
-        agreed: Agreed,
-        payload_type: u8,
-        ssrc: u32,
-        sequence: u16,
-        timestamp: u32,
-    ) -> Self {
-        Self { track, agreed, payload_type, ssrc, sequence, timestamp, url: String::new() }
-    }
-}
-
-/// Where a track stands as it begins to play.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TrackPosition {
-    pub(super) track: TrackId,
-    /// The number of the next packet.
-    pub(super) sequence: u16,
-    /// The RTP timestamp of `npt`.
-    pub(super) timestamp: u32,
-}
-
-/// Where a session stands as it begins to play.
-#[derive(Clone, Debug)]
-pub(super) struct Position {
-    /// The time of the start on the reader's timeline.
-    pub(super) npt: MediaTime,
-    /// The same moment on the wall clock.
-    pub(super) wall: WallTime,
-    pub(super) tracks: Vec<TrackPosition>,
-}
-
 /// What is to be done next.
 #[derive(Debug)]
 pub(super) enum Step {
@@ -111,6 +46,8 @@ pub(super) enum Step {
     Reply(Reply),
     /// Find the tracks of a target, waiting for them if need be; then [`Session::handle_found`].
     Find(Target),
+    /// Take over a session whose media travel by themselves; then [`Session::handle_claimed`].
+    Claim(SessionId),
     /// Enter a session into the list; then [`Session::handle_entered`].
     Enter(Target, Lower),
     /// Begin to send, or go on; then [`Session::handle_playing`]. Playing already, only tell the position.
@@ -127,30 +64,21 @@ pub(super) enum Step {
 #[derive(Debug)]
 enum Pending {
     Describe(Url, Target),
+    Claim(Box<Request<Vec<u8>>>),
     SetUp { url: Url, address: Address, transport: String, then: Option<Offer> },
     Play { range: Option<String>, scale: bool },
-}
-
-/// What every answer repeats from its request.
-#[derive(Debug, Default)]
-struct Echo {
-    cseq: Option<String>,
-    timestamp: Option<String>,
 }
 
 /// The agreement of one connection with its client.
 #[derive(Debug)]
 pub(super) struct Session {
     options: SessionOptions,
-    numbers: u64,
+    numbers: Numbers,
     echo: Echo,
     pending: Option<Pending>,
-    /// What was found last; `SETUP` needs no second look.
-    found: Option<(Target, Found)>,
-    id: Option<SessionId>,
-    target: Option<Target>,
-    setups: Vec<Setup>,
-    playing: bool,
+    /// What was described last, before there is a session; `SETUP` needs no second look.
+    described: Option<(Target, Found)>,
+    agreement: Option<Agreement>,
     heard: Monotonic,
     user_agent: Option<String>,
     asked: bool,
@@ -160,14 +88,11 @@ impl Session {
     pub(super) fn new(options: SessionOptions, now: Monotonic) -> Self {
         Self {
             options,
-            numbers: options.seed,
+            numbers: Numbers::new(options.seed),
             echo: Echo::default(),
             pending: None,
-            found: None,
-            id: None,
-            target: None,
-            setups: Vec::new(),
-            playing: false,
+            described: None,
+            agreement: None,
             heard: now,
             user_agent: None,
             asked: false,
@@ -179,19 +104,9 @@ impl Session {
         self.user_agent.as_deref()
     }
 
-    /// What was found behind the target of the session, as far as it is still known.
-    pub(super) fn found(&self) -> Option<&Found> {
-        self.found.as_ref().map(|(_, found)| found)
-    }
-
-    /// What the session plays.
-    pub(super) fn target(&self) -> Option<&Target> {
-        self.target.as_ref()
-    }
-
-    /// The tracks that were set up.
-    pub(super) fn setups(&self) -> &[Setup] {
-        &self.setups
+    /// What was agreed on, once something was.
+    pub(super) fn agreement(&self) -> Option<&Agreement> {
+        self.agreement.as_ref()
     }
 
     /// Whether a request ever came.
@@ -221,42 +136,62 @@ impl Session {
 
     /// When the session times out (§12.37), if there is one and nothing is heard.
     pub(super) fn deadline(&self) -> Option<Monotonic> {
-        self.id.map(|_| self.heard + self.options.timeout)
+        self.agreement.as_ref().map(|_| self.heard + self.options.timeout)
     }
 
-    /// Forgets the session, as when it timed out or its stream ended.
-    pub(super) fn end(&mut self) {
-        (self.id, self.target, self.playing) = (None, None, false);
-        self.setups.clear();
+    /// Forgets the session, as when it timed out or its stream ended; it comes back, if somebody else goes on with it.
+    pub(super) fn end(&mut self) -> Option<Agreement> {
         // Whoever comes back may find other tracks.
-        self.found = None;
+        self.described = None;
+        self.agreement.take()
+    }
+
+    /// Goes on with a session that was somebody else's.
+    pub(super) fn adopt(&mut self, agreement: Agreement) {
+        self.agreement = Some(agreement);
     }
 
     /// A request came in.
     pub(super) fn handle_request(&mut self, request: &Request<Vec<u8>>, now: Monotonic) -> Step {
-        let text = |name: &HeaderName| request.header(name).map(|value| value.as_str().to_owned());
-        self.echo = Echo { cseq: text(&headers::CSEQ), timestamp: text(&headers::TIMESTAMP) };
+        self.echo = Echo::of(request);
         self.asked = true;
         // A client that says goodbye is not alive.
         if *request.method() != Method::Teardown {
             self.heard(now);
         }
         if self.user_agent.is_none() {
-            self.user_agent = text(&headers::USER_AGENT).map(|text| text.chars().take(200).collect());
+            let name = text(request, &headers::USER_AGENT);
+            self.user_agent = name.map(|text| text.chars().take(200).collect());
         }
         if request.version() != Version::V1_0 {
             return self.refuse(StatusCode::RTSPVersionNotSupported);
         }
-        // §12.17: without a number no answer finds its request.
-        if self.echo.cseq.is_none() {
+        if !self.echo.is_numbered() {
             return self.refuse(StatusCode::BadRequest);
         }
         // §12.32: no feature of ours has a name, so nothing that is required is there.
-        if let Some(feature) = text(&headers::REQUIRE).or_else(|| text(&headers::PROXY_REQUIRE)) {
+        if let Some(feature) = text(request, &headers::REQUIRE).or_else(|| text(request, &headers::PROXY_REQUIRE)) {
             let mut reply = self.reply(StatusCode::OptionNotSupported);
             reply.insert_header(headers::UNSUPPORTED, feature);
             return Step::Reply(reply);
         }
+        if let Some(id) = self.names_another_session(request) {
+            self.pending = Some(Pending::Claim(Box::new(request.clone())));
+            return Step::Claim(id);
+        }
+        self.handle_method(request)
+    }
+
+    /// The session the request names, or `None` if this connection may not have it.
+    pub(super) fn handle_claimed(&mut self, claimed: Option<Agreement>) -> Step {
+        let Some(Pending::Claim(request)) = self.pending.take() else {
+            return self.refuse(StatusCode::InternalServerError);
+        };
+        self.agreement = claimed;
+        self.handle_method(&request)
+    }
+
+    fn handle_method(&mut self, request: &Request<Vec<u8>>) -> Step {
         match request.method() {
             Method::Options => self.options_request(),
             Method::Describe => self.describe(request),
@@ -268,6 +203,14 @@ impl Session {
             Method::Announce | Method::Record => self.refuse_method(StatusCode::MethodNotAllowed),
             _ => self.refuse_method(StatusCode::NotImplemented),
         }
+    }
+
+    /// §1.1: a session is no connection, and any connection may name it. Those whose media travel inside a connection
+    /// belong to that one.
+    fn names_another_session(&self, request: &Request<Vec<u8>>) -> Option<SessionId> {
+        let about_sessions = !matches!(request.method(), Method::Describe | Method::Announce | Method::Record);
+        let may_claim = self.agreement.is_none() && self.options.transports.udp && about_sessions;
+        session_named(request).flatten().filter(|_| may_claim)
     }
 
     /// §10.1, RT-01: what works, before any question of rights.
@@ -284,7 +227,7 @@ impl Session {
         if !kinds.into_iter().any(|kind| matches!(kind, "application/sdp" | "application/*" | "*/*" | "")) {
             return self.refuse(StatusCode::NotAcceptable);
         }
-        let (url, address) = match self.address(request) {
+        let (url, address) = match address(request) {
             Ok(parsed) => parsed,
             Err(error) => return self.fail(&error),
         };
@@ -297,27 +240,33 @@ impl Session {
         if !self.names_this_session(request, true) {
             return self.refuse(StatusCode::SessionNotFound);
         }
-        if self.playing {
+        if self.agreement.as_ref().is_some_and(|own| own.playing) {
             return self.refuse(StatusCode::MethodNotValidInThisState);
         }
-        let Some(transport) = request.header(&headers::TRANSPORT).map(|value| value.as_str().to_owned()) else {
+        let Some(transport) = text(request, &headers::TRANSPORT) else {
             return self.refuse(StatusCode::UnsupportedTransport);
         };
-        let (url, mut address) = match self.address(request) {
+        let (url, mut address) = match address(request) {
             Ok(parsed) => parsed,
             Err(error) => return self.fail(&error),
         };
         // Players drop the query from URLs they build from the control attribute.
-        if let Some((known, _)) = &self.found
+        if let Some((known, _)) = self.known()
             && !address.has_query
             && same_stream(known, &address.target)
         {
             address.target = known.clone();
         }
         let target = address.target.clone();
-        let known = self.found.as_ref().is_some_and(|(found, _)| *found == target);
+        let is_known = self.known().is_some_and(|(known, _)| *known == target);
         self.pending = Some(Pending::SetUp { url, address, transport, then: None });
-        if known { self.negotiate() } else { Step::Find(target) }
+        if is_known { self.negotiate() } else { Step::Find(target) }
+    }
+
+    /// What `SETUP` may choose from without a look: what belongs to the session, or was described before.
+    fn known(&self) -> Option<(&Target, &Found)> {
+        let own = self.agreement.as_ref().map(|own| (&own.target, &own.found));
+        own.or_else(|| self.described.as_ref().map(|(target, found)| (target, found)))
     }
 
     /// The tracks of the target asked for, or why there are none.
@@ -330,21 +279,21 @@ impl Session {
             }
         };
         match self.pending.take() {
-            Some(Pending::Describe(url, target)) => self.described(&url, target, found),
+            Some(Pending::Describe(url, target)) => self.describe_found(&url, target, found),
             // What belongs to the session stays, whatever else its client asks for.
-            Some(Pending::SetUp { address, .. }) if self.target.as_ref().is_some_and(|own| *own != address.target) => {
+            Some(Pending::SetUp { .. }) if self.agreement.is_some() => {
                 self.refuse(StatusCode::AggregateOperationNotAllowed)
             }
             Some(Pending::SetUp { url, address, transport, then }) => {
-                self.found = Some((address.target.clone(), found));
+                self.described = Some((address.target.clone(), found));
                 self.pending = Some(Pending::SetUp { url, address, transport, then });
                 self.negotiate()
             }
-            Some(Pending::Play { .. }) | None => self.refuse(StatusCode::InternalServerError),
+            Some(Pending::Claim(_) | Pending::Play { .. }) | None => self.refuse(StatusCode::InternalServerError),
         }
     }
 
-    fn described(&mut self, url: &Url, target: Target, found: Found) -> Step {
+    fn describe_found(&mut self, url: &Url, target: Target, found: Found) -> Step {
         if sdp::offered(&found.tracks, target.choice.tracks).next().is_none() {
             return self.refuse(StatusCode::NotFound);
         }
@@ -353,10 +302,7 @@ impl Session {
         reply.insert_header(headers::CONTENT_TYPE, "application/sdp");
         // §12.11, C.1.1: relative control attributes are joined to this, so it ends with a slash.
         reply.insert_header(headers::CONTENT_BASE, format!("{}/", url.as_str().trim_end_matches('/')));
-        // The tracks of a session stay the ones it was set up with.
-        if self.id.is_none() {
-            self.found = Some((target, found));
-        }
+        self.described = Some((target, found));
         Step::Reply(reply)
     }
 
@@ -365,36 +311,25 @@ impl Session {
         let Some(Pending::SetUp { url, address, transport, .. }) = self.pending.take() else {
             return self.refuse(StatusCode::InternalServerError);
         };
-        let Some((target, found)) = &self.found else {
+        let Some((target, found)) = self.known() else {
             return self.refuse(StatusCode::InternalServerError);
         };
-        let mut offered = sdp::offered(&found.tracks, target.choice.tracks);
-        let track = match address.track {
-            Some(id) => offered.find(|track| track.id == id),
-            // The aggregate URL means the one track there is.
-            None => match (offered.next(), offered.next()) {
-                (Some(_), Some(_)) => return self.refuse(StatusCode::AggregateOperationNotAllowed),
-                (only, _) => only,
-            },
+        let track = match found.track_meant(target, address.track) {
+            Ok(track) => track,
+            Err(status) => return self.refuse(status),
         };
-        let Some(track) = track else { return self.refuse(StatusCode::NotFound) };
-        let track = track.id;
-        drop(offered);
         let mut allowed = self.options.transports.and(found.transports);
         allowed.udp &= self.options.server_ports.is_some();
-        // One session travels one way.
-        if let Some(other) = self.setups.iter().find(|setup| setup.track != track) {
-            let lower = other.agreed.lower();
-            allowed = allowed.and(Transports { tcp: lower == Lower::Tcp, udp: lower == Lower::Udp });
+        if let Some(own) = &self.agreement {
+            allowed = allowed.and(own.allows(track));
         }
         let Some(offer) = transport::choose(&transport, allowed) else {
             return self.refuse(StatusCode::UnsupportedTransport);
         };
-        let address = Address { track: Some(track), ..address };
-        let target = target.clone();
+        let (address, target) = (Address { track: Some(track), ..address }, target.clone());
         self.pending = Some(Pending::SetUp { url, address, transport, then: Some(offer) });
-        match self.id {
-            Some(id) => self.handle_entered(Ok(id)),
+        match &self.agreement {
+            Some(own) => self.handle_entered(Ok(own.id)),
             None => Step::Enter(target, offer.lower()),
         }
     }
@@ -408,37 +343,22 @@ impl Session {
                 return self.fail(&error);
             }
         };
-        let Some(Pending::SetUp { url, address: Address { track: Some(id_of_track), .. }, then: Some(offer), .. }) =
+        let Some(Pending::SetUp { url, address: Address { track: Some(track), .. }, then: Some(offer), .. }) =
             self.pending.take()
         else {
             return self.refuse(StatusCode::InternalServerError);
         };
-        let known = self.found.as_ref().and_then(|(target, found)| Some((target, found.tracks.track(id_of_track)?)));
-        let Some((target, track)) = known else { return self.refuse(StatusCode::InternalServerError) };
-        let (target, payload_type) = (target.clone(), sdp::payload_type(track));
-        self.setups.retain(|setup| setup.track != id_of_track);
-        let agreed = match offer {
-            Offer::Tcp(wanted) => {
-                let taken: Vec<_> = self.setups.iter().filter_map(|setup| channels_of(setup.agreed)).collect();
-                transport::channels(wanted, id_of_track, &taken).map(|(rtp, rtcp)| Agreed::Tcp { rtp, rtcp })
-            }
-            Offer::Udp(client) => self.options.server_ports.map(|server| Agreed::Udp { client, server }),
-        };
-        let Some(agreed) = agreed else { return self.refuse(StatusCode::UnsupportedTransport) };
-        (self.id, self.target) = (Some(id), Some(target));
-        let setup = Setup {
-            track: id_of_track,
-            agreed,
-            payload_type,
-            ssrc: self.number() as u32,
-            sequence: self.number() as u16,
-            timestamp: self.number() as u32,
-            url: url.into(),
+        let known = self.known().map(|(target, found)| (target.clone(), found.clone()));
+        let Some((target, found)) = known else { return self.refuse(StatusCode::InternalServerError) };
+        let own = self.agreement.get_or_insert_with(|| Agreement::new(id, target, found));
+        let number = || self.numbers.next();
+        let setup = own.set_up(track, offer, self.options.server_ports, number, url.into());
+        let Some(Setup { agreed, ssrc, .. }) = setup.cloned() else {
+            return self.refuse(StatusCode::UnsupportedTransport);
         };
         let mut reply = self.reply(StatusCode::Ok);
-        reply.insert_header(headers::TRANSPORT, Answer { agreed, ssrc: setup.ssrc }.to_string());
+        reply.insert_header(headers::TRANSPORT, Answer { agreed, ssrc }.to_string());
         reply.insert_header(headers::SESSION, format!("{id};timeout={}", self.options.timeout.as_secs()));
-        self.setups.push(setup);
         Step::Reply(reply)
     }
 
@@ -447,34 +367,27 @@ impl Session {
         if !self.names_this_session(request, false) {
             return self.refuse(StatusCode::SessionNotFound);
         }
-        if self.setups.is_empty() {
+        if self.setups().is_empty() {
             return self.refuse(StatusCode::MethodNotValidInThisState);
         }
-        let range = request.header(&headers::RANGE).map(|value| value.as_str().to_owned());
-        self.pending = Some(Pending::Play { range, scale: request.header(&headers::SCALE).is_some() });
+        let (range, scale) = (text(request, &headers::RANGE), request.header(&headers::SCALE).is_some());
+        self.pending = Some(Pending::Play { range, scale });
         Step::Play
     }
 
     /// Packets flow from this position on, or why they do not.
     pub(super) fn handle_playing(&mut self, outcome: Result<Position>) -> Step {
-        let Some(Pending::Play { range, scale }) = self.pending.take() else {
+        let (Some(Pending::Play { range, scale }), Some(own)) = (self.pending.take(), &mut self.agreement) else {
             return self.refuse(StatusCode::InternalServerError);
         };
         let position = match outcome {
             Ok(position) => position,
             Err(error) => return self.fail(&error),
         };
-        self.playing = true;
-        let mut info = String::new();
-        for setup in &self.setups {
-            let Some(at) = position.tracks.iter().find(|at| at.track == setup.track) else { continue };
-            let comma = if info.is_empty() { "" } else { "," };
-            let (url, sequence, timestamp) = (&setup.url, at.sequence, at.timestamp);
-            // Writing into memory does not fail.
-            let _ = write!(info, "{comma}url={url};seq={sequence};rtptime={timestamp}");
-        }
+        own.playing = true;
+        let info = answer::rtp_info(&own.setups, &position);
         let mut reply = self.reply(StatusCode::Ok);
-        reply.insert_header(headers::RANGE, range_played(range.as_deref(), &position));
+        reply.insert_header(headers::RANGE, answer::range_played(range.as_deref(), &position));
         reply.insert_header(headers::RTP_INFO, info);
         if scale {
             // §12.34: what really happens is told.
@@ -489,7 +402,8 @@ impl Session {
             return self.refuse(StatusCode::SessionNotFound);
         }
         let reply = self.reply(StatusCode::Ok);
-        if std::mem::take(&mut self.playing) { Step::Pause(reply) } else { Step::Reply(reply) }
+        let played = self.agreement.as_mut().is_some_and(|own| std::mem::take(&mut own.playing));
+        if played { Step::Pause(reply) } else { Step::Reply(reply) }
     }
 
     /// §10.7, RT-08.
@@ -497,13 +411,13 @@ impl Session {
         if !self.names_this_session(request, false) {
             return self.refuse(StatusCode::SessionNotFound);
         }
-        let track = self.address(request).ok().and_then(|(_, address)| address.track);
+        let track = address(request).ok().and_then(|(_, address)| address.track);
         let reply = self.reply(StatusCode::Ok);
-        if let Some(track) = track {
-            let before = self.setups.len();
-            self.setups.retain(|setup| setup.track != track);
-            if !self.setups.is_empty() {
-                let gone = self.setups.len() < before;
+        if let (Some(track), Some(own)) = (track, &mut self.agreement) {
+            let before = own.setups.len();
+            own.setups.retain(|setup| setup.track != track);
+            if !own.setups.is_empty() {
+                let gone = own.setups.len() < before;
                 return if gone { Step::Remove(track, reply) } else { self.refuse(StatusCode::NotFound) };
             }
         }
@@ -524,37 +438,20 @@ impl Session {
     /// Whether the session a request names is the one of this connection. Without the header it is meant, where there
     /// is one; `or_none` lets a request pass that comes before there is.
     fn names_this_session(&self, request: &Request<Vec<u8>>, or_none: bool) -> bool {
-        let named = request.header(&headers::SESSION).map(|value| value.as_str());
-        let named = named.map(|value| SessionId::parse(value.split(';').next().unwrap_or_default().trim()));
-        match (named, self.id) {
-            (Some(named), Some(own)) => named == Some(own),
+        match (session_named(request), &self.agreement) {
+            (Some(named), Some(own)) => named == Some(own.id),
             (Some(_), None) => false,
             (None, Some(_)) => true,
             (None, None) => or_none,
         }
     }
 
-    fn address(&self, request: &Request<Vec<u8>>) -> Result<(Url, Address)> {
-        let none = || Error::new(Kind::InvalidArgument, "rtsp request: it names no url");
-        let url = request.request_uri().ok_or_else(none)?;
-        Ok((url.clone(), target::parse(url)?))
+    fn setups(&self) -> &[Setup] {
+        self.agreement.as_ref().map_or(&[], |own| &own.setups)
     }
 
-    /// An answer with what every answer has.
     fn reply(&self, status: StatusCode) -> Reply {
-        let mut reply = Response::builder(Version::V1_0, status).build(Vec::new());
-        reply.insert_header(headers::SERVER, "campanile");
-        if let Some(cseq) = &self.echo.cseq {
-            reply.insert_header(headers::CSEQ, cseq.as_str());
-        }
-        // §12.38.
-        if let Some(timestamp) = &self.echo.timestamp {
-            reply.insert_header(headers::TIMESTAMP, timestamp.as_str());
-        }
-        if let Some(id) = self.id {
-            reply.insert_header(headers::SESSION, id.to_string());
-        }
-        reply
+        self.echo.reply(status, self.agreement.as_ref().map(|own| own.id))
     }
 
     fn refuse(&self, status: StatusCode) -> Step {
@@ -568,72 +465,50 @@ impl Session {
         Step::Reply(reply)
     }
 
-    fn fail(&self, error: &Error) -> Step {
-        let mut reply = self.reply(status(error.kind()));
-        if error.kind() == Kind::Unauthenticated {
-            // §12.44: who refuses for want of a credential says which kind it takes.
-            let nonce = self.options.seed.rotate_left(17) ^ self.numbers;
-            let challenge = format!("Digest realm=\"campanile\", nonce=\"{nonce:016x}\", algorithm=MD5");
-            reply.insert_header(headers::WWW_AUTHENTICATE, challenge);
-        }
-        if error.kind() == Kind::Unavailable {
-            reply.insert_header(headers::RETRY_AFTER, "5");
-        }
-        Step::Reply(reply)
-    }
-
-    /// The next of a row of numbers that look random (splitmix64).
-    fn number(&mut self) -> u64 {
-        self.numbers = self.numbers.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.numbers ^ (self.numbers >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    fn fail(&mut self, error: &Error) -> Step {
+        let nonce = self.numbers.next();
+        Step::Reply(self.echo.failure(error, self.agreement.as_ref().map(|own| own.id), nonce))
     }
 }
 
-/// An answer to bytes that are no request, before the connection closes.
-pub(super) fn refusal(status: StatusCode) -> Reply {
-    let mut reply = Response::builder(Version::V1_0, status).build(Vec::new());
-    reply.insert_header(headers::SERVER, "campanile");
-    reply.insert_header(headers::CONNECTION, "close");
-    reply
+#[cfg(test)]
+impl Session {
+    fn target(&self) -> Option<&Target> {
+        self.agreement.as_ref().map(|own| &own.target)
+    }
+
+    fn found(&self) -> Option<&Found> {
+        self.agreement.as_ref().map(|own| &own.found)
+    }
+}
+
+/// The session a request names; `Some(None)` if that can be no name of ours.
+fn session_named(request: &Request<Vec<u8>>) -> Option<Option<SessionId>> {
+    let named = request.header(&headers::SESSION)?.as_str();
+    Some(SessionId::parse(named.split(';').next().unwrap_or_default().trim()))
+}
+
+fn address(request: &Request<Vec<u8>>) -> Result<(Url, Address)> {
+    let none = || Error::new(Kind::InvalidArgument, "rtsp request: it names no url");
+    let url = request.request_uri().ok_or_else(none)?;
+    Ok((url.clone(), target::parse(url)?))
 }
 
 fn same_stream(a: &Target, b: &Target) -> bool {
     a.path == b.path && a.rendition == b.rendition
 }
 
-fn channels_of(agreed: Agreed) -> Option<(u8, u8)> {
-    match agreed {
-        Agreed::Tcp { rtp, rtcp } => Some((rtp, rtcp)),
-        Agreed::Udp { .. } => None,
-    }
-}
-
-/// The range that is played (§12.29, RT-07), in the unit it was asked in.
-fn range_played(asked: Option<&str>, position: &Position) -> String {
-    let asked = asked.unwrap_or_default().trim();
-    if asked.starts_with("clock=") {
-        return format!("clock={}-", utc_time(position.wall));
-    }
-    if asked.replace(' ', "").starts_with("npt=now") {
-        return "npt=now-".to_owned();
-    }
-    let millis = position.npt.millis();
-    format!("npt={}.{:03}-", millis.div_euclid(1000), millis.rem_euclid(1000))
-}
-
-/// §3.7: `19961108T143720.250Z`.
-fn utc_time(wall: WallTime) -> String {
-    wall.to_string().chars().filter(|c| !matches!(c, '-' | ':')).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rtsp_types::Message;
 
-    use super::*;
-    use crate::media::{ClockRate, CodecParameters, MediaKind, PictureSize, Track};
+    use super::{super::agreement::TrackPosition, *};
+    use crate::{
+        base::WallTime,
+        media::{ClockRate, CodecParameters, MediaKind, MediaTime, PictureSize, Track, TrackSet},
+    };
 
     const ID: &str = "0123456789abcdef0123456789abcdef";
 
@@ -697,6 +572,7 @@ mod tests {
                         let found = self.found();
                         self.session.handle_found(found)
                     }
+                    Step::Claim(_) => self.session.handle_claimed(None),
                     Step::Enter(..) => {
                         self.done.push("enter");
                         self.session.handle_entered(Ok(SessionId::parse(ID).unwrap()))

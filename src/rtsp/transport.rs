@@ -77,6 +77,14 @@ impl Agreed {
             Self::Udp { .. } => Lower::Udp,
         }
     }
+
+    /// The channels it takes in its connection.
+    pub(super) const fn channels(self) -> Option<(u8, u8)> {
+        match self {
+            Self::Tcp { rtp, rtcp } => Some((rtp, rtcp)),
+            Self::Udp { .. } => None,
+        }
+    }
 }
 
 /// The answer to a `Transport` header.

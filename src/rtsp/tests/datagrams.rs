@@ -17,14 +17,14 @@ use crate::{
 };
 
 /// A track's two sockets, and what the server said of its own.
-struct Ports {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-    server: (u16, u16),
-    ssrc: u32,
+pub(super) struct Ports {
+    pub(super) rtp: UdpSocket,
+    pub(super) rtcp: UdpSocket,
+    pub(super) server: (u16, u16),
+    pub(super) ssrc: u32,
 }
 
-async fn set_up(client: &mut Client, track: usize) -> Ports {
+pub(super) async fn set_up(client: &mut Client, track: usize) -> Ports {
     let (rtp, rtcp) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let [own, own_rtcp] = [&rtp, &rtcp].map(|socket| socket.local_addr().unwrap().port());
     let transport = format!("RTP/AVP;unicast;client_port={own}-{own_rtcp}");
@@ -40,7 +40,7 @@ async fn set_up(client: &mut Client, track: usize) -> Ports {
     Ports { rtp, rtcp, server, ssrc: u32::from_str_radix(&value("ssrc="), 16).unwrap() }
 }
 
-async fn datagram(socket: &UdpSocket) -> (Bytes, u16) {
+pub(super) async fn datagram(socket: &UdpSocket) -> (Bytes, u16) {
     let mut buffer = vec![0; 2048];
     let received = tokio::time::timeout(PATIENCE, socket.recv_from(&mut buffer)).await.expect("a datagram should come");
     let (len, from) = received.unwrap();
@@ -104,7 +104,7 @@ async fn packets_leave_from_the_ports_that_were_named_and_reports_tell_true_time
 }
 
 /// What a receiver says of a sender.
-fn receiver_report(ssrc: u32, lost: i32) -> Vec<u8> {
+pub(super) fn receiver_report(ssrc: u32, lost: i32) -> Vec<u8> {
     let mut out = Vec::new();
     let block = ReportBlock { ssrc, cumulative_lost: lost, ..ReportBlock::default() };
     rtcp::write_receiver_report(&mut out, 99, &[block], "player");

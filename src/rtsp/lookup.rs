@@ -1,0 +1,32 @@
+//! From a target to what is behind it: the permission, the path, and tracks that have something to show.
+
+use std::sync::Arc;
+
+use super::{Shared, agreement::Found, target::Target, transport::Transports};
+use crate::{
+    auth::{Caller, Grant, View},
+    base::Result,
+    hub::Stream,
+};
+
+/// What is behind a target.
+#[derive(Clone, Debug)]
+pub(super) struct Pulled {
+    pub(super) target: Target,
+    pub(super) grant: Grant<View>,
+    pub(super) stream: Stream,
+    pub(super) found: Found,
+}
+
+/// Looks a target up and waits until it has something to show, which may need a camera to be woken.
+pub(super) async fn pull(shared: Arc<Shared>, caller: Caller, target: Target) -> Result<Pulled> {
+    let grant = shared.gate.check::<View>(&caller, &target.path)?;
+    let path = shared.hub.path(&grant)?;
+    let stream = shared.hub.stream(&grant, target.rendition)?;
+    stream.ready().await.map_err(|error| error.context(format_args!("path {}", target.path)))?;
+    let title = path.spec().title.clone().unwrap_or_else(|| target.path.to_string());
+    let own = (shared.options.path_transports)(&target.path);
+    let transports = own.unwrap_or(Transports::ALL).and(shared.options.transports);
+    let found = Found { tracks: stream.tracks(), title, transports };
+    Ok(Pulled { target, grant, stream, found })
+}
