@@ -26,6 +26,10 @@ use crate::{
 /// Segments that are written down ahead: a quarter of an hour of them.
 const SEQUENCES: u64 = 512;
 
+/// The number of the first segment of a path. hls.js (1.7, `detectEvictedFragments`) takes 0 for none, and loads a part of
+/// such a segment over and over.
+const FIRST: u64 = 1;
+
 /// Discontinuities that are written down ahead.
 const DISCONTINUITIES: u64 = 32;
 
@@ -87,7 +91,7 @@ impl Book {
 
     /// The number a playlist goes on with.
     fn open(&mut self, stem: &'static str) -> u64 {
-        let recalled = self.written.next_sequence.get(stem).copied().unwrap_or(self.floor);
+        let recalled = self.written.next_sequence.get(stem).copied().unwrap_or(self.floor.max(FIRST));
         *self.in_use.entry(stem).or_insert(recalled)
     }
 
@@ -252,7 +256,7 @@ impl Ledger for Numbers {
             let least = self.shared.least_target;
             // Only a panic or the end of the runtime gets in the way.
             opening.await.unwrap_or_else(|_| Recalled {
-                next_sequence: 0,
+                next_sequence: FIRST,
                 discontinuity_sequence: 0,
                 known: true,
                 target_duration: target_duration(least, longest_gop),
