@@ -335,7 +335,7 @@ impl Segmenter {
                 self.open(&held);
             }
             // What follows would not fit: the part is known to be full now, and its successor has a sample.
-            Some(_) if self.part_ticks(ticks) + self.leader.usual > self.part_most() => self.flush(),
+            Some(_) if self.part_ticks(ticks) + self.expected() > self.part_most() => self.flush(),
             Some(_) => {}
         }
         self.leader.held = Some(held);
@@ -353,7 +353,17 @@ impl Segmenter {
                 return true;
             }
         }
-        length + self.leader.usual > target || open.bytes + self.samples_len() > self.policy.bytes
+        length + self.expected() > target || open.bytes + self.samples_len() > self.policy.bytes
+    }
+
+    /// How long the next sample is taken to last: the rhythm, as long as the camera keeps it. One sample that lasts a little
+    /// longer must not make every part after it a sample shorter.
+    fn expected(&self) -> i64 {
+        let usual = self.leader.usual;
+        match self.cadence.map(|cadence| cadence.sample.ticks(self.leader.scale)) {
+            Some(sample) if (usual - sample).abs() <= sample / 8 => usual.min(sample),
+            _ => usual,
+        }
     }
 
     fn samples_len(&self) -> usize {
@@ -372,15 +382,13 @@ impl Segmenter {
     fn settle(&mut self, mut held: Held, length: i64) {
         let Some(open) = self.open else { return };
         let end = held.ticks + length;
-        // The part that begins with it has been hinted at: the segment keeps it as long as rounding allows (rfc8216bis
-        // §4.4.3.1: durations are rounded before they are held against the target).
-        let hinted = self.samples.is_empty();
-        let grace = if hinted { ROUNDING } else { MediaTime::ZERO };
         // It turned out longer than usual: the part, or the segment, ends before it.
         if !self.samples.is_empty() && self.part_ticks(end) > self.part_most() {
             self.flush();
         }
-        if held.ticks > open.start && end - open.start > (self.policy.target + grace).ticks(self.leader.scale) {
+        // rfc8216bis §4.4.3.1: a duration is rounded before it is held against the target. (The part that begins with this
+        // sample may have been hinted at, and the next sample may be a random access point.)
+        if held.ticks > open.start && end - open.start > (self.policy.target + ROUNDING).ticks(self.leader.scale) {
             self.close(held.arrived);
             self.open(&held);
         }

@@ -234,6 +234,20 @@ fn jittery_timestamps_keep_the_rules() {
 }
 
 #[test]
+fn a_picture_that_lasts_a_little_longer_shortens_no_part_after_it() {
+    // A file that is sent over and over: its last picture lasts until its sound has ended.
+    let mut hour = Hour::new(Camera::new(muxed(), 25.0, 100), Selection::Muxed, POLICY, 4);
+    hour.backlog(3);
+    for _ in 0..20 {
+        hour.play(12);
+        hour.camera.away(MediaTime::from_millis(5));
+    }
+    let linter = &hour.linter;
+    assert_eq!((linter.dependent, linter.discontinuities, linter.overlong), (0, 0, 0));
+    assert!(linter.short <= 20, "{}", linter.short);
+}
+
+#[test]
 fn a_camera_that_slows_down_at_night_keeps_playing() {
     let mut hour = Hour::new(Camera::new(muxed(), 25.0, 50), Selection::Muxed, POLICY, 4);
     hour.play(120);
