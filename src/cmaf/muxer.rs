@@ -93,7 +93,8 @@ impl Muxer {
         if carried.tracks.is_empty() {
             return Err(here(nothing_playable(&carried.left_out)));
         }
-        let recalled = self.ledger.open(&self.key, self.stream.longest_gop()).await;
+        let mut recalled = self.ledger.open(&self.key, self.stream.longest_gop()).await;
+        recalled.target_duration = self.room_for_gop(recalled.target_duration);
         let newest = self.stream.newest_random_access().map(|unit| (unit.arrived, unit.dts));
         let place =
             self.line.join(self.key.rendition, newest, recalled.known.then_some(recalled.discontinuity_sequence));
@@ -104,6 +105,18 @@ impl Muxer {
         let (forced, broken) = (Complaints::new(COMPLAIN_EVERY), Complaints::new(COMPLAIN_EVERY));
         let running = Running { production, forced, broken };
         Ok((running, reader))
+    }
+
+    /// The target duration, or a longer one if the GOP under way is longer already: how long it will be is not known, but
+    /// whoever comes while its end is cut off into segments of their own has nothing to begin with.
+    fn room_for_gop(&self, target: Duration) -> Duration {
+        let Some(first) = self.stream.newest_random_access() else { return target };
+        let newest = self.stream.figures(first.track.id).newest;
+        let so_far = newest.map_or(Duration::ZERO, |newest| newest.since(first.arrived));
+        if so_far < target {
+            return target;
+        }
+        Duration::from_secs((so_far.mul_f64(1.25).as_secs() + 1).min(GOP_MOST)).max(LONG_GOP)
     }
 
     fn open(&self, start: Start) -> Reader {
@@ -221,6 +234,12 @@ impl Muxer {
         }
     }
 }
+
+/// What encoders mean by a long GOP: 250 pictures.
+const LONG_GOP: Duration = Duration::from_secs(10);
+
+/// No longer GOP is waited for, in seconds.
+const GOP_MOST: u64 = 30;
 
 /// How far back a muxer starts, if the ring still has it: so much was live when the first viewer asked.
 const BACK: Duration = Duration::from_secs(30);
