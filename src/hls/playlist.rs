@@ -153,8 +153,10 @@ impl<'a> Writer<'a> {
 
     fn segment(&mut self, segment: &Segment, with_parts: bool) {
         self.before(segment);
-        if with_parts {
-            self.parts(segment);
+        match (with_parts, segment.gap.is_some()) {
+            (true, true) => self.gap_parts(segment),
+            (true, false) => self.parts(segment),
+            (false, _) => {}
         }
         if segment.gap.is_some() {
             self.out.push_str("#EXT-X-GAP\n");
@@ -184,6 +186,22 @@ impl<'a> Writer<'a> {
             let independent = if part.independent { ",INDEPENDENT=YES" } else { "" };
             let duration = part.duration.seconds();
             self.put(format_args!("#EXT-X-PART:DURATION={duration:.5},URI=\"{name}\"{independent}\n"));
+        }
+    }
+
+    /// The parts of a segment that is not there. hls.js (1.7, `shouldLoadParts`) takes a part only when the first one of the
+    /// list is at least the open segment's length before it: without these a young stream, which has nothing whole yet,
+    /// would not start before its first segment is complete.
+    fn gap_parts(&mut self, segment: &Segment) {
+        let target = self.snapshot.promise.part_target;
+        let mut rest = segment.duration;
+        let mut index = 0;
+        while rest > MediaTime::ZERO && target > MediaTime::ZERO {
+            let length = rest.min(target);
+            let name = self.name(Piece::Part(segment.sequence, index));
+            self.put(format_args!("#EXT-X-PART:DURATION={:.5},URI=\"{name}\",GAP=YES\n", length.seconds()));
+            rest = rest - length;
+            index += 1;
         }
     }
 

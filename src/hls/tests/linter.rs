@@ -23,6 +23,8 @@ pub(super) struct Entry {
     pub(super) map: Option<String>,
     pub(super) time: Option<String>,
     pub(super) gap: bool,
+    /// What its parts that are not there last together.
+    pub(super) absent: f64,
     pub(super) parts: Vec<(f64, String, bool)>,
 }
 
@@ -84,6 +86,8 @@ pub(super) fn parse(text: &str) -> Parsed {
             "#EXT-X-MAP" => entry.map = Some(quoted("URI")),
             "#EXT-X-PROGRAM-DATE-TIME" => entry.time = Some(value.to_owned()),
             "#EXT-X-GAP" => entry.gap = true,
+            // rfc8216bis §4.4.4.9: a part that is not there; it belongs to a gap.
+            "#EXT-X-PART" if attribute(value, "GAP") == Some("YES") => entry.absent += number(&quoted("DURATION")),
             "#EXT-X-PART" => {
                 let independent = attribute(value, "INDEPENDENT") == Some("YES");
                 entry.parts.push((number(&quoted("DURATION")), quoted("URI"), independent));
@@ -261,6 +265,9 @@ impl Linter {
                 "HLS-03: the last are listed: {text}"
             );
             assert!(few || entry.parts.is_empty(), "HLS-03: and no others: {text}");
+            let absent = (entry.absent - entry.duration).abs() < slack;
+            assert_eq!(absent, entry.gap && few && beyond <= -slack, "HLS-03: so with the parts of a gap: {text}");
+            assert!(entry.absent == 0.0 || absent, "a gap is its parts: {text}");
             before += entry.duration;
             self.parts_of(entry, parsed, true, text);
             let known = Known { entry: entry.clone(), discontinuities, map: map.clone() };
