@@ -1,4 +1,5 @@
-//! Tests of the room as a whole: playlists over simulated hours, and requests against running muxers.
+//! Tests of the room as a whole: playlists over simulated hours, and what requests wait for.
 
 mod hours;
 mod linter;
+mod waits;
