@@ -93,8 +93,11 @@ async fn playlists_grow_by_the_rules_of_low_latency_hls() {
             );
             assert!(segment.parts[0].independent, "LL-02: a segment begins with a random access point: {}", last.text);
         }
-        for part in &segment.parts {
+        for (at, part) in segment.parts.iter().enumerate() {
             assert!(part.duration <= last.part_target + 0.001, "segment {number}: {part:?}");
+            // bis §4.4.4.9: all but the last of a segment.
+            let full = part.duration >= 0.85 * last.part_target || at + 1 == segment.parts.len();
+            assert!(full, "segment {number}: {part:?} in the middle: {}", last.text);
         }
     }
     assert!(last.media_sequence > 0 || last.finished().count() >= 3, "{}", last.text);

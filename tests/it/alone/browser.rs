@@ -1,8 +1,16 @@
 //! The pages in Chromium: hls.js really plays, and how old the picture is can be read from its pixels.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use serde_json::{Value, json};
 
-use crate::support::{browser::open, relay, scripted_camera::Behaviour, server::Server};
+use crate::support::{
+    browser::open,
+    hls_client::HlsClient,
+    relay,
+    scripted_camera::{Behaviour, ScriptedCamera, Video},
+    server::Server,
+};
 
 /// JavaScript to watch the page's `<video>` for a while. Reads the demo camera's barcode (its format stands in
 /// `src/ingest/demo/barcode.rs`) from what is painted.
@@ -86,7 +94,7 @@ async fn page_plays_a_camera_with_sound_and_recovers_from_its_reboot() {
     let url = server.http("/cam/");
     let page = tokio::spawn(async move { open(&url, &script, 120).await });
     server.path_until("cam", "watched", |path| path["readers"]["hls"].as_u64() >= Some(1)).await;
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     camera.power_off().await;
     server.state("cam", "lost").await;
     camera.power_on().await;
@@ -98,6 +106,75 @@ async fn page_plays_a_camera_with_sound_and_recovers_from_its_reboot() {
         assert!(seen["moved"].as_f64() > Some(1.0), "{phase}: {:#}", page.result);
     }
     assert!(page.strangers.is_empty(), "{:?}", page.strangers);
+}
+
+/// JavaScript for the start page: waits until `cam` is ready and for `after` more milliseconds, then opens its page in a
+/// frame; answers when that shows its first picture, in milliseconds since it was asked for, and what it loaded.
+const FIRST_PICTURE: &str = r#"
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const ready = async () => (await (await fetch("/api/v1/paths/cam")).json()).state === "ready";
+while (!(await ready())) await sleep(20);
+await sleep(after);
+const asked = performance.now();
+const frame = document.createElement("iframe");
+Object.assign(frame, { src: "/cam/", allow: "autoplay", style: "position: fixed; inset: 0; width: 100%; height: 100%" });
+document.body.append(frame);
+let video = null;
+while (!(video = frame.contentDocument?.querySelector("video"))) await sleep(5);
+await new Promise((done) => (video.readyState >= 2 ? done() : video.requestVideoFrameCallback(done)));
+const took = performance.now() - asked;
+const loaded = frame.contentWindow.performance.getEntriesByType("resource").filter((e) => e.name.includes("/cam/"));
+const line = (e) => `${Math.round(e.startTime)}-${Math.round(e.responseEnd)} ${e.responseStatus} ${e.name.split("/cam/")[1]}`;
+return { took, loaded: loaded.map(line) };
+"#;
+
+/// How long the page of a camera takes to show a picture, asked for so long after the camera is there; and that it is one
+/// of the first parts that were listed, each loaded once.
+async fn first_picture(server: &Server, after_ms: u32) -> f64 {
+    let page = open(&server.http("/"), &format!("const after = {after_ms}; {FIRST_PICTURE}"), 60).await;
+    let loaded: Vec<_> = page.result["loaded"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let media: Vec<_> = loaded.iter().filter_map(|line| line.split(' ').nth(2)?.strip_suffix(".m4s")).collect();
+    let at = || format!("{:#}", page.result);
+    // `hls/main_1a2b3c4d_7_2.m4s` is a part, without the last number it is a segment.
+    assert!(!media.is_empty() && media.iter().all(|name| name.split('_').count() == 4), "parts only: {}", at());
+    let once: BTreeSet<_> = media.iter().collect();
+    assert_eq!(once.len(), media.len(), "nothing is loaded twice: {}", at());
+    let reloads = loaded.iter().take_while(|line| !line.ends_with(".m4s")).filter(|line| line.contains("_HLS_msn"));
+    assert!(reloads.count() <= 3, "the first playlist is enough to begin with: {}", at());
+    page.result["took"].as_f64().unwrap()
+}
+
+/// 0.7 s is what it takes at most on a quiet machine. Without a lead-in, or without the parts of gaps, hls.js waits until
+/// the first segment is whole: for two seconds here, or ten.
+#[tokio::test]
+async fn first_viewer_of_a_young_stream_has_a_picture_before_a_segment_is_whole() {
+    let mut figures = Vec::new();
+    for (video, after_ms) in [(Video::H264, 200), (Video::H264Long, 200), (Video::H264Long, 2500)] {
+        let mut camera = ScriptedCamera::behaving(Behaviour { video: Some(video), ..Behaviour::default() }).await;
+        camera.power_off().await;
+        let server = Server::start(json!({ "paths": { "cam": { "source": camera.url() } } })).await;
+        // By then the browser is there and waits.
+        let on = async {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            camera.power_on().await;
+        };
+        figures.push(tokio::join!(first_picture(&server, after_ms), on).0);
+    }
+    let (mut camera, server) = relay(Behaviour::default()).await;
+    let mut client = HlsClient::open(&server, "cam").await;
+    client.playlist().await;
+    camera.power_off().await;
+    server.state("cam", "lost").await;
+    let on = async {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        client.playlist().await;
+        camera.power_on().await;
+    };
+    figures.push(tokio::join!(first_picture(&server, 200), on).0);
+    let after_gap = client.playlist().await;
+    assert!(after_gap.text.contains("GAP=YES"), "{}", after_gap.text);
+    eprintln!("first picture in Chromium over Low-Latency HLS, young streams and after a gap: {figures:.0?} ms");
+    assert!(figures.iter().all(|took| *took < 7_000.0), "{figures:?}");
 }
 
 #[tokio::test]
