@@ -24,6 +24,7 @@ fn track() -> Track {
         kind: MediaKind::Video,
         clock_rate: ClockRate::VIDEO,
         parameters: CodecParameters::H264(parameters),
+        derived_from: None,
         generation: 0,
         revision: 0,
     }

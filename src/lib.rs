@@ -12,6 +12,7 @@
 //! ```
 
 pub mod app;
+pub mod audio;
 pub mod auth;
 pub mod base;
 pub mod cli;

@@ -19,6 +19,7 @@ use self::{
     sockets::Sockets,
 };
 use crate::{
+    audio::Audio,
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Tasks},
     config::{Config, ConfigOrigin, RtspStart, RtspTransport},
@@ -90,9 +91,10 @@ impl Server {
             clock,
             &tasks,
         )?;
+        let audio = Audio::new(clock, &tasks);
         let hls = config.hls.enabled.then(|| {
             let options = HlsOptions { config: config.hls.clone(), state_dir: config.state_dir.clone() };
-            Hls::new(hub.clone(), clock, &tasks, options)
+            Hls::new(hub.clone(), audio.clone(), clock, &tasks, options)
         });
         let rooms =
             Rooms { hub, hls, webrtc: None, gate, sessions, info: info.clone(), process: process::sample, clock };

@@ -44,6 +44,7 @@ use self::{
     muxer::{Muxer, MuxerState},
 };
 use crate::{
+    audio::Audio,
     auth::{Grant, View},
     base::{Clock, Error, Kind, PathName, Rendition, Result, Tasks},
     hub::Hub,
@@ -138,6 +139,7 @@ pub struct Cmaf {
 #[derive(Debug)]
 struct Shared {
     hub: Hub,
+    audio: Audio,
     clock: Clock,
     tasks: Tasks,
     policy: CmafPolicy,
@@ -157,8 +159,15 @@ const LINES_MOST: usize = 4096;
 
 impl Cmaf {
     /// No muxer runs yet.
-    pub fn new(hub: Hub, clock: Clock, tasks: &Tasks, policy: CmafPolicy, ledger: Arc<dyn Ledger>) -> Self {
-        let shared = Shared { hub, clock, tasks: tasks.child(), policy, ledger, muxers: Mutex::default() };
+    pub fn new(
+        hub: Hub,
+        audio: Audio,
+        clock: Clock,
+        tasks: &Tasks,
+        policy: CmafPolicy,
+        ledger: Arc<dyn Ledger>,
+    ) -> Self {
+        let shared = Shared { hub, audio, clock, tasks: tasks.child(), policy, ledger, muxers: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -188,10 +197,11 @@ impl Cmaf {
         let asked = Arc::new(AtomicU64::new(0));
         let handle = MuxerHandle { state, asked: asked.clone(), clock: self.shared.clock };
         handle.ask();
-        let Shared { ledger, policy, clock, tasks, .. } = &*self.shared;
+        let Shared { audio, ledger, policy, clock, tasks, .. } = &*self.shared;
         let muxer = Muxer {
             key: key.clone(),
             stream,
+            audio: audio.clone(),
             line,
             ledger: ledger.clone(),
             policy: *policy,

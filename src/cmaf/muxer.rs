@@ -21,6 +21,7 @@ use super::{
     tracks::{Carried, LeftOut},
 };
 use crate::{
+    audio::{Audio, Derived},
     auth::Grant,
     base::{Clock, Error, Kind, Monotonic, complaints::Complaints},
     hub::{BATCH, Edge, EndReason, Read, Reader, ReaderOptions, Start, Stream},
@@ -43,6 +44,7 @@ pub(super) enum MuxerState {
 pub(super) struct Muxer {
     pub(super) key: MuxerKey,
     pub(super) stream: Stream,
+    pub(super) audio: Audio,
     pub(super) line: Arc<Line>,
     pub(super) ledger: Arc<dyn Ledger>,
     pub(super) policy: CmafPolicy,
@@ -55,6 +57,8 @@ pub(super) struct Muxer {
 /// What the running muxer works on.
 struct Running {
     production: Production,
+    /// Held while sound is carried that this server makes.
+    derived: Option<Derived>,
     /// Segments cut without a random access point.
     forced: Complaints,
     /// Tracks that cannot be described.
@@ -93,6 +97,10 @@ impl Muxer {
         if carried.tracks.is_empty() {
             return Err(here(nothing_playable(&carried.left_out)));
         }
+        let derived = self.derive(&carried);
+        if let Some(derived) = &derived {
+            derived.caught_up().await;
+        }
         let mut recalled = self.ledger.open(&self.key, self.stream.longest_gop()).await;
         recalled.target_duration = self.room_for_gop(recalled.target_duration);
         let newest = self.stream.newest_random_access().map(|unit| (unit.arrived, unit.dts));
@@ -103,7 +111,7 @@ impl Muxer {
         let production = Production::new(&self.policy, self.key.selection, reader.tracks(), place, &recalled, run)
             .map_err(|error| here(Error::new(Kind::Unsupported, "the stream cannot be described").caused_by(error)))?;
         let (forced, broken) = (Complaints::new(COMPLAIN_EVERY), Complaints::new(COMPLAIN_EVERY));
-        let running = Running { production, forced, broken };
+        let running = Running { production, derived, forced, broken };
         Ok((running, reader))
     }
 
@@ -119,6 +127,12 @@ impl Muxer {
         Duration::from_secs((so_far.mul_f64(1.25).as_secs() + 1).min(GOP_MOST)).max(LONG_GOP)
     }
 
+    /// Lets the sound be made that is carried in the place of what players do not take.
+    fn derive(&self, carried: &Carried) -> Option<Derived> {
+        let wanted = carried.tracks.iter().any(|track| track.is_derived());
+        wanted.then(|| self.audio.derive(&self.key.path, &self.stream))
+    }
+
     fn open(&self, start: Start) -> Reader {
         // Parts end with pictures, so that sound alone need not wake anybody.
         let options = ReaderOptions { start, edge: Edge::Beat, ..ReaderOptions::house() };
@@ -128,6 +142,10 @@ impl Muxer {
     async fn serve(&self, running: &mut Running, reader: Reader, stop: &CancellationToken) {
         let mut reader = Some(reader);
         let mut batch = Vec::with_capacity(BATCH);
+        if let Some(reader) = reader.as_mut().filter(|_| running.derived.is_some()) {
+            self.take_backlog(running, reader, &mut batch);
+            self.publish(running);
+        }
         loop {
             let idle_at = self.policy.close_after.map(|after| self.asked() + after);
             let deadline = [running.production.poll_deadline(), idle_at].into_iter().flatten().min();
@@ -180,6 +198,26 @@ impl Muxer {
         }
     }
 
+    /// Takes in what the ring holds in the order of decoding: sound that was made of it stands behind the pictures.
+    fn take_backlog(&self, running: &mut Running, reader: &mut Reader, batch: &mut Vec<Arc<Unit>>) {
+        let mut held = Vec::new();
+        loop {
+            let read = reader.try_read(batch);
+            if matches!(read, Some(Read::Units)) {
+                held.append(batch);
+                continue;
+            }
+            held.sort_by_key(|unit: &Arc<Unit>| unit.dts);
+            self.handle(running, Read::Units, &held);
+            held.clear();
+            // An end is read again.
+            match read {
+                None | Some(Read::End(_)) => return,
+                Some(news) => self.handle(running, news, &[]),
+            };
+        }
+    }
+
     fn asked(&self) -> Monotonic {
         Monotonic::from_nanos(self.asked.load(Ordering::Relaxed))
     }
@@ -206,6 +244,7 @@ impl Muxer {
     }
 
     fn change_tracks(&self, running: &mut Running, set: &TrackSet) {
+        running.derived = self.derive(&Carried::choose(set, self.key.selection));
         if let Err(error) = running.production.handle_tracks(set)
             && let Some(times) = running.broken.note(self.clock.now())
         {

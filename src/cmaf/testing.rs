@@ -86,7 +86,15 @@ fn opaque(encoding: &str) -> CodecParameters {
 pub(crate) fn track_set(tracks: Vec<TrackDescription>) -> TrackSet {
     let track = |(id, description): (usize, TrackDescription)| {
         let TrackDescription { kind, clock_rate, parameters } = description;
-        Arc::new(Track { id: TrackId(id as u8), kind, clock_rate, parameters, generation: 1, revision: 0 })
+        Arc::new(Track {
+            id: TrackId(id as u8),
+            kind,
+            clock_rate,
+            parameters,
+            derived_from: None,
+            generation: 1,
+            revision: 0,
+        })
     };
     TrackSet { generation: 1, tracks: tracks.into_iter().enumerate().map(track).collect() }
 }

@@ -64,7 +64,7 @@ impl fmt::Display for LeftOut {
         let codec = &self.codec;
         match self.reason {
             LeftOutReason::NeedsOpus => {
-                write!(f, "HLS players do not take {codec}, and this server does not turn it into Opus yet")
+                write!(f, "HLS players do not take {codec}, and this server cannot turn it into Opus")
             }
             LeftOutReason::NotCarried => write!(f, "HLS players do not take {codec}"),
             LeftOutReason::Opaque => {
@@ -93,7 +93,12 @@ impl Carried {
     pub fn choose(set: &TrackSet, selection: Selection) -> Self {
         let mut carried = Self::default();
         let (mut video, mut audio) = (None, None);
-        for track in &set.tracks {
+        for track in set.sent() {
+            // What players do not take is carried as the Opus that is made of it.
+            let track = match obstacle(track) {
+                Some(LeftOutReason::NeedsOpus) => set.derived_of(track.id).unwrap_or(track),
+                _ => track,
+            };
             let place = match track.kind {
                 MediaKind::Video => &mut video,
                 MediaKind::Audio => &mut audio,
@@ -190,6 +195,21 @@ mod tests {
             ]
         );
         assert!(carried.left_out.iter().all(|left| left.to_string().contains(&left.codec)));
+    }
+
+    #[test]
+    fn sampled_sound_is_carried_as_the_opus_that_is_made_of_it() {
+        let mut set = testing::track_set(vec![testing::h264(), testing::g711(), testing::opus()]);
+        let made = Track { derived_from: Some(TrackId(1)), ..Track::clone(&set.tracks[2]) };
+        set.tracks[2] = Arc::new(made);
+        let carried = Carried::choose(&set, Selection::Muxed);
+        assert_eq!(carried.tracks.iter().map(|track| track.id.0).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(carried.left_out, []);
+        // AAC is taken as it is.
+        set.tracks[1] = testing::track_set(vec![testing::h264(), testing::aac(48_000)]).tracks[1].clone();
+        let carried = Carried::choose(&set, Selection::Muxed);
+        assert_eq!(carried.tracks.iter().map(|track| track.id.0).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(carried.left_out, []);
     }
 
     #[test]

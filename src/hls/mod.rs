@@ -33,6 +33,7 @@ use self::{
     server::Playlists,
 };
 use crate::{
+    audio::Audio,
     auth::{Grant, View},
     base::{Clock, Error, Kind, Rendition, Result, Tasks},
     cmaf::{Carried, Cmaf, CmafPolicy, LeftOut, MuxerKey, Selection},
@@ -138,7 +139,7 @@ const PART_LEAST: Duration = Duration::from_millis(20);
 
 impl Hls {
     /// HLS over the paths of a hub.
-    pub fn new(hub: Hub, clock: Clock, tasks: &Tasks, options: HlsOptions) -> Self {
+    pub fn new(hub: Hub, audio: Audio, clock: Clock, tasks: &Tasks, options: HlsOptions) -> Self {
         let HlsOptions { config, state_dir } = options;
         let tasks = tasks.child();
         let least_target = config.target_duration.duration().max(2 * config.segment.duration());
@@ -150,7 +151,7 @@ impl Hls {
             max_bytes: config.max_size.as_usize(),
             close_after: (!config.always_on).then(|| config.close_after.duration()),
         };
-        let cmaf = Cmaf::new(hub.clone(), clock, &tasks, policy, numbers);
+        let cmaf = Cmaf::new(hub.clone(), audio, clock, &tasks, policy, numbers);
         let hls = Self { shared: Arc::new(Shared { hub, clock, tasks, cmaf, playlists: Playlists::default() }) };
         if config.always_on {
             hls.keep_on();

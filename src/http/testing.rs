@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::{HttpOptions, OpenDoor, Rooms, ServerInfo, front::Surface};
 use crate::{
+    audio::Audio,
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, PathName, Tasks},
     config::HlsConfig,
@@ -131,7 +132,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
     let clock = Clock;
     let hub = Hub::start(Box::new(Directory), clock, tasks);
     let options = HlsOptions { config: HlsConfig::default(), state_dir: state_dir.to_owned() };
-    let hls = Hls::new(hub.clone(), clock, tasks, options);
+    let hls = Hls::new(hub.clone(), Audio::new(clock, tasks), clock, tasks, options);
     Rooms {
         hub,
         hls: Some(hls),

@@ -17,7 +17,7 @@ use super::{
     meter::TrackFigures,
     reader::{Reader, ReaderOptions},
     ring::{EndReason, Ring, RingLimits},
-    source::{Feed, Inlet, REPORTS, Report, Source, SourceCounters},
+    source::{DerivedFeed, Feed, Inlet, REPORTS, Report, Source, SourceCounters},
     state::{StateMachine, Step, StreamPolicy, StreamState},
     writer::Writer,
 };
@@ -27,7 +27,7 @@ use crate::{
         Clock, Error, Kind, PathName, Rendition, Result, Tasks, WallTime,
         backoff::{Backoff, BackoffPolicy},
     },
-    media::{TrackId, TrackSet, Unit},
+    media::{Track, TrackId, TrackSet, Unit},
 };
 
 /// What makes a path.
@@ -258,6 +258,11 @@ impl Stream {
     /// Opens a reader at once, whatever the state; it waits for units by itself.
     pub fn open(&self, grant: Grant<View>, options: ReaderOptions) -> Reader {
         Reader::new(grant, self.ring.clone(), options, self.demands.raise())
+    }
+
+    /// Where the units of a derived track of this rendition go.
+    pub fn derive(&self, track: Arc<Track>) -> DerivedFeed {
+        DerivedFeed { inlet: self.inlet.clone(), track }
     }
 
     /// The tracks, pulled once if they are not known; `None` if the source does not show them in time.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::writer::Writer;
 use crate::{
     base::{Clock, Error, Monotonic, PathName, Rendition},
-    media::{AccessUnit, CodecParameters, TrackDescription, TrackId},
+    media::{AccessUnit, CodecParameters, Track, TrackDescription, TrackId},
 };
 
 /// What fills a ring: a camera to pull from, a demo. Implemented in `ingest`, wired in `app`.
@@ -67,6 +67,26 @@ pub(super) struct Inlet {
 impl Inlet {
     pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the room that makes a derived track puts its units. It says nothing to the path: the source does.
+#[derive(Debug)]
+pub struct DerivedFeed {
+    pub(super) inlet: Arc<Inlet>,
+    pub(super) track: Arc<Track>,
+}
+
+impl DerivedFeed {
+    /// The track it fills.
+    pub fn track(&self) -> &Arc<Track> {
+        &self.track
+    }
+
+    /// Publishes a unit whose times are the ring's; `spliced` begins another run. `false` when the track is no longer in
+    /// force: another list of tracks has come.
+    pub fn push(&self, unit: AccessUnit, spliced: bool) -> bool {
+        self.inlet.writer().push_derived(&self.track, unit, spliced)
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::{
     meter::{Meter, TrackFigures},
     ring::{Beat, Ring},
-    splice::Splicer,
+    splice::{Placed, Splicer},
 };
 use crate::{
     base::Monotonic,
-    media::{AccessUnit, CodecParameters, Plan, Track, TrackDescription, TrackId, TrackSet, Unit},
+    media::{
+        AccessUnit, CodecParameters, Plan, Track, TrackDescription, TrackId, TrackSet, Unit, derived::with_derived,
+    },
     rtp,
 };
 
@@ -34,22 +36,29 @@ impl Writer {
         Self { ring, set, packets: Vec::new(), splicer, beat, meter, evicted: Vec::new() }
     }
 
-    /// A run of the source begins with these tracks. The same list as before keeps its generation, so that readers
-    /// play on; another list is a new generation.
-    pub(super) fn begin(&mut self, tracks: Vec<TrackDescription>) {
+    /// A run of the source begins with these tracks; those that can be made of them follow. The same list as before
+    /// keeps its generation, so that readers play on; another list is a new generation.
+    pub(super) fn begin(&mut self, mut tracks: Vec<TrackDescription>) {
+        tracks.truncate(usize::from(u8::MAX - 1));
+        let tracks = with_derived(tracks);
+        let made_of = |from: &Option<usize>| from.map(|from| TrackId(from as u8));
         let same_list = tracks.len() == self.set.tracks.len()
-            && tracks.iter().zip(&self.set.tracks).all(|(new, old)| continues(new, old));
+            && tracks
+                .iter()
+                .zip(&self.set.tracks)
+                .all(|((new, from), old)| continues(new, old) && made_of(from) == old.derived_from);
         if same_list && !tracks.is_empty() {
-            for (id, description) in tracks.into_iter().enumerate() {
+            for (id, (description, _)) in tracks.into_iter().enumerate() {
                 self.set_parameters(TrackId(id as u8), description.parameters);
             }
         } else {
             let generation = self.set.generation + 1;
-            let track = |(id, new): (usize, TrackDescription)| {
+            let track = |(id, (new, from)): (usize, (TrackDescription, Option<usize>))| {
                 let TrackDescription { kind, clock_rate, parameters } = new;
-                Arc::new(Track { id: TrackId(id as u8), kind, clock_rate, parameters, generation, revision: 0 })
+                let (id, derived_from) = (TrackId(id as u8), made_of(&from));
+                Arc::new(Track { id, kind, clock_rate, parameters, derived_from, generation, revision: 0 })
             };
-            let tracks: Vec<_> = tracks.into_iter().take(usize::from(u8::MAX)).enumerate().map(track).collect();
+            let tracks: Vec<_> = tracks.into_iter().enumerate().map(track).collect();
             self.packets = vec![0; tracks.len()];
             self.meter.begin(tracks.len());
             self.put_in_force(TrackSet { generation, tracks });
@@ -76,9 +85,25 @@ impl Writer {
 
     /// Publishes a unit; `false` if it was kept out.
     pub(super) fn push(&mut self, unit: AccessUnit) -> bool {
-        let Some(track) = self.set.track(unit.track).cloned() else { return false };
+        let Some(track) = self.set.track(unit.track).filter(|track| !track.is_derived()).cloned() else { return false };
         let Some(placed) = self.splicer.admit(&unit) else { return false };
-        let packets = &mut self.packets[usize::from(unit.track.0)];
+        self.publish(track, unit, placed);
+        true
+    }
+
+    /// Publishes a unit of a track that this server makes, whose times are the ring's already; `false` if the track is
+    /// not in force any more.
+    pub(super) fn push_derived(&mut self, track: &Arc<Track>, unit: AccessUnit, spliced: bool) -> bool {
+        let Some(track) = self.set.track(track.id).filter(|known| Arc::ptr_eq(known, track)).cloned() else {
+            return false;
+        };
+        let placed = Placed { pts: unit.pts, dts: unit.dts, spliced };
+        self.publish(track, unit, placed);
+        true
+    }
+
+    fn publish(&mut self, track: Arc<Track>, unit: AccessUnit, placed: Placed) {
+        let packets = &mut self.packets[usize::from(track.id.0)];
         let (lead, fragments) = rtp::plan(&track, &unit.payload, unit.random_access, unit.marker);
         let plan = Plan { first_packet: *packets, lead, fragments };
         *packets += plan.packets();
@@ -104,7 +129,6 @@ impl Writer {
             self.ring.beats.strike();
         }
         self.evicted.clear();
-        true
     }
 
     pub(super) fn figures(&self, track: TrackId, now: Monotonic) -> TrackFigures {

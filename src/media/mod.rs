@@ -3,6 +3,7 @@
 pub mod aac;
 pub mod av1;
 pub mod bits;
+pub mod derived;
 pub mod h264;
 pub mod h265;
 pub mod jpeg;

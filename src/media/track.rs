@@ -285,6 +285,9 @@ pub struct Track {
     pub clock_rate: ClockRate,
     /// What a decoder needs.
     pub parameters: CodecParameters,
+    /// The track this one is made of by the server itself, where a door wants another coding: its units come only while
+    /// somebody asks for them.
+    pub derived_from: Option<TrackId>,
     /// Counts the track lists of a ring: another codec or another list is another generation.
     pub generation: u32,
     /// Counts the parameters of this track within a generation.
@@ -295,6 +298,11 @@ impl Track {
     /// The coding of this track.
     pub const fn codec(&self) -> Codec {
         self.parameters.codec()
+    }
+
+    /// Whether this server makes the track out of another one.
+    pub const fn is_derived(&self) -> bool {
+        self.derived_from.is_some()
     }
 
     /// Whether units of this track carry the source's own packets instead of access units.
@@ -324,6 +332,16 @@ impl TrackSet {
     /// The track with this id.
     pub fn track(&self, id: TrackId) -> Option<&Arc<Track>> {
         self.tracks.get(usize::from(id.0))
+    }
+
+    /// The tracks the source sends; the others are made of these.
+    pub fn sent(&self) -> impl Iterator<Item = &Arc<Track>> {
+        self.tracks.iter().filter(|track| !track.is_derived())
+    }
+
+    /// The track that is made of this one.
+    pub fn derived_of(&self, id: TrackId) -> Option<&Arc<Track>> {
+        self.tracks.iter().find(|track| track.derived_from == Some(id))
     }
 
     /// The first framed track of a kind, the one that players show.

@@ -22,7 +22,15 @@ pub(crate) struct Sent {
 
 pub(crate) fn track(parameters: CodecParameters) -> Track {
     let kind = if parameters.sound().is_some() { MediaKind::Audio } else { MediaKind::Video };
-    Track { id: TrackId(0), kind, clock_rate: ClockRate::VIDEO, parameters, generation: 0, revision: 0 }
+    Track {
+        id: TrackId(0),
+        kind,
+        clock_rate: ClockRate::VIDEO,
+        parameters,
+        derived_from: None,
+        generation: 0,
+        revision: 0,
+    }
 }
 
 /// Plans a unit, checks what must hold of every plan, and gives the packets.

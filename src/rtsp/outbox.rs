@@ -264,7 +264,8 @@ mod tests {
         };
         let parameters = CodecParameters::Vp8(PictureSize::default());
         let (kind, clock_rate) = (MediaKind::Video, ClockRate::VIDEO);
-        let track = Track { id: TrackId(0), kind, clock_rate, parameters, generation: 0, revision: 0 };
+        let track =
+            Track { id: TrackId(0), kind, clock_rate, parameters, derived_from: None, generation: 0, revision: 0 };
         let unit = Unit {
             track: Arc::new(track),
             index: 0,

@@ -25,7 +25,7 @@ const DYNAMIC: u8 = 96;
 
 /// The tracks of a set that a reader with this choice is offered.
 pub(super) fn offered(set: &TrackSet, choice: TrackChoice) -> impl Iterator<Item = &Track> {
-    set.tracks.iter().map(AsRef::as_ref).filter(move |track| choice.takes(track))
+    set.sent().map(AsRef::as_ref).filter(move |track| choice.takes(track))
 }
 
 /// The payload type of a track: the fixed one where the format has one, which old recorders insist on, else one per
@@ -190,7 +190,7 @@ mod tests {
     fn set(tracks: Vec<(MediaKind, u32, CodecParameters)>) -> TrackSet {
         let track = |(id, (kind, rate, parameters)): (usize, (MediaKind, u32, CodecParameters))| {
             let (id, clock_rate) = (TrackId(id as u8), ClockRate::new(rate).unwrap());
-            Arc::new(Track { id, kind, clock_rate, parameters, generation: 1, revision: 2 })
+            Arc::new(Track { id, kind, clock_rate, parameters, derived_from: None, generation: 1, revision: 2 })
         };
         TrackSet { generation: 1, tracks: tracks.into_iter().enumerate().map(track).collect() }
     }

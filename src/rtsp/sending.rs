@@ -250,7 +250,15 @@ mod tests {
         let track = |(id, parameters): (usize, CodecParameters)| {
             let (kind, clock_rate) =
                 if id == 0 { (MediaKind::Video, ClockRate::VIDEO) } else { (MediaKind::Audio, ClockRate::TELEPHONE) };
-            Arc::new(Track { id: TrackId(id as u8), kind, clock_rate, parameters, generation: 1, revision: 0 })
+            Arc::new(Track {
+                id: TrackId(id as u8),
+                kind,
+                clock_rate,
+                parameters,
+                derived_from: None,
+                generation: 1,
+                revision: 0,
+            })
         };
         TrackSet { generation: 1, tracks: parameters.into_iter().enumerate().map(track).collect() }
     }

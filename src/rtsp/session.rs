@@ -543,7 +543,7 @@ mod tests {
             let track = |id| {
                 let parameters = CodecParameters::Vp8(PictureSize::default());
                 let (id, kind, clock_rate) = (TrackId(id as u8), MediaKind::Video, ClockRate::VIDEO);
-                Arc::new(Track { id, kind, clock_rate, parameters, generation: 1, revision: 0 })
+                Arc::new(Track { id, kind, clock_rate, parameters, derived_from: None, generation: 1, revision: 0 })
             };
             let tracks = Arc::new(TrackSet { generation: 1, tracks: (0..self.tracks).map(track).collect() });
             Ok(Found { tracks, title: "cam".into(), transports: Transports::ALL })

@@ -276,6 +276,7 @@ fn plan(parameters: CodecParameters, payload: &[u8]) {
         kind: MediaKind::Video,
         clock_rate: ClockRate::VIDEO,
         parameters,
+        derived_from: None,
         generation: 0,
         revision: 0,
     };

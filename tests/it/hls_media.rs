@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use campanile::{
+    audio::Audio,
     auth::{Grant, View},
     base::{Clock, Kind, Rendition, Tasks, WallTime},
     cmaf::Selection,
@@ -22,7 +23,7 @@ use campanile::{
     media::MediaKind,
 };
 
-use self::film::{Film, HISTORY, OnePath, Projector, g711};
+use self::film::{Film, HISTORY, OnePath, Projector, g722};
 use crate::support::{
     clients::{Decoded, frames},
     process::run,
@@ -54,7 +55,7 @@ impl Stage {
         // A window that holds all of the film.
         let config = HlsConfig { segments: 100, ..HlsConfig::default() };
         let options = HlsOptions { config, state_dir: folder.path().to_owned() };
-        let hls = Hls::new(hub, Clock, &tasks, options);
+        let hls = Hls::new(hub, Audio::new(Clock, &tasks), Clock, &tasks, options);
         Self { hls, grant: Grant::house("test", "cam".parse().unwrap()), folder, _tasks: tasks }
     }
 
@@ -282,12 +283,12 @@ async fn what_is_not_carried_is_named_and_nothing_to_play_is_an_error() {
         &recipe("-c:v libx264 -preset ultrafast -g 50", ""),
     )
     .await;
-    film.tracks.push(g711());
+    film.tracks.push(g722());
     let stage = Stage::new(film.clone(), None);
     assert!(stage.playlist(Selection::Muxed).await.contains("#EXTINF"));
     let nothing = stage.hls.multivariant(&stage.grant, None, Selection::Audio).await.unwrap_err();
     assert_eq!((nothing.error.kind(), nothing.error.code()), (Kind::Unsupported, "nothing_playable"));
-    assert!(nothing.error.message().contains("G.711 A-law"), "{}", nothing.error);
+    assert!(nothing.error.message().contains("G.722"), "{}", nothing.error);
 }
 
 #[tokio::test]

@@ -285,7 +285,7 @@ fn rendition(stream: &Stream, now: Monotonic) -> Rendition {
     let set = stream.tracks();
     let left_out = hls::left_out(&set);
     let without = |id| left_out.iter().find(|left| left.track == id).map(|left| ("hls".to_owned(), left.to_string()));
-    let tracks = set.tracks.iter().map(|described| track(stream, described, without(described.id), now));
+    let tracks = set.sent().map(|described| track(stream, described, without(described.id), now));
     let tracks: Vec<Track> = tracks.collect();
     let leading = set.leading().map_or(0, |track| usize::from(track.id.0));
     let (_, held_bytes, held) = stream.holding();

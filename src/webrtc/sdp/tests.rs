@@ -51,7 +51,15 @@ fn set(tracks: Vec<CodecParameters>) -> TrackSet {
             _ => (MediaKind::Video, 90_000),
         };
         let clock_rate = ClockRate::new(rate).unwrap();
-        Arc::new(Track { id: TrackId(id as u8), kind, clock_rate, parameters, generation: 1, revision: 0 })
+        Arc::new(Track {
+            id: TrackId(id as u8),
+            kind,
+            clock_rate,
+            parameters,
+            derived_from: None,
+            generation: 1,
+            revision: 0,
+        })
     };
     TrackSet { generation: 1, tracks: tracks.into_iter().enumerate().map(track).collect() }
 }

@@ -161,12 +161,12 @@ fn description(codec: &Codec) -> TrackDescription {
     }
 }
 
-/// G.711, which no fMP4 carries.
-pub fn g711() -> TrackDescription {
+/// G.722, which no fMP4 carries.
+pub fn g722() -> TrackDescription {
     TrackDescription {
         kind: MediaKind::Audio,
         clock_rate: ClockRate::TELEPHONE,
-        parameters: CodecParameters::G711A(PcmParameters { sample_rate: 8_000, channels: 1 }),
+        parameters: CodecParameters::G722(PcmParameters { sample_rate: 16_000, channels: 1 }),
     }
 }
 
