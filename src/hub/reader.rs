@@ -166,6 +166,13 @@ impl Drop for Bursting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RingKey(usize);
 
+#[cfg(test)]
+impl RingKey {
+    pub(crate) const fn for_test(key: usize) -> Self {
+        Self(key)
+    }
+}
+
 /// Hears the beats of a ring on behalf of many readers. Order is: arm, look, sleep.
 #[derive(Debug)]
 pub struct Ears(Listener);
