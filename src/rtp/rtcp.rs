@@ -242,6 +242,21 @@ pub fn nack_sequences(control: &[u8]) -> impl Iterator<Item = u16> {
     })
 }
 
+/// What a full intra request asks for (RFC 5104 §4.3.1.1): the sources whose picture is lost.
+pub fn intra_requests(control: &[u8]) -> impl Iterator<Item = u32> {
+    let (entries, _) = control.as_chunks::<8>();
+    entries.iter().map(|&[s0, s1, s2, s3, ..]| u32::from_be_bytes([s0, s1, s2, s3]))
+}
+
+/// The bit rate a receiver estimates it can take, if application layer feedback is that
+/// (draft-alvestrand-rmcat-remb-03 §2.2).
+pub fn estimated_bitrate(control: &[u8]) -> Option<u64> {
+    let &[b'R', b'E', b'M', b'B', _, exponent, m1, m2, ..] = control else { return None };
+    let mantissa = u64::from(exponent & 3) << 16 | u64::from(m1) << 8 | u64::from(m2);
+    let shift = u32::from(exponent >> 2);
+    Some(if mantissa.leading_zeros() >= shift { mantissa << shift } else { u64::MAX })
+}
+
 /// Reads the packets of a compound one by one; an error ends the walk.
 pub fn packets(compound: &[u8]) -> impl Iterator<Item = Result<Packet<'_>, RtcpError>> {
     let mut at = 0;
@@ -403,6 +418,19 @@ mod tests {
         assert_eq!(nack_sequences(control).collect::<Vec<_>>(), [65_534, 65_535, 1]);
         assert!(matches!(packets[3], Packet::Feedback { on_payload: true, format: 1, control: [], .. }));
         assert_eq!(packets[4], Packet::Other { kind: 204 });
+    }
+
+    #[test]
+    fn a_lost_picture_and_an_estimate_are_read() {
+        assert_eq!(
+            intra_requests(&hex("deadbeef 07000000 00000001 08000000 00")).collect::<Vec<_>>(),
+            [0xdead_beef, 1]
+        );
+        assert_eq!(estimated_bitrate(&hex("52454d42 01 0a1e84 deadbeef")), Some(0x21e84 << 2));
+        assert_eq!(estimated_bitrate(&hex("52454d42 01 ffffff")), Some(u64::MAX), "more than there is");
+        assert_eq!(estimated_bitrate(&hex("52454d42 01 fc0000")), Some(0));
+        assert_eq!(estimated_bitrate(b"REMC\x01\x00\x00\x01"), None);
+        assert_eq!(estimated_bitrate(b"REM"), None);
     }
 
     #[test]

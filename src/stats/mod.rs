@@ -8,4 +8,6 @@ pub mod sessions;
 pub use metrics::{MetricsSnapshot, StreamMetrics};
 pub use process::ProcessFigures;
 pub use requests::{HttpDoor, Requests};
-pub use sessions::{PathLimit, Protocol, Session, SessionDetails, SessionGuard, SessionLimits, Sessions, Traffic};
+pub use sessions::{
+    PathLimit, Protocol, Reception, Session, SessionDetails, SessionGuard, SessionLimits, Sessions, Traffic,
+};

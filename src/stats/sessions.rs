@@ -9,8 +9,9 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
@@ -74,6 +75,8 @@ pub struct Session {
     pub units_dropped: AtomicU64,
     /// Packets the peer reports as lost.
     pub packets_lost: AtomicU64,
+    /// What is known of its reception.
+    pub reception: Reception,
     kicked: CancellationToken,
 }
 
@@ -87,6 +90,85 @@ impl Session {
     pub fn sent(&self, packets: u64, bytes: u64) {
         self.packets_sent.fetch_add(packets, Ordering::Relaxed);
         self.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// How a peer receives, as it reports, and what was made of it. Empty where the protocol has no reports.
+#[derive(Debug)]
+pub struct Reception {
+    /// Which rendition is sent now.
+    sub: AtomicBool,
+    moves: AtomicU64,
+    repaired: AtomicU64,
+    /// In microseconds, and one more; zero is not known.
+    round_trip: AtomicU64,
+    jitter: AtomicU64,
+    /// In 256ths, and one more.
+    loss: AtomicU64,
+}
+
+impl Reception {
+    const fn new(rendition: Rendition) -> Self {
+        Self {
+            sub: AtomicBool::new(matches!(rendition, Rendition::Sub)),
+            moves: AtomicU64::new(0),
+            repaired: AtomicU64::new(0),
+            round_trip: AtomicU64::new(0),
+            jitter: AtomicU64::new(0),
+            loss: AtomicU64::new(0),
+        }
+    }
+
+    /// The peer is moved to another rendition.
+    pub fn moved(&self, to: Rendition) {
+        self.sub.store(to == Rendition::Sub, Ordering::Relaxed);
+        self.moves.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many lost packets were sent again.
+    pub fn repaired(&self, packets: u64) {
+        self.repaired.fetch_add(packets, Ordering::Relaxed);
+    }
+
+    /// The way there and back takes so long.
+    pub fn measured(&self, round_trip: Duration) {
+        self.round_trip.store(round_trip.as_micros() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// The peer reports loss since its last report, in 256ths, and the jitter of arrivals.
+    pub fn reported(&self, loss: u8, jitter: Duration) {
+        self.loss.store(u64::from(loss) + 1, Ordering::Relaxed);
+        self.jitter.store(jitter.as_micros() as u64 + 1, Ordering::Relaxed);
+    }
+
+    /// Which rendition is sent now.
+    pub fn rendition(&self) -> Rendition {
+        if self.sub.load(Ordering::Relaxed) { Rendition::Sub } else { Rendition::Main }
+    }
+
+    /// How often the peer was moved from one rendition to the other.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    /// Packets sent again.
+    pub fn packets_repaired(&self) -> u64 {
+        self.repaired.load(Ordering::Relaxed)
+    }
+
+    /// The way there and back, where it is known.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros)
+    }
+
+    /// The jitter of arrivals, where it is known.
+    pub fn jitter(&self) -> Option<Duration> {
+        self.jitter.load(Ordering::Relaxed).checked_sub(1).map(Duration::from_micros)
+    }
+
+    /// The part of packets lost, as last reported.
+    pub fn loss(&self) -> Option<f64> {
+        self.loss.load(Ordering::Relaxed).checked_sub(1).map(|loss| loss as f64 / 256.0)
     }
 }
 
@@ -196,6 +278,7 @@ impl Sessions {
     /// # Errors
     /// [`Kind::ResourceExhausted`] when a limit is reached; it names the option.
     pub fn open(&self, details: SessionDetails) -> Result<SessionGuard> {
+        let details_rendition = details.rendition;
         let session = Arc::new(Session {
             id: SessionId::random(),
             details,
@@ -203,6 +286,7 @@ impl Sessions {
             packets_sent: AtomicU64::new(0),
             units_dropped: AtomicU64::new(0),
             packets_lost: AtomicU64::new(0),
+            reception: Reception::new(details_rendition),
             kicked: CancellationToken::new(),
         });
         let path = session.details.path.clone();

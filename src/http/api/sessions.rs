@@ -42,7 +42,7 @@ pub(super) struct Session {
     transport: &'static str,
     /// What it watches.
     path: String,
-    /// Which of the two sizes.
+    /// Which of the two sizes it is sent now.
     rendition: &'static str,
     /// Where it comes from.
     #[schema(example = "10.0.0.9:50000")]
@@ -60,6 +60,16 @@ pub(super) struct Session {
     units_dropped: u64,
     /// Packets it reports as lost.
     packets_lost: u64,
+    /// Lost packets that were sent again.
+    packets_repaired: u64,
+    /// How often it was moved from one rendition to the other because of its path.
+    rendition_switches: u64,
+    /// The way there and back in milliseconds, where the protocol tells.
+    round_trip_ms: Option<f64>,
+    /// The jitter of its packets in milliseconds, where it reports that.
+    jitter_ms: Option<f64>,
+    /// The part of the packets lost since its last report but one, from 0 to 1.
+    loss: Option<f64>,
 }
 
 /// Everybody who watches.
@@ -101,7 +111,7 @@ fn describe(entry: &stats::Session) -> Session {
         protocol: details.protocol.name(),
         transport: details.transport,
         path: details.path.to_string(),
-        rendition: details.rendition.name(),
+        rendition: entry.reception.rendition().name(),
         peer: details.peer.to_string(),
         user_agent: details.user_agent.clone(),
         since: details.since.to_string(),
@@ -109,5 +119,10 @@ fn describe(entry: &stats::Session) -> Session {
         packets_sent: count(&entry.packets_sent),
         units_dropped: count(&entry.units_dropped),
         packets_lost: count(&entry.packets_lost),
+        packets_repaired: entry.reception.packets_repaired(),
+        rendition_switches: entry.reception.moves(),
+        round_trip_ms: entry.reception.round_trip().map(|span| span.as_secs_f64() * 1000.0),
+        jitter_ms: entry.reception.jitter().map(|span| span.as_secs_f64() * 1000.0),
+        loss: entry.reception.loss(),
     }
 }

@@ -6,13 +6,19 @@
 
 #![allow(dead_code, unused_imports, reason = "the room is being built")]
 
+mod estimate;
+mod feedback;
+mod line;
+mod numbers;
 mod outlet;
+mod pacer;
+mod rendition;
+mod repair;
+mod report;
 mod thread;
+mod viewer;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -21,32 +27,16 @@ pub(super) use self::{
     outlet::Outlet,
     thread::{Outlets, Seat, SendOptions, SendThreads},
 };
+use super::{sdp::ChosenLine, srtp::MediaKeys, transport::Route};
 use crate::{
     base::{Error, Rendition},
     hub::{BurstPolicy, Edge, Reader, ReaderOptions, Stream},
-    media::{Codec, MediaKind, TrackId},
     stats,
 };
 
 /// Names a viewer among all viewers there ever were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key(pub u64);
-
-/// Where a viewer's datagrams go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Route {
-    pub link: Link,
-    pub peer: SocketAddr,
-}
-
-/// What a viewer's datagrams go over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Link {
-    /// One of our sockets, and the address of ours that the viewer called, where it is known.
-    Udp { socket: u8, local: Option<IpAddr> },
-    /// A connection.
-    Tcp(u64),
-}
 
 /// What the control thread tells a send thread.
 #[derive(Debug)]
@@ -91,8 +81,10 @@ pub(super) struct Readers {
     pub reader: Reader,
     /// What it reads.
     pub rendition: Rendition,
-    /// The other rendition, if the path has one. It is no demand until the viewer is moved there.
-    pub other: Option<Stream>,
+    /// The main rendition of the path.
+    pub main: Stream,
+    /// The smaller one, if the path has it. Neither is demand until the viewer is moved there.
+    pub sub: Option<Stream>,
     /// Whether the viewer is moved between the two as its path allows. One that asked for a rendition is not.
     pub adapts: bool,
 }
@@ -113,24 +105,3 @@ pub(super) const fn reader_options() -> ReaderOptions {
     let burst = BurstPolicy::Within { bytes: 4_000_000, units: 400, readers: 256 };
     ReaderOptions { edge: Edge::Nothing, burst, ..ReaderOptions::viewer() }
 }
-
-// Until `sdp` and `srtp` are there.
-#[derive(Clone, Debug)]
-pub(super) struct ChosenLine {
-    pub mid: String,
-    pub kind: MediaKind,
-    pub track: TrackId,
-    pub codec: Codec,
-    pub payload_type: u8,
-    pub rtx_payload_type: Option<u8>,
-    pub ssrc: u32,
-    pub rtx_ssrc: u32,
-    pub clock_rate: u32,
-    pub abs_capture_time: Option<u8>,
-    pub playout_delay: Option<u8>,
-    pub transport_cc: Option<u8>,
-    pub transcoded: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct MediaKeys;

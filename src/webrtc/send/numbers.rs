@@ -162,7 +162,10 @@ mod tests {
         assert_eq!(numbers.take(origin(1, 0), 900, 2, clock).0, 0x8003, "a jump");
         assert_eq!(numbers.take(origin(2, 0), 902, 1, clock).0, 0x8005, "another rendition");
         let found: Vec<_> = (0x7ffe..0x8006).map(|index| numbers.find(index).unwrap()).collect();
-        assert_eq!(found.iter().map(|found| found.packet).collect::<Vec<_>>(), [500, 501, 502, 503, 504, 900, 901, 902]);
+        assert_eq!(
+            found.iter().map(|found| found.packet).collect::<Vec<_>>(),
+            [500, 501, 502, 503, 504, 900, 901, 902]
+        );
         assert_eq!((found[6].origin, found[7].origin), (origin(1, 0), origin(2, 0)));
         assert!(numbers.find(0x8006).is_none(), "not given out");
     }

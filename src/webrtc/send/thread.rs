@@ -1,21 +1,52 @@
 //! The send threads and what drives the viewers of one of them.
+//!
+//! A thread hears each ring once, whatever the number of its viewers. Each turn: orders; the viewers of the rings that
+//! struck, ring by ring; then at most a millisecond of bursts and retransmissions, in turn. Nothing is allocated for a
+//! viewer and unit: runs are sealed in the thread's one buffer, units are read into its one batch.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    future::poll_fn,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
-use tokio::sync::mpsc;
+use futures_util::task::AtomicWaker;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{Span, debug};
 
-use super::{Key, Order, outlet::Outlet};
+use super::{
+    Joining, Key, Order, SendEnd,
+    outlet::Outlet,
+    viewer::{Outcome, Taken, Turn, Viewer},
+};
 use crate::{
-    base::{Clock, Tasks},
-    hub::MediaThreads,
+    base::{Clock, Monotonic, Tasks},
+    hub::{Ears, MediaThreads, RingKey},
+    media::Unit,
     net::udp::Datagrams,
+    webrtc::{
+        srtp::Sealer,
+        transport::{Link, Route},
+    },
 };
 
 /// Orders that may wait for a thread.
 const ORDERS: usize = 4096;
+/// Orders taken in one turn.
+const ORDERS_PER_TURN: usize = 256;
+/// How long bursts and retransmissions may take before the rings are looked at again.
+const SPARE_TIME: Duration = Duration::from_millis(1);
+/// How often viewers that wait for another rendition are looked at, whatever their rings do.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Room in the queue that feedback leaves to orders that must not be lost.
 const RESERVED: usize = 1024;
 
@@ -70,9 +101,15 @@ impl SendThreads {
         clock: Clock,
         tasks: &Tasks,
     ) -> Self {
-        let _ = (sockets, outlets, options, clock, tasks);
-        let thread = |_| SendThread { orders: mpsc::channel(ORDERS).0, load: Arc::default(), dropped: Arc::default() };
-        Self { threads: media.runtimes().map(thread).collect() }
+        let thread = |(number, runtime): (usize, &tokio::runtime::Handle)| {
+            let (orders_tx, orders) = mpsc::channel(ORDERS);
+            let tasks = tasks.child_on(runtime.clone());
+            let driver = Driver::new(orders, sockets.clone(), outlets.clone(), options, clock);
+            let stop = tasks.stopping().clone();
+            tasks.spawn(format!("webrtc/send/{number}"), Span::none(), driver.run(stop));
+            SendThread { orders: orders_tx, load: Arc::default(), dropped: Arc::default() }
+        };
+        Self { threads: media.runtimes().enumerate().map(thread).collect() }
     }
 
     /// A seat on the thread with the fewest viewers.
@@ -109,5 +146,407 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Where a viewer's runs go.
+#[derive(Debug)]
+enum Way {
+    Udp {
+        socket: usize,
+        local: Option<IpAddr>,
+        peer: SocketAddr,
+    },
+    Tcp(Arc<Outlet>),
+    /// A connection that is gone; another way will come, or the end.
+    Nowhere,
+}
+
+/// What makes runs leave.
+#[derive(Debug)]
+struct Wire {
+    sockets: Arc<[Arc<Datagrams>]>,
+    outlets: Arc<dyn Outlets>,
+}
+
+impl Wire {
+    fn way(&self, route: Route) -> Way {
+        match route.link {
+            Link::Udp { socket, local } => Way::Udp { socket: socket.into(), local, peer: route.peer },
+            Link::Tcp(connection) => self.outlets.outlet(connection).map_or(Way::Nowhere, Way::Tcp),
+        }
+    }
+
+    fn segments(&self, way: &Way) -> usize {
+        match way {
+            Way::Udp { socket, .. } => self.sockets.get(*socket).map_or(1, |socket| socket.segments_max()),
+            Way::Tcp(_) | Way::Nowhere => usize::MAX,
+        }
+    }
+
+    fn send(&self, way: &Way, run: &[u8], segment: usize) -> Taken {
+        match way {
+            Way::Udp { socket, local, peer } => {
+                let Some(socket) = self.sockets.get(*socket) else { return Taken::Full };
+                match socket.try_send(*peer, *local, run, segment) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Taken::Full,
+                    // The network does not take it: lost, and whoever reads the socket hears why.
+                    Err(_) | Ok(()) => Taken::Sent,
+                }
+            }
+            Way::Tcp(outlet) if outlet.put(run, segment) => Taken::Sent,
+            Way::Tcp(_) | Way::Nowhere => Taken::Full,
+        }
+    }
+}
+
+/// Which rings struck, and who waits for that.
+#[derive(Default)]
+struct Alarm {
+    struck: Mutex<Vec<RingKey>>,
+    waker: AtomicWaker,
+}
+
+impl Alarm {
+    fn strike(&self, ring: RingKey) {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner).push(ring);
+        self.waker.wake();
+    }
+
+    /// Moves what struck into `into`.
+    fn take(&self, into: &mut Vec<RingKey>) {
+        into.append(&mut self.struck.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn poll_struck(&self, cx: &Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        let silent = self.struck.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if silent { Poll::Pending } else { Poll::Ready(()) }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alarm")
+    }
+}
+
+/// What a ring wakes: it says which ring it was, once until that is looked at.
+#[derive(Debug)]
+struct Chime {
+    ring: RingKey,
+    struck: AtomicBool,
+    alarm: Arc<Alarm>,
+}
+
+impl Wake for Chime {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.struck.swap(true, Ordering::AcqRel) {
+            self.alarm.strike(self.ring);
+        }
+    }
+}
+
+/// A ring that viewers of this thread read.
+#[derive(Debug)]
+struct Heard {
+    ears: Ears,
+    chime: Arc<Chime>,
+    waker: Waker,
+    viewers: Vec<Key>,
+}
+
+/// A viewer and what belongs to its seat.
+struct Seated {
+    viewer: Viewer<Sealer>,
+    way: Way,
+    rings: Vec<RingKey>,
+    /// It has more to send, and is in the list of those.
+    busy: bool,
+    due: Monotonic,
+    ended: Option<oneshot::Sender<SendEnd>>,
+}
+
+/// What one thread does.
+struct Driver {
+    orders: mpsc::Receiver<Order>,
+    wire: Wire,
+    options: SendOptions,
+    clock: Clock,
+    alarm: Arc<Alarm>,
+    viewers: HashMap<Key, Box<Seated>>,
+    rings: HashMap<RingKey, Heard>,
+    /// Viewers with more to send, in turn.
+    busy: VecDeque<Key>,
+    buffer: Vec<u8>,
+    batch: Vec<Arc<Unit>>,
+}
+
+impl Driver {
+    fn new(
+        orders: mpsc::Receiver<Order>,
+        sockets: Arc<[Arc<Datagrams>]>,
+        outlets: Arc<dyn Outlets>,
+        options: SendOptions,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            orders,
+            wire: Wire { sockets, outlets },
+            options,
+            clock,
+            alarm: Arc::default(),
+            viewers: HashMap::new(),
+            rings: HashMap::new(),
+            busy: VecDeque::new(),
+            buffer: Vec::with_capacity(crate::net::udp::CALL_MAX + 4096),
+            batch: Vec::with_capacity(crate::hub::BATCH),
+        }
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        let (mut struck, mut hearers) = (Vec::new(), Vec::new());
+        let mut sweep = self.clock.now() + SWEEP_EVERY;
+        loop {
+            for _ in 0..ORDERS_PER_TURN {
+                match self.orders.try_recv() {
+                    Ok(order) => self.take(order),
+                    Err(_) => break,
+                }
+            }
+            self.alarm.take(&mut struck);
+            for ring in struck.drain(..) {
+                self.serve(ring, &mut hearers);
+            }
+            self.work_off();
+            let now = self.clock.now();
+            if now >= sweep {
+                sweep = now + SWEEP_EVERY;
+                self.sweep(&mut hearers);
+            }
+            let due = self.busy.iter().filter_map(|key| self.viewers.get(key)).map(|seated| seated.due).min();
+            if due.is_some_and(|due| due <= now) {
+                // Others on this thread have their turn too.
+                tokio::task::yield_now().await;
+                if stop.is_cancelled() {
+                    break;
+                }
+                continue;
+            }
+            let timer = tokio::time::sleep_until(self.clock.instant(due.map_or(sweep, |due| due.min(sweep))));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                order = self.orders.recv() => match order {
+                    Some(order) => self.take(order),
+                    None => break,
+                },
+                () = poll_fn(|cx| self.alarm.poll_struck(cx)) => {}
+                () = timer, if due.is_some() || !self.viewers.is_empty() => {}
+            }
+        }
+        for (_, mut seated) in self.viewers.drain() {
+            tell(&mut seated.ended, SendEnd::Closed);
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        let now = self.clock.now();
+        match order {
+            Order::Join(joining) => self.join(*joining, now),
+            Order::Leave(key) => self.leave(key),
+            Order::Route(key, route) => {
+                let way = self.wire.way(route);
+                if let Some(seated) = self.viewers.get_mut(&key) {
+                    seated.way = way;
+                }
+            }
+            Order::Silent(key, silent) => {
+                if let Some(seated) = self.viewers.get_mut(&key) {
+                    seated.viewer.set_silent(silent);
+                    self.enlist(key, now);
+                }
+            }
+            Order::Rendition(key, asked) => {
+                if let Some(seated) = self.viewers.get_mut(&key) {
+                    seated.viewer.ask(asked, now);
+                    self.listen(key);
+                    self.enlist(key, now);
+                }
+            }
+            Order::Feedback(key, compound) => {
+                if let Some(seated) = self.viewers.get_mut(&key) {
+                    let more = seated.viewer.handle_feedback(&compound, now);
+                    self.listen(key);
+                    if more {
+                        self.enlist(key, now);
+                    }
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, mut joining: Joining, now: Monotonic) {
+        let (key, way, sealer) = (joining.key, self.wire.way(joining.route), Sealer::new(&joining.keys));
+        let (never, _) = oneshot::channel();
+        let mut ended = Some(std::mem::replace(&mut joining.ended, never));
+        let Some(viewer) = Viewer::new(joining, sealer, self.options.burst_rate, now) else {
+            tell(&mut ended, SendEnd::TracksChanged);
+            return;
+        };
+        self.leave(key);
+        let seated = Seated { viewer, way, rings: Vec::with_capacity(2), busy: false, due: now, ended };
+        self.viewers.insert(key, Box::new(seated));
+        self.listen(key);
+        self.enlist(key, now);
+    }
+
+    fn leave(&mut self, key: Key) {
+        if let Some(seated) = self.viewers.remove(&key) {
+            for ring in seated.rings {
+                self.unlisten(key, ring);
+            }
+        }
+    }
+
+    fn unlisten(&mut self, key: Key, ring: RingKey) {
+        if let Some(heard) = self.rings.get_mut(&ring) {
+            heard.viewers.retain(|viewer| *viewer != key);
+            if heard.viewers.is_empty() {
+                self.rings.remove(&ring);
+            }
+        }
+    }
+
+    /// Makes the thread hear the rings a viewer reads, and those alone.
+    fn listen(&mut self, key: Key) {
+        let Some(seated) = self.viewers.get_mut(&key) else { return };
+        if seated.viewer.rings().map(|(ring, _)| ring).eq(seated.rings.iter().copied()) {
+            return;
+        }
+        let before = std::mem::take(&mut seated.rings);
+        for (ring, reader) in seated.viewer.rings() {
+            if seated.rings.contains(&ring) {
+                continue;
+            }
+            seated.rings.push(ring);
+            if before.contains(&ring) {
+                continue;
+            }
+            let heard = self.rings.entry(ring).or_insert_with(|| {
+                // As if it had struck: it is looked at once, and its ears are armed.
+                let chime = Arc::new(Chime { ring, struck: AtomicBool::new(true), alarm: self.alarm.clone() });
+                self.alarm.strike(ring);
+                Heard { ears: reader.ears(), waker: chime.clone().into(), chime, viewers: Vec::new() }
+            });
+            heard.viewers.push(key);
+        }
+        let gone: Vec<_> = before.into_iter().filter(|ring| !seated.rings.contains(ring)).collect();
+        for ring in gone {
+            self.unlisten(key, ring);
+        }
+    }
+
+    /// Puts a viewer among those that have more to send.
+    fn enlist(&mut self, key: Key, due: Monotonic) {
+        let Some(seated) = self.viewers.get_mut(&key) else { return };
+        seated.due = due;
+        if !seated.busy {
+            seated.busy = true;
+            self.busy.push_back(key);
+        }
+    }
+
+    /// A ring struck: its viewers have their turn.
+    fn serve(&mut self, ring: RingKey, hearers: &mut Vec<Key>) {
+        let Some(heard) = self.rings.get_mut(&ring) else { return };
+        // Order is: arm, look, sleep.
+        heard.chime.struck.store(false, Ordering::Release);
+        heard.ears.arm();
+        hearers.clear();
+        hearers.extend_from_slice(&heard.viewers);
+        for key in hearers.drain(..) {
+            self.turn(key, false);
+        }
+        if let Some(heard) = self.rings.get_mut(&ring)
+            && heard.ears.poll_heard(&Context::from_waker(&heard.waker)).is_ready()
+        {
+            heard.waker.wake_by_ref();
+        }
+    }
+
+    /// A viewer's turn; one that has more to send is enlisted. Retransmissions belong to the spare time.
+    fn turn(&mut self, key: Key, spare: bool) {
+        let Some(seated) = self.viewers.get_mut(&key) else { return };
+        let Seated { viewer, way, rings, .. } = &mut **seated;
+        let wire = &self.wire;
+        let mut turn = Turn {
+            now: self.clock.now(),
+            wall: self.clock.wall(),
+            segments: wire.segments(way),
+            buffer: &mut self.buffer,
+            batch: &mut self.batch,
+            out: |run: &[u8], segment: usize| wire.send(way, run, segment),
+        };
+        let now = turn.now;
+        let repairs = spare && viewer.repair(&mut turn);
+        let outcome = viewer.turn(&mut turn);
+        let moved = !viewer.rings().map(|(ring, _)| ring).eq(rings.iter().copied());
+        if moved {
+            self.listen(key);
+        }
+        match outcome {
+            Outcome::Due(due) => self.enlist(key, if repairs { now } else { due }),
+            Outcome::Waits if repairs => self.enlist(key, now),
+            Outcome::Waits => {}
+            Outcome::End(end) => {
+                debug!(viewer = key.0, ?end, "a viewer ends");
+                if let Some(seated) = self.viewers.get_mut(&key) {
+                    tell(&mut seated.ended, end);
+                }
+                self.leave(key);
+            }
+        }
+    }
+
+    /// Bursts and retransmissions, in turn, for as long as there is time to spare.
+    fn work_off(&mut self) {
+        let began = self.clock.now();
+        for _ in 0..self.busy.len() {
+            let Some(key) = self.busy.pop_front() else { break };
+            let Some(seated) = self.viewers.get_mut(&key) else { continue };
+            let now = self.clock.now();
+            if now.since(began) >= SPARE_TIME {
+                self.busy.push_front(key);
+                break;
+            }
+            if seated.due > now {
+                self.busy.push_back(key);
+                continue;
+            }
+            seated.busy = false;
+            self.turn(key, true);
+        }
+    }
+
+    /// Looks at viewers whose rings may be silent.
+    fn sweep(&mut self, hearers: &mut Vec<Key>) {
+        let waits = |(key, seated): (&Key, &Box<Seated>)| seated.viewer.awaits_candidate().then_some(*key);
+        hearers.clear();
+        hearers.extend(self.viewers.iter().filter_map(waits));
+        for key in hearers.drain(..) {
+            self.turn(key, false);
+        }
+    }
+}
+
+fn tell(ended: &mut Option<oneshot::Sender<SendEnd>>, end: SendEnd) {
+    if let Some(ended) = ended.take() {
+        // A session that is gone already needs no reason.
+        let _ = ended.send(end);
     }
 }
