@@ -14,6 +14,8 @@ mod source;
 mod splice;
 mod state;
 mod sync;
+#[cfg(test)]
+pub(crate) mod testing;
 mod threads;
 mod writer;
 

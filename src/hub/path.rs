@@ -172,6 +172,31 @@ impl Stream {
         stream
     }
 
+    #[cfg(test)]
+    #[expect(clippy::too_many_arguments, reason = "its fields")]
+    pub(super) fn by_hand(
+        rendition: Rendition,
+        ring: Arc<Ring>,
+        inlet: Arc<Inlet>,
+        demands: Demands,
+        snapshot: watch::Receiver<StreamSnapshot>,
+        policy: StreamPolicy,
+        source: Arc<dyn Source>,
+        clock: Clock,
+    ) -> Self {
+        Self { rendition, ring, inlet, demands, snapshot, policy, source, clock }
+    }
+
+    #[cfg(test)]
+    pub(super) fn inlet(&self) -> &Inlet {
+        &self.inlet
+    }
+
+    #[cfg(test)]
+    pub(super) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
     /// Which rendition this is.
     pub fn rendition(&self) -> Rendition {
         self.rendition

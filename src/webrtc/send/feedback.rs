@@ -113,6 +113,7 @@ impl<S: Seal> Viewer<S> {
             burst.lost += asked;
             if burst.lost >= BURST_LOSS && burst.lost > burst.sent / 5 {
                 self.give_up_burst();
+                *budget = 0;
                 self.no_picture_before = now + AFTER_LOST_BURST;
             }
         }

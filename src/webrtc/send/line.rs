@@ -211,7 +211,9 @@ impl Line {
     pub(super) fn resolve(&self, tracks: &TrackSet) -> Option<TrackId> {
         let fits = |id: TrackId| {
             let track = tracks.track(id).filter(|track| track.kind == self.kind && !track.is_opaque())?;
-            (track.codec() == self.codec && track.clock_rate == self.clock_rate).then_some(id)
+            // What is made here flows only while the session asked for it.
+            let made = track.is_derived() == self.transcoded;
+            (made && track.codec() == self.codec && track.clock_rate == self.clock_rate).then_some(id)
         };
         fits(self.track).or_else(|| tracks.tracks.iter().find_map(|track| fits(track.id)))
     }
@@ -255,7 +257,8 @@ impl Line {
         }
         let Some(id) = self.capture_id else { return Extension::NONE };
         let spacing = if unit.random_access && self.kind == MediaKind::Video { CAPTURE_SPACING } else { CAPTURE_EVERY };
-        if self.capture_told.is_some_and(|told| now.since(told) < spacing) {
+        // What leaves together has one length of header.
+        if self.capture_told.is_some_and(|told| told != now && now.since(told) < spacing) {
             return Extension::NONE;
         }
         self.capture_told = Some(now);

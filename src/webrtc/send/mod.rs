@@ -15,6 +15,8 @@ mod pacer;
 mod rendition;
 mod repair;
 mod report;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod viewer;
 

@@ -64,7 +64,7 @@ impl Default for SendOptions {
 }
 
 /// The connections of viewers whose UDP is blocked, by the number in their [`super::Link`].
-pub(in crate::webrtc) trait Outlets: Send + Sync + std::fmt::Debug {
+pub(in crate::webrtc) trait Outlets: Send + Sync + fmt::Debug {
     /// The queue of a connection that is still there.
     fn outlet(&self, connection: u64) -> Option<Arc<Outlet>>;
 }
