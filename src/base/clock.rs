@@ -29,6 +29,11 @@ impl Monotonic {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// This instant for a library that wants the standard library's. Only the distance of two of them means anything.
+    pub fn to_std(self) -> std::time::Instant {
+        ZERO.into_std() + Duration::from_nanos(self.0)
+    }
 }
 
 impl Add<Duration> for Monotonic {

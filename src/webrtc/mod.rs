@@ -11,6 +11,9 @@ pub mod dtls;
 pub mod framing;
 pub mod ice;
 pub mod identity;
+mod records;
+#[cfg(debug_assertions)]
+mod reseal;
 mod send;
 pub mod srtp;
 pub mod stun;
