@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
-use crate::{clients::Kind, hls::HlsOptions, measure::MeasureOptions, rtsp::RtspOptions, rtsp::Transport};
+use crate::{
+    clients::Kind, hls::HlsOptions, measure::MeasureOptions, rtsp::RtspOptions, rtsp::Transport, whep::WhepOptions,
+};
 
 /// Loads a media server with viewers that count, and measures what that costs it.
 #[derive(Debug, Parser)]
@@ -38,9 +40,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         hls: HlsChoices,
     },
+    /// Viewers over WebRTC (WHEP), over UDP.
+    Whep {
+        #[command(flatten)]
+        load: Load,
+    },
     /// Joins alone, one after another, at random moments, and reports the time to the first picture.
     Start {
-        /// rtsp:// or http:// (an HLS playlist).
+        /// rtsp:// or http:// (an HLS playlist, or a URL that ends in `/whep`).
         #[arg(long)]
         url: Url,
         #[arg(long, value_enum, default_value = "tcp")]
@@ -81,7 +88,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// What to play: `rtsp://[user:password@]host:port/path`, or `http://host:port/path/index.m3u8`.
+    /// What to play: `rtsp://[user:password@]host:port/path`, `http://host:port/path/index.m3u8`
+    /// or `http://host:port/path/whep`.
     #[arg(long)]
     pub(crate) url: Url,
     #[arg(long, default_value_t = 100, value_name = "N")]
@@ -140,6 +148,7 @@ impl HlsChoices {
 pub(crate) fn kind_of(url: &Url, transport: Transport, hls: HlsChoices) -> Result<Kind, String> {
     match url.scheme() {
         "rtsp" => Ok(Kind::Rtsp(RtspOptions { url: url.clone(), transport })),
+        "http" if url.path().ends_with("/whep") => Ok(Kind::Whep(WhepOptions { url: url.clone() })),
         "http" => Ok(hls.kind(url)),
         other => Err(format!("`{other}://` is not measured: rtsp:// or http:// is")),
     }
@@ -166,6 +175,7 @@ mod tests {
         let kind = |url: &str| kind_of(&Url::parse(url).unwrap(), Transport::Udp, hls);
         assert!(matches!(kind("rtsp://x/y"), Ok(Kind::Rtsp(RtspOptions { transport: Transport::Udp, .. }))));
         assert!(matches!(kind("http://x/y.m3u8"), Ok(Kind::Hls(HlsOptions { gzip: false, hints: true, .. }))));
+        assert!(matches!(kind("http://x/y/whep"), Ok(Kind::Whep(_))));
         assert!(kind("https://x/").is_err());
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     hls::{self, HlsOptions},
     rtsp::{self, RtspOptions},
     shared::{Scratch, Shared, scratch},
+    whep::{self, WhepOptions},
 };
 
 /// What a client does.
@@ -28,6 +29,7 @@ use crate::{
 pub(crate) enum Kind {
     Rtsp(RtspOptions),
     Hls(HlsOptions),
+    Whep(WhepOptions),
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
         let shared = Shared::begin(counters);
         match self {
             Self::Rtsp(options) => rtsp::run(options, &shared, scratch, stop).await.map_err(|error| error.to_string()),
+            Self::Whep(options) => whep::run(options, &shared, scratch, stop).await.map_err(|error| error.to_string()),
             Self::Hls(options) => hls::run(options, &shared, scratch, stop).await.map_err(|error| error.to_string()),
         }
     }

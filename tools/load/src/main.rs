@@ -17,6 +17,7 @@ mod rtp;
 mod rtsp;
 mod shared;
 mod start;
+mod whep;
 
 use std::{fmt::Display, fs, process::ExitCode, time::Duration};
 
@@ -50,6 +51,10 @@ fn run(cli: &Cli) -> Result<(), String> {
         Command::Hls { load, hls } => {
             let report = measure::run(&hls.kind(&load.url), &bare(&load.url), "hls", &load.options());
             show(cli, &report.map_err(text)?)
+        }
+        Command::Whep { load } => {
+            let kind = clients::Kind::Whep(whep::WhepOptions { url: load.url.clone() });
+            show(cli, &measure::run(&kind, &bare(&load.url), "whep", &load.options()).map_err(text)?)
         }
         Command::Start { url, transport, joins, pause, patience, hls } => {
             let kind = cli::kind_of(url, *transport, *hls)?;
