@@ -378,7 +378,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const MEMORY: usize = 64;
 /// Items at the end of a playlist among which a part that was just hinted at must be.
 const RECENT: usize = 8;
-const QUEUE: usize = 32;
+/// Parts of a GOP of 10 s, with room: a viewer that joins at its end asks for them all at once.
+const QUEUE: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -484,6 +485,21 @@ mod tests {
         assert!(packets >= 12 && counters.bytes.read() == 4 + packets * 10, "{packets} parts and the init");
         assert_eq!((counters.gaps.read(), counters.lost.read(), counters.refused.read()), (0, 0, 0));
         assert!(counters.first_picture_us.read() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_joins_at_the_end_of_a_long_gop_begins_at_its_first_part() {
+        let url = Url::parse("http://127.0.0.1:1/cam/index.m3u8").unwrap();
+        let options = HlsOptions { url: url.clone(), hints: true, gzip: true, delta: true };
+        let counters = Arc::<Counters>::default();
+        let (shared, scratch) = (Shared::begin(&counters), crate::shared::scratch());
+        let rendition = Rendition::new(&options, &shared, &scratch, String::new()).unwrap();
+        for part in 0..60 {
+            let url = url.join(&format!("part{part}")).unwrap();
+            rendition.want_once(Wanted { url, independent: part == 0, role: Role::Listed });
+        }
+        let queue = rendition.queue.borrow();
+        assert!(queue.len() == 60 && queue[0].independent && counters.lost.read() == 0);
     }
 
     #[test]
