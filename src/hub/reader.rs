@@ -163,7 +163,8 @@ impl Drop for Bursting {
 }
 
 /// Names a ring among all rings of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The default one names none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RingKey(usize);
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ pub mod candidates;
 pub mod ice_servers;
 pub mod sdp;
 
+#[doc(hidden)]
+pub use send::bench::ViewerUnit;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 pub use self::sdp::{LeftOut, Notice};

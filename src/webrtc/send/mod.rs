@@ -1,11 +1,12 @@
 //! The send side: what viewers are sent, from a unit in the ring to sealed packets on the wire.
 //!
 //! A viewer belongs to one send thread, which alone owns its state and learns of joins, leaves and feedback by one
-//! bounded queue. A viewer is a machine: units and feedback in, sealed runs out. [`thread`] drives the
+//! bounded queue. [`viewer::Viewer`] is the machine: units and feedback in, sealed runs out. [`thread`] drives the
 //! viewers of a thread: one ear per ring, one buffer for all of them, one system call per viewer and unit.
 
-#![allow(dead_code, unused_imports, reason = "the room is being built")]
+#![allow(dead_code, unused_imports, reason = "sessions that use it come with their own change")]
 
+pub(super) mod bench;
 mod estimate;
 mod feedback;
 mod line;
@@ -18,6 +19,8 @@ mod report;
 #[cfg(test)]
 mod tests;
 mod thread;
+#[cfg(test)]
+mod thread_tests;
 mod viewer;
 
 use std::sync::Arc;

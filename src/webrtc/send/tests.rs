@@ -34,14 +34,14 @@ use crate::{
     },
 };
 
-const VIDEO: TrackId = TrackId(0);
+pub(super) const VIDEO: TrackId = TrackId(0);
 const SOUND: TrackId = TrackId(1);
 const VIDEO_SSRC: u32 = 0x1111_1111;
 const VIDEO_RTX: u32 = 0x2222_2222;
 const SOUND_SSRC: u32 = 0x3333_3333;
 const TAG: usize = 16;
 
-fn picture() -> TrackDescription {
+pub(super) fn picture() -> TrackDescription {
     let parameters = CodecParameters::H264(H264Parameters::default());
     TrackDescription { kind: MediaKind::Video, clock_rate: ClockRate::VIDEO, parameters }
 }
@@ -61,6 +61,11 @@ fn wall(millis: i64) -> WallTime {
 
 /// A unit that came at `millis`, its own number in every byte, taken 200 ms before.
 fn unit(track: TrackId, millis: u64, random_access: bool, len: usize) -> AccessUnit {
+    unit_at(track, millis, at(millis), random_access, len)
+}
+
+/// A unit of the media time `millis` that came when it `arrived`.
+pub(super) fn unit_at(track: TrackId, millis: u64, arrived: Monotonic, random_access: bool, len: usize) -> AccessUnit {
     let time = MediaTime::from_millis(millis as i64);
     let mark = (millis / 20) as u8;
     let payload = if track == VIDEO {
@@ -76,7 +81,7 @@ fn unit(track: TrackId, millis: u64, random_access: bool, len: usize) -> AccessU
         pts: time,
         dts: time,
         captured: Some(wall(millis as i64 - 200)),
-        arrived: at(millis),
+        arrived,
         random_access,
         after_loss: false,
         marker: true,
@@ -84,7 +89,7 @@ fn unit(track: TrackId, millis: u64, random_access: bool, len: usize) -> AccessU
     }
 }
 
-fn line(kind: MediaKind) -> ChosenLine {
+pub(super) fn line(kind: MediaKind) -> ChosenLine {
     let video = kind == MediaKind::Video;
     ChosenLine {
         mid: if video { "0" } else { "1" }.into(),

@@ -7,7 +7,7 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use super::{
-    Joining, Key, SendEnd,
+    Joining, SendEnd,
     estimate::Estimate,
     line::{Beginning, Begun, Line, Seal},
     pacer::Pacer,
@@ -89,7 +89,6 @@ pub(super) struct Burst {
 
 /// One viewer.
 pub(super) struct Viewer<S> {
-    pub(super) key: Key,
     pub(super) lines: Vec<Line>,
     /// One, or two while sound stays where it was when pictures moved.
     pub(super) feeds: Vec<Feed>,
@@ -114,7 +113,7 @@ pub(super) struct Viewer<S> {
 impl<S: Seal> Viewer<S> {
     /// A viewer that joins; `None` if its tracks have changed since they were negotiated.
     pub(super) fn new(joining: Joining, sealer: S, burst_rate: u64, now: Monotonic) -> Option<Self> {
-        let Joining { key, lines, readers, session, cname, .. } = joining;
+        let Joining { lines, readers, session, cname, .. } = joining;
         let tracks = readers.reader.tracks().clone();
         let beginning =
             || Beginning { sequence: rand::random(), rtx_sequence: rand::random(), timestamp: rand::random() };
@@ -127,7 +126,6 @@ impl<S: Seal> Viewer<S> {
         let streams = [Some(readers.main), readers.sub];
         let adapts = readers.adapts && own.first().is_some_and(|line| line.kind == MediaKind::Video);
         Some(Self {
-            key,
             lines: own,
             feeds,
             renditions: Renditions::new(streams, adapts),

@@ -1,0 +1,216 @@
+//! A send thread with real sockets: what joins is sent, what leaves is not, and how long a picture stays with us.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    Joining, Key, Order, Outlet, Outlets, Readers, SendEnd, SendOptions, SendThreads,
+    tests::{VIDEO, line, picture, unit_at},
+};
+use crate::{
+    base::{Clock, Monotonic, Rendition, Tasks},
+    hub::{MediaThreads, testing::Camera},
+    media::MediaKind,
+    net::udp::Datagrams,
+    rtp::packet::{Packet, is_rtcp},
+    stats::{Protocol, SessionDetails, SessionGuard, Sessions},
+    webrtc::{
+        srtp::{MediaKeys, Profile},
+        transport::{Link, Route},
+    },
+};
+
+#[derive(Debug, Default)]
+struct OneConnection(Arc<Outlet>);
+
+impl Outlets for OneConnection {
+    fn outlet(&self, connection: u64) -> Option<Arc<Outlet>> {
+        (connection == 7).then(|| self.0.clone())
+    }
+}
+
+struct Rig {
+    camera: Camera,
+    threads: SendThreads,
+    outlet: Arc<Outlet>,
+    sessions: Sessions,
+    _media: MediaThreads,
+    tasks: Tasks,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (media, tasks) = (MediaThreads::start(1).unwrap(), Tasks::new());
+        let socket = Datagrams::new(UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let outlets = OneConnection::default();
+        let outlet = outlets.0.clone();
+        let sockets = Arc::from(vec![Arc::new(socket)]);
+        let threads = SendThreads::start(&media, sockets, Arc::new(outlets), SendOptions::default(), Clock, &tasks);
+        let camera = Camera::new(Rendition::Main, vec![picture()]);
+        Self { camera, threads, outlet, sessions: Sessions::default(), _media: media, tasks }
+    }
+
+    fn push(&self, picture: u64, random_access: bool, bytes: usize) -> Monotonic {
+        let now = Clock.now();
+        self.camera.push(unit_at(VIDEO, picture * 40, now, random_access, bytes));
+        now
+    }
+
+    fn joining(&self, key: u64, link: Link, peer: SocketAddr) -> (Joining, SessionGuard, oneshot::Receiver<SendEnd>) {
+        let details = SessionDetails {
+            protocol: Protocol::WebRtc,
+            transport: "udp",
+            path: "cam".parse().unwrap(),
+            rendition: Rendition::Main,
+            peer,
+            user_agent: None,
+            since: Clock.wall(),
+        };
+        let session = self.sessions.open(details).unwrap();
+        let reader = self.camera.stream.open(Camera::grant(), super::reader_options());
+        let main = self.camera.stream.clone();
+        let readers = Readers { reader, rendition: Rendition::Main, main, sub: None, adapts: true };
+        let (ended, end) = oneshot::channel();
+        let joining = Joining {
+            key: Key(key),
+            lines: vec![line(MediaKind::Video)],
+            keys: MediaKeys { profile: Profile::AeadAes128Gcm, key: [1; 16], salt: [2; 14] },
+            route: Route { link, peer },
+            readers,
+            session: Arc::clone(&session),
+            cname: "campanile".into(),
+            ended,
+        };
+        (joining, session, end)
+    }
+}
+
+const UDP: Link = Link::Udp { socket: 0, local: None };
+
+fn receiver() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// What came and was not RTCP: sequence number and marker.
+fn came(socket: &UdpSocket) -> Vec<(u16, bool)> {
+    let (mut buffer, mut came) = ([0; 2048], Vec::new());
+    while let Ok(len) = socket.recv(&mut buffer) {
+        if !is_rtcp(&buffer[..len]) {
+            let header = Packet::parse(&buffer[..len]).unwrap().header;
+            came.push((header.sequence, header.marker));
+        }
+    }
+    came
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let wait = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it should come to that");
+}
+
+#[tokio::test]
+async fn a_viewer_is_sent_pictures_until_it_leaves_and_is_told_when_the_path_ends() {
+    let rig = Rig::new();
+    rig.push(0, true, 3000);
+    let ((first, to_first), (second, to_second)) = (receiver(), receiver());
+    let seats = [rig.threads.seat(), rig.threads.seat()];
+    let (joining, first_session, _end) = rig.joining(1, UDP, to_first);
+    seats[0].order(Order::Join(Box::new(joining))).await;
+    let (joining, _session, end) = rig.joining(2, UDP, to_second);
+    seats[1].order(Order::Join(Box::new(joining))).await;
+    let mut got = (Vec::new(), Vec::new());
+    until(|| {
+        got.0.extend(came(&first));
+        got.1.extend(came(&second));
+        got.0.len() == 3 && got.1.len() == 3
+    })
+    .await;
+    assert!(got.0[2].1 && got.0.windows(2).all(|pair| pair[1].0 == pair[0].0.wrapping_add(1)));
+    assert_eq!(first_session.packets_sent.load(std::sync::atomic::Ordering::Relaxed), 3);
+    seats[0].order(Order::Leave(Key(1))).await;
+    rig.push(1, false, 1000);
+    until(|| !came(&second).is_empty()).await;
+    assert!(came(&first).is_empty(), "it left");
+    rig.camera.end();
+    assert!(matches!(end.await, Ok(SendEnd::Closed)));
+    rig.tasks.stop();
+    assert!(rig.tasks.drained(Duration::from_secs(5)).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_viewer_whose_udp_is_blocked_gets_frames_in_its_connection_and_may_move_to_udp() {
+    let rig = Rig::new();
+    rig.push(0, true, 1000);
+    let (socket, address) = receiver();
+    let seat = rig.threads.seat();
+    let (joining, _session, _end) = rig.joining(1, Link::Tcp(7), address);
+    seat.order(Order::Join(Box::new(joining))).await;
+    let taken = tokio::time::timeout(Duration::from_secs(20), rig.outlet.take()).await.unwrap();
+    let len = usize::from(u16::from_be_bytes([taken[0], taken[1]]));
+    assert!(Packet::parse(&taken[2..2 + len]).unwrap().header.marker);
+    seat.order(Order::Route(Key(1), Route { link: UDP, peer: address })).await;
+    // The order and the picture come on different ways.
+    let mut picture = 0;
+    until(|| {
+        picture += 1;
+        rig.push(picture, false, 500);
+        !came(&socket).is_empty()
+    })
+    .await;
+}
+
+/// What the relay adds, from a unit's arrival to its last packet at the viewer: 10 ms p95 is the goal; a machine shared
+/// with other tests is allowed ten times that.
+#[tokio::test]
+async fn a_picture_leaves_for_all_viewers_soon_after_it_came() {
+    const VIEWERS: u64 = 20;
+    const PICTURES: u64 = 40;
+    let rig = Rig::new();
+    rig.push(0, true, 20_000);
+    let mut seats = Vec::new();
+    let mut sockets = Vec::new();
+    for key in 0..VIEWERS {
+        let (socket, address) = receiver();
+        let seat = rig.threads.seat();
+        let (joining, session, end) = rig.joining(key, UDP, address);
+        seat.order(Order::Join(Box::new(joining))).await;
+        seats.push((seat, session, end));
+        sockets.push((socket, 0_u64));
+    }
+    until(|| {
+        sockets
+            .iter_mut()
+            .for_each(|(socket, pictures)| *pictures += came(socket).iter().filter(|p| p.1).count() as u64);
+        sockets.iter().all(|(_, pictures)| *pictures == 1)
+    })
+    .await;
+    let mut delays = Vec::new();
+    for number in 1..=PICTURES {
+        let pushed = rig.push(number, number % 25 == 0, 20_000);
+        until(|| {
+            for (socket, pictures) in &mut sockets {
+                if came(socket).iter().any(|(_, marker)| *marker) {
+                    *pictures += 1;
+                    delays.push(Clock.now().since(pushed));
+                }
+            }
+            sockets.iter().all(|(_, pictures)| *pictures == number + 1)
+        })
+        .await;
+    }
+    delays.sort();
+    let p95 = delays[delays.len() * 95 / 100];
+    assert!(p95 < Duration::from_millis(100), "{p95:?}");
+}
