@@ -91,7 +91,7 @@ impl Book {
 
     /// The number a playlist goes on with.
     fn open(&mut self, stem: &'static str) -> u64 {
-        let recalled = self.written.next_sequence.get(stem).copied().unwrap_or(self.floor.max(FIRST));
+        let recalled = self.written.next_sequence.get(stem).copied().unwrap_or_else(|| self.floor.max(FIRST));
         *self.in_use.entry(stem).or_insert(recalled)
     }
 
