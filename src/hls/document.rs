@@ -9,13 +9,14 @@ use flate2::{Compression, write::GzEncoder};
 #[derive(Debug)]
 pub struct Document {
     body: Bytes,
-    etag: String,
+    etag: Bytes,
     gzip: OnceLock<Bytes>,
 }
 
 impl Document {
-    pub(super) fn new(text: String, etag: String) -> Self {
-        Self { body: text.into(), etag, gzip: OnceLock::new() }
+    /// A text, and what tells it from any other of its URL, without quotes.
+    pub(super) fn new(text: String, tag: &str) -> Self {
+        Self { body: text.into(), etag: format!("W/\"{tag}\"").into(), gzip: OnceLock::new() }
     }
 
     /// The text.
@@ -28,8 +29,8 @@ impl Document {
         self.gzip.get_or_init(|| compress(&self.body)).clone()
     }
 
-    /// What tells this text from any other of its URL, without quotes.
-    pub fn etag(&self) -> &str {
+    /// The entity tag (RFC 9110 §8.8.3) as it goes out. It is a weak one: one tag for both encodings.
+    pub fn etag(&self) -> &Bytes {
         &self.etag
     }
 }
@@ -52,7 +53,7 @@ mod tests {
     #[test]
     fn both_encodings_carry_the_same_text() {
         let text = "#EXTM3U\n".repeat(200);
-        let document = Document::new(text.clone(), "a-1".into());
+        let document = Document::new(text.clone(), "a-1");
         let mut read = String::new();
         flate2::read::GzDecoder::new(&document.gzip()[..]).read_to_string(&mut read).unwrap();
         assert_eq!(read, text);

@@ -239,7 +239,7 @@ impl Hls {
         let text = multivariant::render(&variants, "hls/");
         let etag = format!("{}-{}", snapshot.run, variants.len());
         let max_age = snapshot.promise.target.duration() / 2;
-        Ok(Rendered { document: Arc::new(Document::new(text, etag)), cache: CachePolicy { max_age } })
+        Ok(Rendered { document: Arc::new(Document::new(text, &etag)), cache: CachePolicy { max_age } })
     }
 
     /// The tracks of a rendition that is pulled only while it is watched. They are asked for once; who comes before

@@ -254,7 +254,7 @@ impl Playlist {
         let document = place.get_or_insert_with(|| {
             let text = playlist::render(self.key.stem(), snapshot, form, &reports(snapshot));
             let mark = if form == Form::Delta { "d" } else { "" };
-            Arc::new(Document::new(text, format!("{}-{}{mark}", snapshot.run, snapshot.version)))
+            Arc::new(Document::new(text, &format!("{}-{}{mark}", snapshot.run, snapshot.version)))
         });
         document.clone()
     }

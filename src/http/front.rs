@@ -12,7 +12,6 @@ use std::{
 use axum::{
     BoxError, Router,
     body::Body,
-    extract::State,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -29,6 +28,7 @@ use super::{
     router,
 };
 use crate::{
+    auth::Caller,
     base::{Error, Kind},
     stats::{HttpDoor, Requests},
 };
@@ -98,14 +98,16 @@ impl Surface {
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let door = door(uri.path());
-        let (page, refused) = self.admit(&mut parts, peer);
-        let mut response = match (refused, door) {
-            (Some(response), _) => response,
+        let (page, admitted) = self.admit(&parts, peer);
+        let mut response = match (admitted, door) {
+            (Err(response), _) => response,
             // The doors that are knocked at all the time: the router would come to the same end.
-            (None, HttpDoor::Playlist | HttpDoor::Media) => router::by_name(State(self.front.clone()), parts).await,
-            (None, _) => {
+            (Ok(caller), HttpDoor::Playlist | HttpDoor::Media) => router::named(&self.front, &parts, &caller).await,
+            (Ok(caller), _) => {
+                parts.extensions.insert(Asking(caller));
                 let request = Request::from_parts(parts, Body::new(body));
-                let answered = self.router.clone().oneshot(request).await;
+                // In a place of its own, so that the requests of those doors do not carry room for it.
+                let answered = Box::pin(self.router.clone().oneshot(request)).await;
                 answered.unwrap_or_else(|never| match never {})
             }
         };
@@ -126,16 +128,16 @@ impl Surface {
         response
     }
 
-    /// Puts the caller into the request; or the answer, if the request goes no further.
-    fn admit(&self, parts: &mut Parts, peer: SocketAddr) -> (Page, Option<Response>) {
+    /// Who asks; or the answer, if the request goes no further.
+    fn admit(&self, parts: &Parts, peer: SocketAddr) -> (Page, Result<Caller, Response>) {
         let asked = authority(parts.version, &parts.uri, &parts.headers);
         let host = match asked {
             Ok(host) => host,
-            Err(error) => return (Page::Foreign, Some(Problem::from(error).into_response())),
+            Err(error) => return (Page::Foreign, Err(Problem::from(error).into_response())),
         };
         let page = self.cors.page(&parts.headers, host);
         if Cors::is_preflight(&parts.method, &parts.headers) {
-            return (page, Some(self.preflight(page)));
+            return (page, Err(self.preflight(page)));
         }
         let problem = if !self.cors.lets_in(page, &parts.method) {
             Some(foreign_page())
@@ -145,9 +147,7 @@ impl Surface {
         } else {
             None
         };
-        let caller = caller(peer, host, &parts.headers);
-        parts.extensions.insert(Asking(caller));
-        (page, problem.map(IntoResponse::into_response))
+        (page, problem.map_or_else(|| Ok(caller(peer, host, &parts.headers)), |problem| Err(problem.into_response())))
     }
 
     fn preflight(&self, page: Page) -> Response {

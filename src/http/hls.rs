@@ -5,7 +5,7 @@
 //! a look-up of its viewer and the answer, and for nothing else. RFC 8216; draft-pantos-hls-rfc8216bis §6.2.1 and
 //! appendix B.1 (what caches may keep); RFC 9110 §14 (ranges).
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::LazyLock, time::Duration};
 
 use axum::{
     body::Body,
@@ -15,7 +15,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, Version, header, request::Parts};
 
 use super::{
     assets::accepts,
-    caller::Asking,
     front::Front,
     hls_viewers::{Viewer, Visit},
     pages::is_known,
@@ -24,29 +23,35 @@ use super::{
     target::{HlsFile, Place},
 };
 use crate::{
-    auth::View,
+    auth::{Caller, View},
     base::{Error, Kind, Rendition},
     cmaf::Selection,
     hls::{CachePolicy, FirstAnswer, MediaFile, MediaKind, Refused, Rendered, Reply},
 };
 
 /// Answers a GET or HEAD of a playlist or a piece of media.
-pub(super) async fn serve(front: &Arc<Front>, parts: &Parts, place: Place, file: HlsFile) -> Response {
-    match answer(front, parts, &place, &file).await {
+pub(super) async fn serve(front: &Front, parts: &Parts, caller: &Caller, place: Place, file: HlsFile) -> Response {
+    match answer(front, parts, caller, &place, &file).await {
         Ok(response) => response,
         Err(refused) => refuse(refused),
     }
 }
 
-async fn answer(front: &Front, parts: &Parts, place: &Place, file: &HlsFile) -> Result<Response, Refused> {
+async fn answer(
+    front: &Front,
+    parts: &Parts,
+    caller: &Caller,
+    place: &Place,
+    file: &HlsFile,
+) -> Result<Response, Refused> {
     let disabled = || Error::new(Kind::NotFound, "HLS is switched off").with_code("hls_disabled");
     let hls = front.rooms.hls.as_ref().ok_or_else(disabled)?;
-    let caller = parts.extensions.get::<Asking>();
-    let Asking(caller) = caller.ok_or_else(|| Error::new(Kind::Internal, "a request should carry its caller"))?;
     let grant = front.rooms.gate.check::<View>(caller, &place.path)?;
     let HlsFile::Named(name) = file else {
         let only = place.explicit.then_some(place.rendition);
-        let playlist = front.unless_ending(hls.multivariant(&grant, only, selection(parts.uri.query())?)).await?;
+        // Once per player: in a place of its own, so that the other requests do not carry room for it.
+        let playlist = Box::pin(hls.multivariant(&grant, only, selection(parts.uri.query())?));
+        let playlist = front.unless_ending(playlist).await?;
         return Ok(playlist_response(&playlist, &parts.headers));
     };
     let visit = Visit {
@@ -103,16 +108,16 @@ fn selection(query: Option<&str>) -> Result<Selection, Error> {
 
 fn playlist_response(playlist: &Rendered, asked: &HeaderMap) -> Response {
     let document = &playlist.document;
-    // Weak: one tag for both encodings.
-    let etag = format!("W/\"{}\"", document.etag());
+    let etag = HeaderValue::from_maybe_shared(document.etag().clone()).ok();
     let packed = asked
         .get(header::ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|accepted| accepts(accepted, "gzip"));
-    let mut response = if is_known(asked, &etag) {
-        StatusCode::NOT_MODIFIED.into_response()
+    let known = etag.as_ref().and_then(|etag| etag.to_str().ok()).is_some_and(|etag| is_known(asked, etag));
+    let mut response = if known {
+        answer_of(StatusCode::NOT_MODIFIED, Body::empty())
     } else {
-        Response::new(Body::from(if packed { document.gzip() } else { document.body() }))
+        answer_of(StatusCode::OK, Body::from(if packed { document.gzip() } else { document.body() }))
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.apple.mpegurl"));
@@ -121,9 +126,20 @@ fn playlist_response(playlist: &Rendered, asked: &HeaderMap) -> Response {
     }
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(header::CACHE_CONTROL, cache_control(playlist.cache));
-    headers.extend(HeaderValue::try_from(etag).map(|etag| (header::ETAG, etag)));
+    headers.extend(etag.map(|etag| (header::ETAG, etag)));
     response
 }
+
+/// An answer with room for the headers it will have: a map that grows is filled anew each time.
+fn answer_of(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
+    response
+}
+
+/// Headers of an answer: six of these doors, the front's three, and what the codec adds.
+const HEADERS: usize = 12;
 
 fn media_response(media: MediaFile, asked: &HeaderMap, viewer: &Viewer) -> Response {
     let MediaFile { body, kind, cache } = media;
@@ -144,8 +160,7 @@ fn media_response(media: MediaFile, asked: &HeaderMap, viewer: &Viewer) -> Respo
         }
     };
     viewer.session().sent(1, range::total(&body));
-    let mut response = Response::new(range::body(body));
-    *response.status_mut() = status;
+    let mut response = answer_of(status, range::body(body));
     let headers = response.headers_mut();
     let content_type = match kind {
         MediaKind::Video => "video/mp4",
@@ -172,7 +187,14 @@ fn refuse(refused: Refused) -> Response {
 
 /// `max-age` in whole seconds, rounded down, but not to nothing.
 fn cache_control(cache: CachePolicy) -> HeaderValue {
+    /// Those of every target duration there is, made once.
+    static AGES: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| (0..=180).map(max_age).collect());
     let seconds = cache.max_age.as_secs().max(u64::from(cache.max_age > Duration::ZERO));
+    let made = usize::try_from(seconds).ok().and_then(|seconds| AGES.get(seconds));
+    made.cloned().unwrap_or_else(|| max_age(seconds))
+}
+
+fn max_age(seconds: u64) -> HeaderValue {
     // Digits are always a header value.
     HeaderValue::try_from(format!("max-age={seconds}")).unwrap_or(HeaderValue::from_static("max-age=1"))
 }

@@ -13,11 +13,13 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::{
     api,
+    caller::Asking,
     front::Front,
     health, hls, metrics, pages,
     problem::Problem,
     target::{Target, split},
 };
+use crate::auth::Caller;
 
 /// Every door.
 pub(super) fn router(front: Arc<Front>) -> Router {
@@ -35,8 +37,13 @@ pub(super) fn router(front: Arc<Front>) -> Router {
 /// What a door that only reads takes.
 const READING: &str = "GET, HEAD, OPTIONS";
 
+/// URLs that begin with a path name, as the router's last resort.
+async fn by_name(State(front): State<Arc<Front>>, Asking(caller): Asking, parts: Parts) -> Response {
+    named(&front, &parts, &caller).await
+}
+
 /// URLs that begin with a path name.
-pub(super) async fn by_name(State(front): State<Arc<Front>>, parts: Parts) -> Response {
+pub(super) async fn named(front: &Front, parts: &Parts, caller: &Caller) -> Response {
     let target = match split(parts.uri.path()) {
         Ok(target) => target,
         Err(error) => return Problem::from(error).into_response(),
@@ -48,9 +55,9 @@ pub(super) async fn by_name(State(front): State<Arc<Front>>, parts: Parts) -> Re
         return Problem::method_not_allowed(READING).into_response();
     }
     match target {
-        Target::Start | Target::Page => pages::entry(&parts),
+        Target::Start | Target::Page => pages::entry(parts),
         Target::AddSlash(last) => add_slash(&last, parts.uri.query()),
-        Target::Hls(place, file) => hls::serve(&front, &parts, place, file).await,
+        Target::Hls(place, file) => hls::serve(front, parts, caller, place, file).await,
     }
 }
 

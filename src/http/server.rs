@@ -36,7 +36,7 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tracing::{Instrument, Span, debug, info_span, warn};
+use tracing::{Span, debug, info_span, warn};
 
 use super::{
     HttpOptions, Rooms,
@@ -191,8 +191,8 @@ async fn accept(door: Arc<Door>, listener: TcpListener, tasks: Tasks) {
         match accepted {
             (Ok((socket, _)), Ok(seat)) => {
                 let door = door.clone();
-                let span = Span::current();
-                door.tasks.clone().spawn("http/connection", Span::none(), run(door, socket, seat).instrument(span));
+                // No span: it would be entered with every wake-up.
+                door.tasks.clone().spawn("http/connection", Span::none(), run(door, socket, seat));
             }
             (Ok(_), Err(_closed)) => return,
             // A client that left before it was let in.
