@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use crate::support::{
     browser::lint_playlists,
+    camera::Camera,
     clients::{ffmpeg_decode, ffprobe},
     hls_client::{HlsClient, Playlist},
     relay,
-    scripted_camera::{Behaviour, ScriptedCamera},
+    scripted_camera::{Behaviour, ScriptedCamera, Video},
     server::Server,
 };
 
@@ -152,6 +153,70 @@ async fn ffmpeg_finds_the_tracks_of_a_stream_that_has_just_begun() {
     let server = Server::start(json!({ "paths": { "demo": { "source": "demo" } } })).await;
     let probed = ffprobe(&server.http("/demo/index.m3u8"), None).await;
     assert_eq!(probed.codecs, ["h264", "opus"]);
+}
+
+/// The GOP is ten seconds, its end is not near, and nobody has told how long it will be.
+#[tokio::test]
+async fn plain_player_sees_the_first_picture_at_once_and_then_it_moves() {
+    let (camera, server) = relay(Behaviour { video: Some(Video::H264Long), ..Behaviour::default() }).await;
+    while camera.pictures() < 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let playlist = HlsClient::open(&server, "cam").await.playlist().await;
+    let whole: Vec<_> = playlist.finished().collect();
+    assert!(!whole.is_empty() && !whole[0].1.parts.is_empty(), "there is a segment to begin with: {}", playlist.text);
+    let asked = Instant::now();
+    let frames = ffmpeg_decode(&server.http("/cam/index.m3u8"), None, 3.0).await;
+    // Two more seconds are in the next segment, which is whole four seconds after the beginning.
+    assert!(asked.elapsed() < Duration::from_secs(40), "{:?}", asked.elapsed());
+    let pictures: Vec<_> = frames.iter().filter(|frame| frame.stream == 0).collect();
+    let still = pictures.iter().take_while(|picture| picture.hash == pictures[0].hash).count();
+    assert!((2..12).contains(&still), "the first picture stands still for a second: {still}");
+    assert!(pictures.len() > still + 20, "and then it moves: {} of {}", still, pictures.len());
+    assert!(frames.iter().any(|frame| frame.stream == 1), "there is sound");
+}
+
+#[tokio::test]
+async fn both_renditions_of_a_camera_play_in_step() {
+    let camera = Camera::start(&["h264_1080p.mp4", "h264_aac.mp4"], &[]).await;
+    let source = json!({ "source": camera.url("/h264_1080p"), "sub": camera.url("/h264_aac") });
+    let server = Server::start(json!({ "paths": { "cam": source } })).await;
+    server.state("cam", "ready").await;
+    // The smaller one is pulled when somebody watches; whoever comes before it is known goes without.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let multivariant = loop {
+        let text = server.get("/cam/index.m3u8").await.text().await.unwrap();
+        if text.contains("hls/sub.m3u8") {
+            break text;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let (_, parsed) = m3u8_rs::parse_master_playlist(multivariant.as_bytes()).unwrap();
+    let variants: Vec<_> = parsed.variants.iter().map(|v| (v.uri.as_str(), v.resolution.unwrap().height)).collect();
+    assert_eq!(variants, [("hls/main.m3u8", 1080), ("hls/sub.m3u8", 360)], "{multivariant}");
+    for variant in &parsed.variants {
+        let codecs = variant.codecs.as_deref().unwrap_or_default();
+        assert!(codecs.starts_with("avc1.") && codecs.ends_with("mp4a.40.2"), "HLS-08: {codecs}");
+    }
+    assert!(parsed.variants[0].bandwidth > parsed.variants[1].bandwidth, "{multivariant}");
+    let (mut main, mut sub) = (HlsClient::open(&server, "cam").await, HlsClient::open(&server, "cam/sub").await);
+    let (main, sub) = tokio::join!(main.follow(Duration::from_secs(6)), sub.follow(Duration::from_secs(6)));
+    let (main, sub) = (main.last().unwrap(), sub.last().unwrap());
+    let both = || format!("{}\n{}", main.text, sub.text);
+    assert_eq!(main.target_duration, sub.target_duration, "HLS-08: {}", both());
+    for (playlist, other) in [(main, "sub.m3u8"), (sub, "main.m3u8")] {
+        assert!(playlist.text.contains(&format!("#EXT-X-RENDITION-REPORT:URI=\"{other}\"")), "LL-08: {}", both());
+    }
+    // LL-09: the ends of both are the same moment.
+    let end = |playlist: &Playlist| {
+        let open = playlist.segments.last().unwrap();
+        let begun = open.date_time.as_ref().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond() as f64;
+        begun / 1000.0 + open.parts.iter().map(|part| part.duration).sum::<f64>()
+    };
+    let apart = (end(main) - end(sub)).abs();
+    assert!(apart < 10.0 * main.part_target, "{apart} s apart: {}", both());
+    assert_eq!(ffprobe(&server.http("/cam/sub/index.m3u8"), None).await.report["streams"][0]["height"], 360);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The pages in Chromium: hls.js really plays, and how old the picture is can be read from its pixels.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -175,6 +175,37 @@ async fn first_viewer_of_a_young_stream_has_a_picture_before_a_segment_is_whole(
     assert!(after_gap.text.contains("GAP=YES"), "{}", after_gap.text);
     eprintln!("first picture in Chromium over Low-Latency HLS, young streams and after a gap: {figures:.0?} ms");
     assert!(figures.iter().all(|took| *took < 7_000.0), "{figures:?}");
+}
+
+#[tokio::test]
+async fn hls_js_without_low_latency_plays_a_long_gop_from_its_first_picture() {
+    let (_camera, server) = relay(Behaviour { video: Some(Video::H264Long), ..Behaviour::default() }).await;
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("web/node_modules/hls.js/dist/hls.light.min.js");
+    let library = fs::read_to_string(library).unwrap();
+    let script = r#"
+        const video = document.createElement("video");
+        video.muted = true;
+        document.body.append(video);
+        const hls = new Hls({ lowLatencyMode: false, enableWorker: false });
+        const fatal = [];
+        hls.on(Hls.Events.ERROR, (_, error) => error.fatal && fatal.push(error.details));
+        const asked = performance.now();
+        hls.loadSource("/cam/index.m3u8");
+        hls.attachMedia(video);
+        await new Promise((done) => video.addEventListener("loadeddata", done));
+        const took = performance.now() - asked;
+        await video.play();
+        const begun = video.currentTime;
+        await new Promise((done) => setTimeout(done, 15_000));
+        return { took, moved: video.currentTime - begun, fatal };
+    "#;
+    let page = open(&server.http("/"), &format!("{library}\n{script}"), 60).await;
+    let seen = &page.result;
+    assert_eq!(seen["fatal"], json!([]), "{page:?}");
+    eprintln!("hls.js without lowLatencyMode: first picture after {:.0} ms", seen["took"].as_f64().unwrap());
+    // Segments are four seconds long until the GOP is known: without a lead-in the first one would be waited for.
+    assert!(seen["took"].as_f64() < Some(7_000.0), "{seen:#}");
+    assert!(seen["moved"].as_f64() > Some(4.0), "it goes on: {seen:#}");
 }
 
 #[tokio::test]
