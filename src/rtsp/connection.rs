@@ -405,7 +405,7 @@ impl Connection {
     async fn write_now(&mut self) -> std::result::Result<(), End> {
         let progress = self.io.write_now().await.map_err(End::Client)?;
         let written = self.io.take_written();
-        if let Some(playback) = &self.playback {
+        if let Some(playback) = &mut self.playback {
             playback.count_written(written);
         }
         if self.io.outbox.is_empty() {

@@ -39,6 +39,8 @@ pub(super) struct Written {
     pub(super) packets: u64,
     /// Bytes of packets, their frames included.
     pub(super) bytes: u64,
+    /// Packets that the network does not carry.
+    pub(super) refused: u64,
 }
 
 /// The outgoing side of one connection.
@@ -307,7 +309,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.put(stamped(2, 5, 0xffff, 4));
         let mut out = Vec::new();
-        assert_eq!(write(&mut outbox, usize::MAX, &mut out), Written { packets: 2, bytes: 19 + 22 });
+        assert_eq!(write(&mut outbox, usize::MAX, &mut out), Written { packets: 2, bytes: 19 + 22, refused: 0 });
         let header =
             |marker: u8, sequence: [u8; 2]| [0x80, marker | 96, sequence[0], sequence[1], 0, 0, 0, 1, 0, 0, 0, 4];
         let expected = [

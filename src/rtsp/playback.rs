@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
     Shared,
@@ -93,6 +93,8 @@ pub(super) struct Playback {
     /// Packets that were sent when the timer last looked.
     packets_seen: u64,
     complaints: Complaints,
+    /// It was said that packets are too large.
+    told_of_refused: bool,
 }
 
 impl Playback {
@@ -125,6 +127,7 @@ impl Playback {
             next_report: None,
             packets_seen: 0,
             complaints: Complaints::new(Duration::from_secs(10)),
+            told_of_refused: false,
         })
     }
 
@@ -193,6 +196,8 @@ impl Playback {
                 if let Some(player) = &mut self.player {
                     player.take_batch(&mut self.sending, outbox);
                 }
+                let oversized = self.sending.take_oversized();
+                self.count_refused(oversized);
                 Ok(())
             }
             PlayEvent::Read(Read::Lagged { dropped }) => {
@@ -214,9 +219,26 @@ impl Playback {
     }
 
     /// Counts what was written for the session.
-    pub(super) fn count_written(&self, written: Written) {
+    pub(super) fn count_written(&mut self, written: Written) {
         if written.bytes > 0 {
             self.entry.sent(written.packets, written.bytes);
+        }
+        self.count_refused(written.refused);
+    }
+
+    fn count_refused(&mut self, packets: u64) {
+        if packets == 0 {
+            return;
+        }
+        self.entry.packets_refused.fetch_add(packets, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.told_of_refused, true) {
+            let (session, path, transport) = (self.entry.id, &self.entry.details.path, self.entry.details.transport);
+            let hint = if transport == "udp" {
+                "play it over tcp: ffmpeg -rtsp_transport tcp, vlc --rtsp-tcp, gstreamer protocols=tcp"
+            } else {
+                "the camera sends packets of more than 64 KiB, which RTSP cannot carry"
+            };
+            warn!(%session, %path, hint, "packets are too large for {transport} and are left out");
         }
     }
 

@@ -63,12 +63,17 @@ pub(super) fn note(
     let mut any = false;
     for packet in rtcp::packets(compound).map_while(Result::ok) {
         let (Packet::ReceiverReport { blocks, .. } | Packet::SenderReport(_, blocks)) = packet else { continue };
+        let mut told = None;
         for block in blocks.iter() {
             if let Some((feedback, session)) = find(block.ssrc) {
                 feedback.heard(now);
                 feedback.note(&block, &session);
-                any = true;
+                told = Some(session);
             }
+        }
+        if let Some(session) = told {
+            session.receiver_reports.fetch_add(1, Ordering::Relaxed);
+            any = true;
         }
     }
     any

@@ -16,11 +16,11 @@ use crate::{
     base::{Monotonic, WallTime},
     hub::Backlog,
     media::{ClockRate, MediaTime, TrackId, TrackSet, Unit},
-    rtp::rtcp::SenderReport,
+    rtp::{packet, rtcp::SenderReport},
 };
 
-/// The longest RTP payload that a `$` frame and a UDP datagram can carry.
-const PAYLOAD_MAX: usize = 65_000;
+/// The longest RTP payload that a `$` frame can carry: its length has 16 bits.
+const PAYLOAD_MAX: usize = u16::MAX as usize - packet::HEADER_LEN;
 
 /// A unit on its way to one reader.
 #[derive(Clone, Debug)]
@@ -77,6 +77,8 @@ pub(super) struct Sending {
     newest: Option<Newest>,
     /// Nanoseconds from the ring's timeline to the wall clock.
     wall_offset: Option<i64>,
+    /// Packets that are longer than anything carries, since this was last asked.
+    oversized: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +151,10 @@ impl Sending {
         // A lone fragment may be as long as its source made it; neither a frame nor a datagram holds more than this.
         match &unit.plan.fragments[..] {
             [] => return None,
-            [only] if only.payload_len() > PAYLOAD_MAX => return None,
+            [only] if only.payload_len() > PAYLOAD_MAX => {
+                self.oversized += 1;
+                return None;
+            }
             _ => {}
         }
         let place = self.clock.place(unit.pts, out.leads)?;
@@ -167,6 +172,11 @@ impl Sending {
             self.newest = Some(Newest { pts, captured, arrived });
         }
         Some(Stamped { unit, channel, payload_type, sequence, timestamp, ssrc, backlog })
+    }
+
+    /// How many packets were left out since this was last asked, being longer than anything carries.
+    pub(super) fn take_oversized(&mut self) -> u64 {
+        std::mem::take(&mut self.oversized)
     }
 
     /// Takes back a unit none of whose packets was sent; the newest first.

@@ -298,18 +298,23 @@ impl UdpMedia {
                 socket.try_send(way.rtp, self.from, buffer, run.segment)
             })
         });
-        match sent {
+        let packets = run.packets as u64;
+        let written = match sent {
+            Ok(()) => Written { packets, bytes: run.bytes as u64, refused: 0 },
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Attempt::Full,
-            // The network does not take it: lost, and the next may get through.
-            Err(_) | Ok(()) => {}
-        }
+            // Larger than the way there carries, or no way: lost, and the next may get through.
+            Err(error) => {
+                tracing::trace!(%error, bytes = run.segment, "a packet was not sent");
+                Written { refused: packets, ..Written::default() }
+            }
+        };
         self.pacer.sent(run.bytes, stamped.backlog, now);
         self.fragment += run.packets;
         if self.fragment >= stamped.unit.plan.fragments.len() {
             (self.unit, self.fragment) = (self.unit + 1, 0);
         }
         self.tidy();
-        Attempt::Sent(Written { packets: run.packets as u64, bytes: run.bytes as u64 })
+        Attempt::Sent(written)
     }
 
     fn tidy(&mut self) {

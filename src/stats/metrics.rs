@@ -201,6 +201,8 @@ impl MetricsSnapshot {
         families.counters(dropped, rows(|traffic| traffic.units_dropped))?;
         let lost = ("path_sent_packets_lost", "Packets that viewers report as lost", None);
         families.counters(lost, rows(|traffic| traffic.packets_lost))?;
+        let refused = ("path_sent_packets_refused", "Packets too large for the viewer's transport", None);
+        families.counters(refused, rows(|traffic| traffic.packets_refused))?;
         families.counters(("sessions_opened", "Sessions opened", None), one(self.sessions.0))?;
         families.counters(("sessions_refused", "Sessions refused by a limit", None), one(self.sessions.1))
     }
@@ -222,7 +224,14 @@ mod tests {
 
     fn snapshot() -> MetricsSnapshot {
         let path: PathName = "site/gate".parse().unwrap();
-        let traffic = Traffic { open: 2, bytes_sent: 300, packets_sent: 3, units_dropped: 4, packets_lost: 5 };
+        let traffic = Traffic {
+            open: 2,
+            bytes_sent: 300,
+            packets_sent: 3,
+            units_dropped: 4,
+            packets_lost: 5,
+            packets_refused: 6,
+        };
         MetricsSnapshot {
             version: "0.1.0",
             start_seconds: 1_700_000_000.5,

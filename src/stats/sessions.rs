@@ -77,6 +77,10 @@ pub struct Session {
     pub packets_lost: AtomicU64,
     /// What is known of its reception.
     pub reception: Reception,
+    /// Packets that nothing carried: too large for its transport, or refused by the network.
+    pub packets_refused: AtomicU64,
+    /// Receiver reports that came from the peer.
+    pub receiver_reports: AtomicU64,
     kicked: CancellationToken,
 }
 
@@ -246,6 +250,8 @@ pub struct Traffic {
     pub units_dropped: u64,
     /// Packets that peers report as lost.
     pub packets_lost: u64,
+    /// Packets that nothing carried.
+    pub packets_refused: u64,
 }
 
 impl Traffic {
@@ -255,6 +261,7 @@ impl Traffic {
         self.packets_sent += count(&session.packets_sent);
         self.units_dropped += count(&session.units_dropped);
         self.packets_lost += count(&session.packets_lost);
+        self.packets_refused += count(&session.packets_refused);
     }
 }
 
@@ -287,6 +294,8 @@ impl Sessions {
             units_dropped: AtomicU64::new(0),
             packets_lost: AtomicU64::new(0),
             reception: Reception::new(details_rendition),
+            packets_refused: AtomicU64::new(0),
+            receiver_reports: AtomicU64::new(0),
             kicked: CancellationToken::new(),
         });
         let path = session.details.path.clone();

@@ -70,6 +70,10 @@ pub(super) struct Session {
     jitter_ms: Option<f64>,
     /// The part of the packets lost since its last report but one, from 0 to 1.
     loss: Option<f64>,
+    /// Packets it never got because nothing carries them: too large for UDP, or for a frame.
+    packets_refused: u64,
+    /// Reports on reception that came from it.
+    receiver_reports: u64,
 }
 
 /// Everybody who watches.
@@ -124,5 +128,7 @@ fn describe(entry: &stats::Session) -> Session {
         round_trip_ms: entry.reception.round_trip().map(|span| span.as_secs_f64() * 1000.0),
         jitter_ms: entry.reception.jitter().map(|span| span.as_secs_f64() * 1000.0),
         loss: entry.reception.loss(),
+        packets_refused: count(&entry.packets_refused),
+        receiver_reports: count(&entry.receiver_reports),
     }
 }

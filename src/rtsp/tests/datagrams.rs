@@ -1,6 +1,9 @@
 //! RTP over UDP, by the datagram: ports, reports in both directions, signs of life, pacing.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::{net::UdpSocket, time::Instant};
@@ -117,7 +120,7 @@ async fn loss_that_a_reader_reports_is_counted_and_only_from_its_own_address_rt_
     let video = set_up(&mut client, 0).await;
     client.ask("PLAY", "", &[]).await;
     let session = rig.sessions.all().remove(0);
-    let lost = || session.packets_lost.load(std::sync::atomic::Ordering::Relaxed);
+    let lost = || session.packets_lost.load(Ordering::Relaxed);
     let server = ("127.0.0.1", video.server.1);
     let stranger = UdpSocket::bind("127.0.0.2:0").await.unwrap();
     stranger.send_to(&receiver_report(video.ssrc, 1000), server).await.unwrap();
@@ -131,6 +134,41 @@ async fn loss_that_a_reader_reports_is_counted_and_only_from_its_own_address_rt_
     }
     video.rtcp.send_to(&receiver_report(video.ssrc, 10), server).await.unwrap();
     wait_until(|| lost() >= 10).await;
+    let reports = session.receiver_reports.load(Ordering::Relaxed);
+    assert_eq!(reports, 4, "its own, and only those that speak of what it is sent");
+}
+
+/// What was counted of the packets of the newest session: sent, and refused.
+fn counted(rig: &Rig) -> (u64, u64) {
+    let session = rig.sessions.all().into_iter().max_by_key(|session| session.details.since).unwrap();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    (count(&session.packets_sent), count(&session.packets_refused))
+}
+
+#[tokio::test]
+async fn a_packet_that_is_too_large_for_its_transport_is_counted_and_the_next_one_comes() {
+    let (rig, mut client) = rig(RtspOptions::default()).await;
+    let sound = set_up(&mut client, 1).await;
+    client.ask("PLAY", "", &[]).await;
+    // The first is longer than a datagram can be, the second than anything.
+    for len in [65_520, 65_530, 99] {
+        rig.feed.push_packet(len);
+    }
+    assert_eq!(Packet::parse(&datagram(&sound.rtp).await.0).unwrap().payload.len(), 99);
+    wait_until(|| counted(&rig) == (1, 2)).await;
+
+    let mut client = rig.client().await;
+    client.play().await;
+    for len in [65_520, 65_530, 99] {
+        rig.feed.push_packet(len);
+    }
+    let mut lens = Vec::new();
+    while lens.last() != Some(&99) {
+        let (channel, payload) = client.frame().await;
+        lens.extend((channel == 2).then(|| Packet::parse(&payload).unwrap().payload.len()));
+    }
+    assert_eq!(lens, [65_520, 99]);
+    assert_eq!(counted(&rig).1, 1);
 }
 
 #[tokio::test]

@@ -228,6 +228,12 @@ impl Camera {
         self.push_at(TrackId(0), *next * FRAME_MS, *next * FRAME_MS, true, Bytes::from_static(&[0xff; 160]));
     }
 
+    /// A packet of the sound, `len` bytes long.
+    pub(super) fn push_packet(&self, len: usize) {
+        let at = *self.next.lock().unwrap() * FRAME_MS;
+        self.push_at(SOUND, at, at, true, vec![0xff; len].into());
+    }
+
     fn push_at(&self, track: TrackId, dts: i64, pts: i64, random_access: bool, payload: Bytes) {
         self.feed.push(AccessUnit {
             track,
