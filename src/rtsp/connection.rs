@@ -9,11 +9,12 @@ use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::{
     Shared,
     agreement::{Agreement, Position},
+    alarms::Alarms,
     answer,
     blockage::{Blockage, Due, Patience},
     claims::{Claim, Held},
@@ -62,6 +63,7 @@ pub(super) struct Connection {
     shared: Arc<Shared>,
     caller: Caller,
     local: SocketAddr,
+    span: Span,
     io: Io,
     session: Session,
     finding: Option<BoxFuture<'static, Outcome>>,
@@ -92,6 +94,7 @@ impl Connection {
             shared,
             caller: Caller::direct(peer),
             local,
+            span: info_span!("rtsp", %peer),
             io: Io::new(wire),
             session: Session::new(options, now),
             finding: None,
@@ -107,13 +110,16 @@ impl Connection {
     /// back.
     pub(super) async fn run(mut self, stop: CancellationToken) -> Option<Orphan> {
         let end = self.serve(&stop).await;
-        match &end {
-            End::Client(_) | End::Closed | End::HandedOver | End::Stopping => debug!("closed: {end}"),
-            End::Unreadable | End::Silent(_) | End::TimedOut | End::Stream(_) | End::Revoked(_) => {
-                info!("closed: {end}");
+        let orphan = {
+            let _entered = self.span.clone().entered();
+            match &end {
+                End::Client(_) | End::Closed | End::HandedOver | End::Stopping => debug!("closed: {end}"),
+                End::Unreadable | End::Silent(_) | End::TimedOut | End::Stream(_) | End::Revoked(_) => {
+                    info!("closed: {end}");
+                }
             }
-        }
-        let orphan = self.leave_session(&end);
+            self.leave_session(&end)
+        };
         self.say_goodbye(&end).await;
         orphan
     }
@@ -121,9 +127,8 @@ impl Connection {
     async fn serve(&mut self, stop: &CancellationToken) -> End {
         let clock = self.shared.clock;
         let timer = tokio::time::sleep(Duration::ZERO);
-        // Made once: a wait that is made anew for every wake-up costs a lock to begin and another to give up.
-        let stopped = stop.cancelled();
-        tokio::pin!(timer, stopped);
+        let mut stopped = Alarms::new([(stop.clone(), ())]);
+        tokio::pin!(timer);
         loop {
             if self.retime {
                 self.retime = false;
@@ -136,28 +141,18 @@ impl Connection {
             let (calls, player) = self.playback.as_mut().map(Playback::halves).unzip();
             let event = tokio::select! {
                 biased;
-                () = &mut stopped => Event::Stop,
+                () = stopped.next() => Event::Stop,
                 call = call(calls, yields) => Event::Called(call),
                 event = self.io.progress(reads) => Event::Io(event),
                 outcome = wait(&mut self.finding) => Event::Found(outcome),
                 event = Player::play(player.flatten(), drained) => Event::Play(event),
                 () = &mut timer => Event::Tick,
             };
-            let done = match event {
-                Event::Stop => Err(End::Stopping),
-                Event::Called(Call::Revoked(why)) => Err(End::Revoked(why)),
-                Event::Called(Call::Claimed(claim)) => {
-                    self.hand_over(claim);
-                    Ok(())
-                }
-                Event::Io(Err(error)) => Err(End::Client(error)),
-                Event::Io(Ok(IoEvent::Closed)) => Err(End::Closed),
-                Event::Io(Ok(IoEvent::Input)) => self.on_input(),
-                Event::Io(Ok(IoEvent::Output)) => self.on_output(),
-                Event::Found(Outcome::Pulled(outcome)) => self.on_pulled(outcome),
-                Event::Found(Outcome::Claimed(held)) => self.on_claimed(held),
-                Event::Play(event) => self.on_play(event),
-                Event::Tick => self.on_tick(),
+            // A picture leaves without a word to the log; entering a span for it would cost more than numbering it.
+            let quiet = matches!(event, Event::Play(_) | Event::Io(Ok(IoEvent::Output)));
+            let done = {
+                let _entered = (!quiet).then(|| self.span.clone().entered());
+                self.on_event(event)
             };
             let done = match done {
                 // What was put into the box leaves at once; what the socket does not take waits for its event.
@@ -167,6 +162,25 @@ impl Connection {
             if let Err(end) = done {
                 return end;
             }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> std::result::Result<(), End> {
+        match event {
+            Event::Stop => Err(End::Stopping),
+            Event::Called(Call::Revoked(why)) => Err(End::Revoked(why)),
+            Event::Called(Call::Claimed(claim)) => {
+                self.hand_over(claim);
+                Ok(())
+            }
+            Event::Io(Err(error)) => Err(End::Client(error)),
+            Event::Io(Ok(IoEvent::Closed)) => Err(End::Closed),
+            Event::Io(Ok(IoEvent::Input)) => self.on_input(),
+            Event::Io(Ok(IoEvent::Output)) => self.on_output(),
+            Event::Found(Outcome::Pulled(outcome)) => self.on_pulled(outcome),
+            Event::Found(Outcome::Claimed(held)) => self.on_claimed(held),
+            Event::Play(event) => self.on_play(event),
+            Event::Tick => self.on_tick(),
         }
     }
 
@@ -286,7 +300,8 @@ impl Connection {
                 Step::Reply(reply) => return self.io.outbox.put_reply(&reply),
                 Step::Find(target) => {
                     let pulled = lookup::pull(self.shared.clone(), self.caller.clone(), target);
-                    return self.finding = Some(Box::pin(async { Outcome::Pulled(pulled.await) }));
+                    let found = async { Outcome::Pulled(pulled.await) };
+                    return self.finding = Some(Box::pin(found.instrument(self.span.clone())));
                 }
                 Step::Claim(id) => return self.finding = Some(self.claim(id)),
                 Step::Enter(target, lower) => {

@@ -15,6 +15,7 @@
 //! Publishing is not here.
 
 mod agreement;
+mod alarms;
 mod answer;
 mod blockage;
 mod claims;

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
 use tracing::{debug, info, warn};
 
 use super::{
     Shared,
     agreement::{Agreement, Position},
+    alarms::Alarms,
     claims::{Claim, Claimable},
     ending::End,
     lookup::Pulled,
@@ -44,7 +44,7 @@ pub(super) enum Call {
 
 /// Where calls come from.
 pub(super) struct Calls {
-    revoked: BoxFuture<'static, &'static str>,
+    revoked: Alarms<&'static str>,
     /// Only a session that may change hands has this.
     claimable: Option<Claimable>,
 }
@@ -64,7 +64,7 @@ impl Calls {
         };
         tokio::select! {
             biased;
-            why = revoked => Call::Revoked(why),
+            why = revoked.next() => Call::Revoked(why),
             claim = claimed => Call::Claimed(claim),
         }
     }
@@ -322,12 +322,7 @@ impl std::fmt::Debug for Playback {
 }
 
 /// Fires when the permission ends or an operator ends the session.
-fn revoked(grant: &Grant<View>, entry: &SessionGuard) -> BoxFuture<'static, &'static str> {
+fn revoked(grant: &Grant<View>, entry: &SessionGuard) -> Alarms<&'static str> {
     let (ended, kicked) = (grant.ended().clone(), entry.kicked().clone());
-    Box::pin(async move {
-        tokio::select! {
-            () = ended.cancelled() => "the permission ended",
-            () = kicked.cancelled() => "an operator ended the session",
-        }
-    })
+    Alarms::new([(ended, "the permission ended"), (kicked, "an operator ended the session")])
 }

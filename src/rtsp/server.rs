@@ -13,7 +13,7 @@ use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
-use tracing::{debug, info_span, warn};
+use tracing::{Span, debug, info_span, warn};
 
 use super::{
     claims::Claims, connection::Connection, target::StartChoice, transport::Transports, tunnel::Tunnels, udp::UdpDoor,
@@ -258,12 +258,13 @@ impl Door {
         let seat = self.threads.seat();
         let tasks = self.tasks.child_on(seat.runtime().clone());
         let (shared, stop) = (self.shared.clone(), tasks.stopping().clone());
-        tasks.spawn(format!("rtsp/{peer}"), info_span!("rtsp", %peer), async move {
+        // The connection enters its span itself, where it has something to say.
+        tasks.spawn(format!("rtsp/{peer}"), Span::none(), async move {
             let Held { permit, _open } = held;
             let _seat = seat;
             let orphan = match stream.enter() {
                 Ok(stream) => Connection::new(shared, Wire::Direct(stream), peer, local).run(stop.clone()).await,
-                Err(error) => return warn!(%error, "a connection could not be moved to its media thread"),
+                Err(error) => return warn!(%peer, %error, "a connection could not be moved to its media thread"),
             };
             // What goes on is a session, no connection.
             drop(permit);
