@@ -24,6 +24,7 @@ mod probe;
 mod repository;
 mod robustness;
 mod rtsp_clients;
+mod rtsp_readers;
 mod shutdown;
 mod start;
 mod support;
