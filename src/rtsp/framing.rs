@@ -54,7 +54,7 @@ impl HttpHead {
     /// Reads a head that ends with an empty line; `None` if the first line is not of HTTP.
     fn parse(head: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(head);
-        let mut lines = text.split("\r\n");
+        let mut lines = text.lines();
         let mut words = lines.next()?.split(' ');
         let (method, target, version) = (words.next()?, words.next()?, words.next()?);
         if !version.starts_with("HTTP/1.") {
@@ -199,7 +199,11 @@ impl Framing {
         }
         // Bytes outside ASCII stand in header texts of careless clients, never in what is read here.
         self.buffer[..end].iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
-        let parsed = Message::<Vec<u8>>::parse(&self.buffer[..total]);
+        let mended = with_whole_line_ends(&self.buffer[..end]);
+        let parsed = match &mended {
+            None => Message::<Vec<u8>>::parse(&self.buffer[..total]),
+            Some(head) => Message::<Vec<u8>>::parse(&[head, &self.buffer[end..total]].concat()),
+        };
         let incoming = match parsed {
             Ok((Message::Request(request), _)) => Incoming::Request(request),
             Ok((Message::Response(_), _)) => Incoming::Response,
@@ -214,13 +218,15 @@ impl Framing {
     fn head_end(&mut self) -> Option<usize> {
         let from = self.searched.saturating_sub(3);
         let window = &self.buffer[from..self.buffer.len().min(HEAD_MAX + 4)];
-        match window.windows(4).position(|four| four == b"\r\n\r\n") {
-            Some(at) => Some(from + at + 4),
-            None => {
-                self.searched = self.buffer.len();
-                None
+        for (at, _) in window.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            match &window[at + 1..] {
+                [b'\n', ..] => return Some(from + at + 2),
+                [b'\r', b'\n', ..] => return Some(from + at + 3),
+                _ => {}
             }
         }
+        self.searched = self.buffer.len();
+        None
     }
 
     fn consume(&mut self, bytes: usize) {
@@ -235,6 +241,15 @@ impl Framing {
             self.buffer = BytesMut::new();
         }
     }
+}
+
+/// §4: a line may end with a line feed alone, as scripts write it; `None` if every line is whole.
+fn with_whole_line_ends(head: &[u8]) -> Option<Vec<u8>> {
+    let is_bare = |at: usize| head[at] == b'\n' && (at == 0 || head[at - 1] != b'\r');
+    (0..head.len()).any(is_bare).then(|| {
+        let mended = (0..head.len()).flat_map(|at| if is_bare(at) { vec![b'\r', b'\n'] } else { vec![head[at]] });
+        mended.collect()
+    })
 }
 
 /// The length of the body (§12.14); `None` if it is no number.
@@ -332,6 +347,15 @@ mod tests {
         for (bytes, error) in table {
             assert_eq!(read(bytes.as_bytes()), Err(error), "{}", &bytes[..bytes.len().min(60)]);
         }
+    }
+
+    #[test]
+    fn a_line_may_end_with_a_line_feed_alone() {
+        let messages =
+            read(b"OPTIONS * RTSP/1.0\nCSeq: 1\n\nSET_PARAMETER * RTSP/1.0\r\nCSeq: 2\nContent-Length: 2\n\r\n\n!");
+        let [Incoming::Request(first), Incoming::Request(second)] = &messages.unwrap()[..] else { panic!("two") };
+        assert_eq!(first.header(&headers::CSEQ).unwrap().as_str(), "1");
+        assert_eq!((second.header(&headers::CSEQ).unwrap().as_str(), &second.body()[..]), ("2", &b"\n!"[..]));
     }
 
     #[test]
