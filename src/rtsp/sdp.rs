@@ -299,6 +299,13 @@ mod tests {
                 CodecParameters::Jpeg(PictureSize::default()),
                 &["m=video 0 RTP/AVP 26", "a=rtpmap:26 JPEG/90000"],
             ),
+            // The payload header has no room for more than 2040 pixels a side; GStreamer and ONVIF look here.
+            (
+                MediaKind::Video,
+                90_000,
+                CodecParameters::Jpeg(PictureSize { width: 2560, height: 1440 }),
+                &["a=x-dimensions:2560,1440"],
+            ),
             (
                 MediaKind::Audio,
                 48_000,

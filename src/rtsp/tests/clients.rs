@@ -2,11 +2,12 @@
 
 use std::{process::Stdio, time::Duration};
 
+use bytes::Bytes;
 use tokio::process::Command;
 
 use super::{
     film::{Coding, Film, Screen},
-    rig::{PATIENCE, Rig},
+    rig::{PATIENCE, Rig, jpeg, pcmu},
 };
 
 /// The length of the loop, and of a GOP: ten seconds.
@@ -74,6 +75,35 @@ async fn gstreamer_shows_a_picture_at_once_and_is_live_soon_after() {
             assert!(last.0 < 50, "{} pictures behind", last.0);
         };
         tokio::join!(look("tcp"), look("udp"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gstreamer_shows_jpeg_that_is_larger_than_its_payload_header_can_say() {
+    let rig = Rig::start().await;
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=2560x1440", "-frames:v", "1", "-pix_fmt", "yuvj420p"];
+    let coded = ["-c:v", "mjpeg", "-huffman", "default", "-q:v", "10", "-f", "image2pipe", "-"];
+    let made = Command::new("ffmpeg").args(["-v", "error"]).args(picture).args(coded).output().await.unwrap();
+    assert!(made.status.success() && !made.stdout.is_empty());
+    let picture = Bytes::from(made.stdout);
+    rig.feed.begin_with(vec![jpeg(2560, 1440), pcmu()]);
+    rig.feed.push_picture(true, 0, picture.clone());
+    let (camera, stop) = (rig.feed.clone(), rig.tasks.stopping().clone());
+    rig.tasks.spawn("camera", tracing::Span::none(), async move {
+        let mut ticks = tokio::time::interval(Duration::from_millis(40));
+        while !stop.is_cancelled() {
+            ticks.tick().await;
+            camera.push_picture(true, 0, picture.clone());
+        }
+    });
+    for protocols in ["tcp", "udp"] {
+        // Nothing comes out of the decoder unless it found the size.
+        let pipeline = format!(
+            "-q rtspsrc location={} protocols={protocols} ! application/x-rtp,media=video ! rtpjpegdepay ! jpegdec ! \
+             video/x-raw,width=2560,height=1440 ! fakesink num-buffers=5",
+            rig.url()
+        );
+        run("gst-launch-1.0", &pipeline.split_whitespace().collect::<Vec<_>>()).await;
     }
 }
 

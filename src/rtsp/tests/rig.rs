@@ -174,6 +174,11 @@ pub(super) fn h265(sets: &[Vec<u8>; 3]) -> TrackDescription {
     TrackDescription { kind: MediaKind::Video, clock_rate: ClockRate::VIDEO, parameters }
 }
 
+pub(super) fn jpeg(width: u32, height: u32) -> TrackDescription {
+    let parameters = CodecParameters::Jpeg(PictureSize { width, height });
+    TrackDescription { kind: MediaKind::Video, clock_rate: ClockRate::VIDEO, parameters }
+}
+
 /// G.711 as an opaque track: 20 ms in a packet.
 pub(super) fn pcmu() -> TrackDescription {
     TrackDescription {
