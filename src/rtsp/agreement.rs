@@ -62,10 +62,10 @@ impl Agreement {
         self.setups.first().map(|setup| setup.agreed.lower())
     }
 
-    /// What may carry a track: one session travels one way.
-    pub(super) fn allows(&self, track: TrackId) -> Transports {
-        let other = self.setups.iter().find(|setup| setup.track != track).map(|setup| setup.agreed.lower());
-        other.map_or(Transports::ALL, |lower| Transports { tcp: lower == Lower::Tcp, udp: lower == Lower::Udp })
+    /// What may carry its tracks: one session travels one way.
+    pub(super) fn allows(&self) -> Transports {
+        let own = self.lower();
+        own.map_or(Transports::ALL, |lower| Transports { tcp: lower == Lower::Tcp, udp: lower == Lower::Udp })
     }
 
     /// Gives a track what its client asked for, in place of what it had; `None` if there is no way for it.

@@ -347,7 +347,10 @@ impl Connection {
 
     fn enter(&mut self, target: &Target, lower: Lower) -> Result<SessionId> {
         let lost = || Error::new(Kind::Internal, format!("path {}: it was found and forgotten", target.path));
-        let pulled = self.pulled.clone().filter(|pulled| pulled.target == *target).ok_or_else(lost)?;
+        // A session that is set up anew goes on with what it had.
+        let before = self.playback.take().map(Playback::into_pulled);
+        let pulled = before.or_else(|| self.pulled.clone()).filter(|pulled| pulled.target == *target);
+        let pulled = pulled.ok_or_else(lost)?;
         let transport = if lower == Lower::Udp { "udp" } else { self.io.wire.name() };
         let client = Client { caller: &self.caller, user_agent: self.session.user_agent(), transport, lower };
         let playback = Playback::enter(self.shared.clone(), pulled, &client)?;

@@ -131,6 +131,11 @@ impl Playback {
         })
     }
 
+    /// Ends the session; what was pulled for it is left.
+    pub(super) fn into_pulled(self) -> Pulled {
+        self.pulled
+    }
+
     /// The name of the session.
     pub(super) fn id(&self) -> SessionId {
         self.entry.id

@@ -48,7 +48,7 @@ pub(super) enum Step {
     Find(Target),
     /// Take over a session whose media travel by themselves; then [`Session::handle_claimed`].
     Claim(SessionId),
-    /// Enter a session into the list; then [`Session::handle_entered`].
+    /// Enter a session into the list, in place of the one there was; then [`Session::handle_entered`].
     Enter(Target, Lower),
     /// Begin to send, or go on; then [`Session::handle_playing`]. Playing already, only tell the position.
     Play,
@@ -65,7 +65,7 @@ pub(super) enum Step {
 enum Pending {
     Describe(Url, Target),
     Claim(Box<Request<Vec<u8>>>),
-    SetUp { url: Url, address: Address, transport: String, then: Option<Offer> },
+    SetUp { url: Url, address: Address, transport: String, named: bool, then: Option<Offer> },
     Play { range: Option<String>, scale: bool },
 }
 
@@ -259,7 +259,8 @@ impl Session {
         }
         let target = address.target.clone();
         let is_known = self.known().is_some_and(|(known, _)| *known == target);
-        self.pending = Some(Pending::SetUp { url, address, transport, then: None });
+        let named = session_named(request).is_some();
+        self.pending = Some(Pending::SetUp { url, address, transport, named, then: None });
         if is_known { self.negotiate() } else { Step::Find(target) }
     }
 
@@ -284,9 +285,9 @@ impl Session {
             Some(Pending::SetUp { .. }) if self.agreement.is_some() => {
                 self.refuse(StatusCode::AggregateOperationNotAllowed)
             }
-            Some(Pending::SetUp { url, address, transport, then }) => {
+            Some(Pending::SetUp { url, address, transport, named, then }) => {
                 self.described = Some((address.target.clone(), found));
-                self.pending = Some(Pending::SetUp { url, address, transport, then });
+                self.pending = Some(Pending::SetUp { url, address, transport, named, then });
                 self.negotiate()
             }
             Some(Pending::Claim(_) | Pending::Play { .. }) | None => self.refuse(StatusCode::InternalServerError),
@@ -308,7 +309,7 @@ impl Session {
 
     /// The tracks are known; what is asked of them must fit.
     fn negotiate(&mut self) -> Step {
-        let Some(Pending::SetUp { url, address, transport, .. }) = self.pending.take() else {
+        let Some(Pending::SetUp { url, address, transport, named, .. }) = self.pending.take() else {
             return self.refuse(StatusCode::InternalServerError);
         };
         let Some((target, found)) = self.known() else {
@@ -320,17 +321,23 @@ impl Session {
         };
         let mut allowed = self.options.transports.and(found.transports);
         allowed.udp &= self.options.server_ports.is_some();
-        if let Some(own) = &self.agreement {
-            allowed = allowed.and(own.allows(track));
-        }
-        let Some(offer) = transport::choose(&transport, allowed) else {
+        let own = self.agreement.as_ref().map_or(Transports::ALL, Agreement::allows);
+        // Whoever names no session begins a new one if that is what the transport takes: ffmpeg, when no datagram came,
+        // pauses and sets everything up again over TCP.
+        let anew = || (!named).then(|| transport::choose(&transport, allowed)).flatten();
+        let Some(offer) = transport::choose(&transport, allowed.and(own)).or_else(anew) else {
             return self.refuse(StatusCode::UnsupportedTransport);
         };
         let (address, target) = (Address { track: Some(track), ..address }, target.clone());
-        self.pending = Some(Pending::SetUp { url, address, transport, then: Some(offer) });
+        self.pending = Some(Pending::SetUp { url, address, transport, named, then: Some(offer) });
         match &self.agreement {
-            Some(own) => self.handle_entered(Ok(own.id)),
-            None => Step::Enter(target, offer.lower()),
+            Some(own) if own.allows().allows(offer.lower()) => self.handle_entered(Ok(own.id)),
+            _ => {
+                if let Some(own) = self.agreement.take() {
+                    self.described = Some((own.target, own.found));
+                }
+                Step::Enter(target, offer.lower())
+            }
         }
     }
 
@@ -708,6 +715,24 @@ mod tests {
         assert_eq!(desk.session.target().unwrap().path.as_str(), "cam");
         assert_eq!(desk.session.found().unwrap().tracks.tracks.len(), 2);
         assert_eq!(desk.ask("SETUP rtsp://h/cam/trackID=1|Transport: RTP/AVP/TCP").0, 200);
+    }
+
+    #[test]
+    fn who_sets_up_another_transport_begins_a_new_session_unless_it_names_the_old_one() {
+        const UDP: &str = "|Transport: RTP/AVP;unicast;client_port=5000-5001";
+        let mut desk = Desk::new();
+        for track in [0, 1] {
+            assert_eq!(desk.ask(&format!("SETUP rtsp://h/cam/trackID={track}{UDP}")).0, 200);
+        }
+        desk.ask(PLAY);
+        assert_eq!(desk.ask(SETUP).0, 455);
+        desk.ask(&format!("PAUSE rtsp://h/cam|Session: {ID}"));
+        assert_eq!(desk.ask(&format!("{SETUP}|Session: {ID}")).0, 461, "one session travels one way");
+        desk.done.clear();
+        assert_eq!(desk.ask(SETUP).0, 200);
+        assert_eq!((&desk.done[..], desk.session.setups().len()), (&["enter"][..], 1));
+        assert_eq!(desk.ask("SETUP rtsp://h/cam/trackID=1|Transport: RTP/AVP/TCP").0, 200);
+        assert_eq!((&desk.done[..], desk.session.setups().len()), (&["enter"][..], 2));
     }
 
     #[test]

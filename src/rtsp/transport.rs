@@ -35,7 +35,7 @@ impl Transports {
         Self { tcp: self.tcp && other.tcp, udp: self.udp && other.udp }
     }
 
-    const fn allows(self, lower: Lower) -> bool {
+    pub(super) const fn allows(self, lower: Lower) -> bool {
         match lower {
             Lower::Tcp => self.tcp,
             Lower::Udp => self.udp,

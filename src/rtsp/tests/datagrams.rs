@@ -172,6 +172,24 @@ async fn a_packet_that_is_too_large_for_its_transport_is_counted_and_the_next_on
 }
 
 #[tokio::test]
+async fn who_gets_no_datagram_may_pause_and_go_on_over_tcp_as_ffmpeg_does() {
+    let (rig, mut client) = rig(RtspOptions::default()).await;
+    for track in [0, 1] {
+        set_up(&mut client, track).await;
+    }
+    client.ask("PLAY", "", &[]).await;
+    let before = client.session.clone();
+    assert_eq!(client.ask("PAUSE", "", &[]).await.status, 200);
+    client.session = None;
+    client.play().await;
+    assert_ne!(client.session, before);
+    let sessions = rig.sessions.all();
+    assert_eq!((sessions.len(), sessions[0].details.transport), (1, "tcp"));
+    rig.feed.push(true, 100);
+    while client.frame().await.0 != 0 {}
+}
+
+#[tokio::test]
 async fn a_datagram_from_the_ports_of_a_reader_is_a_sign_of_life() {
     let options = RtspOptions { session_timeout: Duration::from_millis(1500), ..RtspOptions::default() };
     let (rig, mut client) = rig(options).await;
