@@ -257,7 +257,8 @@ impl Playback {
     /// The socket takes nothing: what was not begun is dropped, and pictures go on with a random access point.
     pub(super) fn shed(&mut self, outbox: &mut Outbox) {
         let Some(player) = &mut self.player else { return };
-        let mut dropped = 0;
+        // What is held back for its time would follow what is dropped.
+        let mut dropped = player.drop_held();
         outbox.shed(|stamped| {
             self.sending.take_back(stamped);
             dropped += 1;

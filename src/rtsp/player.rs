@@ -122,6 +122,14 @@ impl Player {
         self.taken = 0;
     }
 
+    /// Drops what was read and not put on its way: what is left of a start burst. How many units that were.
+    pub(super) fn drop_held(&mut self) -> u64 {
+        let held = self.batch.len() - self.taken;
+        self.batch.clear();
+        (self.taken, self.held_until) = (0, None);
+        held as u64
+    }
+
     /// Leaves pictures out until the next random access point.
     pub(super) fn skip_to_random_access(&mut self) {
         self.skipping = true;

@@ -130,6 +130,27 @@ async fn what_waits_for_a_blocked_socket_is_dropped_and_pictures_go_on_with_a_ra
 }
 
 #[tokio::test]
+async fn what_is_held_back_of_a_start_burst_is_dropped_with_what_waits() {
+    let options = RtspOptions { max_lag: Duration::from_millis(300), ..RtspOptions::default() };
+    let rig = Rig::with(options, Default::default()).await;
+    rig.feed.begin();
+    // The first picture blocks the socket before the others of the burst are due.
+    rig.feed.push_gop(1_000_000, 300);
+    let mut client = narrow(&rig).await;
+    client.play().await;
+    let session = newest(&rig);
+    wait_until(|| dropped(&session) > 0).await;
+    // One look gives 32 units, every third a picture; the one that was begun is finished.
+    assert_eq!(dropped(&session), 10);
+    rig.feed.push(true, 1000);
+    let mut frames = std::mem::take(&mut client.frames);
+    while check(&frames) == 0 {
+        frames.push(client.frame().await);
+        assert!(frames.len() < 5000, "it never went on");
+    }
+}
+
+#[tokio::test]
 async fn a_reader_whose_socket_takes_nothing_for_too_long_is_gone() {
     let options = RtspOptions { write_timeout: Duration::from_millis(800), ..RtspOptions::default() };
     let rig = Rig::with(options, Default::default()).await;
