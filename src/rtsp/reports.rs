@@ -1,12 +1,16 @@
 //! RTCP between us and a reader (RFC 3550 §6): what we say, and what we take from what readers say.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use crate::{
     base::Monotonic,
+    media::ClockRate,
     rtp::rtcp::{self, Packet, ReportBlock, SenderReport},
     stats,
 };
@@ -14,6 +18,8 @@ use crate::{
 /// What a reader has told of one track.
 #[derive(Debug, Default)]
 pub(super) struct Feedback {
+    /// The clock its jitter is told in, for the track that stands for the session in the list.
+    clock_rate: Option<ClockRate>,
     /// When it was last heard, in nanoseconds of the monotonic clock.
     heard: AtomicU64,
     /// Packets it lost, as last told.
@@ -21,6 +27,11 @@ pub(super) struct Feedback {
 }
 
 impl Feedback {
+    /// Of the track that stands for the session.
+    pub(super) fn leading(clock_rate: ClockRate) -> Self {
+        Self { clock_rate: Some(clock_rate), ..Self::default() }
+    }
+
     /// When the reader was last heard.
     pub(super) fn last_heard(&self) -> Monotonic {
         Monotonic::from_nanos(self.heard.load(Ordering::Relaxed))
@@ -35,6 +46,10 @@ impl Feedback {
         let lost = u64::try_from(block.cumulative_lost).unwrap_or(0);
         let before = self.lost.swap(lost, Ordering::Relaxed);
         session.packets_lost.fetch_add(lost.saturating_sub(before), Ordering::Relaxed);
+        if let Some(rate) = self.clock_rate {
+            let jitter = Duration::from_secs_f64(f64::from(block.jitter) / f64::from(rate.hz()));
+            session.reception.reported(block.fraction_lost, jitter);
+        }
     }
 }
 

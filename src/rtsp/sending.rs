@@ -98,18 +98,20 @@ impl Sending {
                 return Some(known.clone());
             }
             let track = set.track(setup.track)?;
+            let leads = leading.is_none_or(|leading| leading == setup.track);
+            let feedback = if leads { Feedback::leading(track.clock_rate) } else { Feedback::default() };
             Some(Outgoing {
                 track: setup.track,
                 agreed: setup.agreed,
                 ssrc: setup.ssrc,
                 payload_type: setup.payload_type,
                 clock_rate: track.clock_rate,
-                leads: leading.is_none_or(|leading| leading == setup.track),
+                leads,
                 sequence: setup.sequence,
                 zero: setup.timestamp,
                 packets: 0,
                 octets: 0,
-                feedback: Arc::default(),
+                feedback: Arc::new(feedback),
             })
         };
         self.tracks = setups.iter().filter_map(outgoing).collect();

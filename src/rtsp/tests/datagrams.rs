@@ -109,7 +109,7 @@ async fn packets_leave_from_the_ports_that_were_named_and_reports_tell_true_time
 /// What a receiver says of a sender.
 pub(super) fn receiver_report(ssrc: u32, lost: i32) -> Vec<u8> {
     let mut out = Vec::new();
-    let block = ReportBlock { ssrc, cumulative_lost: lost, ..ReportBlock::default() };
+    let block = ReportBlock { ssrc, fraction_lost: 64, cumulative_lost: lost, jitter: 450, ..ReportBlock::default() };
     rtcp::write_receiver_report(&mut out, 99, &[block], "player");
     out
 }
@@ -135,6 +135,8 @@ async fn loss_that_a_reader_reports_is_counted_and_only_from_its_own_address_rt_
     video.rtcp.send_to(&receiver_report(video.ssrc, 10), server).await.unwrap();
     wait_until(|| lost() >= 10).await;
     let reports = session.receiver_reports.load(Ordering::Relaxed);
+    let (loss, jitter) = (session.reception.loss(), session.reception.jitter());
+    assert_eq!((loss, jitter), (Some(0.25), Some(Duration::from_millis(5))), "450 ticks of 90 kHz");
     assert_eq!(reports, 4, "its own, and only those that speak of what it is sent");
 }
 
