@@ -344,46 +344,44 @@ fn a_connection_outlives_everything_nobody_has_signed() {
     assert!(matches!(stage.server.poll_event(), Some(DtlsEvent::Closed)));
 }
 
-/// The datagrams a client sends in a handshake.
-fn recorded() -> Vec<Vec<u8>> {
+/// A handshake while somebody on the way bends what the client sends: `(datagram, place, byte)`.
+fn bent_handshake(bends: &[(usize, usize, u8)]) -> (Dtls, bool) {
     let mut stage = pair();
-    let sent = std::cell::RefCell::new(Vec::new());
+    stage.client.options.profiles = if bends.len().is_multiple_of(2) { vec![GCM] } else { vec![CM_80] };
     let now = Monotonic::from_nanos(1_000_000_000);
     stage.client.start(now);
-    for _ in 0..10 {
+    let (mut number, mut touched) = (0, false);
+    for _ in 0..8 {
         while let Some(transmit) = stage.client.endpoint.poll_transmit() {
-            sent.borrow_mut().push(transmit.message.to_vec());
-            stage.server.handle_datagram(now, &transmit.message);
+            let mut datagram = transmit.message.to_vec();
+            for (_, at, to) in bends.iter().filter(|(which, ..)| *which == number) {
+                // Towards the front, where the lengths stand.
+                let at = at % if at % 3 == 0 { datagram.len().min(60) } else { datagram.len() };
+                touched |= datagram[at] != *to;
+                datagram[at] = *to;
+            }
+            number += 1;
+            stage.server.handle_datagram(now, &datagram);
         }
         while let Some(datagram) = stage.server.poll_transmit() {
             stage.client.read(now, &datagram);
         }
     }
-    assert!(stage.server.is_connected());
-    sent.into_inner()
+    (stage.server, touched)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn bent_handshakes_neither_connect_another_nor_harm(
-        bends in proptest::collection::vec((0..4_usize, 0..2000_usize, any::<u8>()), 1..8),
+    fn bent_handshakes_do_no_harm(
+        bends in proptest::collection::vec((0..4_usize, 0..2000_usize, any::<u8>()), 0..6),
         noise in proptest::collection::vec(any::<u8>(), 0..100),
     ) {
-        let mut flights = recorded();
-        for (flight, at, to) in bends {
-            if let Some(datagram) = flights.get_mut(flight) && !datagram.is_empty() {
-                let at = at % datagram.len();
-                datagram[at] = to;
-            }
-        }
-        let mut server = pair().server;
-        let now = Monotonic::from_nanos(1_000_000_000);
-        for datagram in flights.iter().chain([&noise]) {
-            server.handle_datagram(now, datagram);
-        }
-        server.handle_timeout(now + Duration::from_secs(1));
-        prop_assert!(!server.is_connected());
+        let (mut server, touched) = bent_handshake(&bends);
+        prop_assert!(touched || server.is_connected());
+        let now = Monotonic::from_nanos(2_000_000_000);
+        server.handle_datagram(now, &noise);
+        server.handle_timeout(now);
         server.close(now);
     }
 }

@@ -5,8 +5,14 @@
 
 #![allow(dead_code, reason = "a fuzz target names one entry, the robustness tests name the list")]
 
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
 use bytes::Bytes;
 use campanile::{
+    base::{Monotonic, Secret, WallTime},
     media::{
         ClockRate, CodecParameters, MediaKind, PictureSize, Track, TrackId, av1, h264, h265, jpeg, nal,
         plan::{Body, PAYLOAD_MAX},
@@ -23,6 +29,15 @@ use campanile::{
         rtcp,
     },
     rtsp::framing::{BODY_MAX, Framing, HEAD_MAX},
+    webrtc::{
+        dtls::Dtls,
+        framing::{DATAGRAM_MAX, Frames},
+        ice::{Agent, Credentials as IceCredentials},
+        identity::Identity,
+        srtp::{MediaKeys, OpenError, Profile, RtcpOpener, Sealer},
+        stun,
+        transport::{Link, Route},
+    },
 };
 
 /// The name of a target and of its folder in `corpus/`, and what it runs.
@@ -34,9 +49,11 @@ pub const ENTRIES: &[Entry] = &[
     ("aac_packets", aac_packets),
     ("av1_packets", av1_packets),
     ("av1_unit", av1_unit),
+    ("dtls", dtls),
     ("h264_packets", h264_packets),
     ("h264_unit", h264_unit),
     ("h265_packets", h265_packets),
+    ("ice_tcp", ice_tcp),
     ("jpeg", jpeg),
     ("jpeg_packets", jpeg_packets),
     ("latm_packets", latm_packets),
@@ -47,6 +64,8 @@ pub const ENTRIES: &[Entry] = &[
     ("rtsp_framing", rtsp_framing),
     ("sps_h264", sps_h264),
     ("sps_h265", sps_h265),
+    ("srtcp", srtcp),
+    ("stun", stun),
     ("vp8_packets", vp8_packets),
     ("vp9_packets", vp9_packets),
 ];
@@ -290,4 +309,89 @@ fn plan(parameters: CodecParameters, payload: &[u8]) {
             assert!(!fragment.marker() || index + 1 == fragments.len());
         }
     }
+}
+
+/// A datagram that begins like STUN: read, and what an agent makes of it, which does not know its sender.
+pub fn stun(data: &[u8]) {
+    let from = Route { link: Link::Udp { socket: 0, local: None }, peer: ([192, 0, 2, 1], 9).into() };
+    if let Ok(request) = stun::Request::parse(data) {
+        let key = stun::short_term_key("VOkJxbRl1RmTxUk/WvJxBt");
+        request.is_by(&key);
+        assert_eq!(request.ufrag(), stun::asked_ufrag(data));
+        for code in [stun::ErrorCode::BadRequest, stun::ErrorCode::UnknownAttribute] {
+            assert!(request.error(code, Some(&key)).len() <= 128);
+        }
+        assert!(request.success(from.peer, &key).len() <= 128);
+    }
+    let mut agent = Agent::new(ice("evtj", "another password"), Monotonic::default());
+    agent.handle_stun(Monotonic::default(), from, data);
+    assert!(!agent.is_proven(from) && agent.selected().is_none());
+}
+
+fn ice(ufrag: &str, pwd: &str) -> IceCredentials {
+    IceCredentials { ufrag: ufrag.to_owned(), pwd: Secret::new(pwd) }
+}
+
+/// The stream of an ICE-TCP connection: cut the same way whatever pieces it comes in, and never hoarded.
+pub fn ice_tcp(data: &[u8]) {
+    let read = |piece: usize| {
+        let (mut frames, mut read) = (Frames::default(), Vec::new());
+        for bytes in data.chunks(piece.max(1)) {
+            frames.push(bytes);
+            loop {
+                match frames.next_datagram() {
+                    Ok(Some(datagram)) => read.push(datagram),
+                    Ok(None) => break,
+                    Err(_) => return read,
+                }
+            }
+            assert!(frames.pending() < DATAGRAM_MAX + 2);
+        }
+        read
+    };
+    let whole = read(data.len());
+    assert!(whole.iter().all(|datagram| !datagram.is_empty() && datagram.len() <= DATAGRAM_MAX));
+    assert_eq!(whole, read(7));
+}
+
+/// What comes as SRTCP: bytes nobody sealed are refused, sealed ones come out as they went in, once, and are read.
+pub fn srtcp(data: &[u8]) {
+    for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmHmacSha1_80] {
+        let keys = MediaKeys { profile, key: *b"0123456789abcdef", salt: *b"a salt of 14 b" };
+        let mut opener = RtcpOpener::new(&keys);
+        assert!(opener.open(&mut data.to_vec()).is_err());
+        if data.len() >= 8 {
+            let mut sealed = data.to_vec();
+            Sealer::new(&keys).seal_rtcp(&mut sealed, 0);
+            assert_eq!(opener.open(&mut sealed.clone()), Ok(data));
+            assert_eq!(opener.open(&mut sealed), Err(OpenError::Replayed));
+        }
+    }
+    rtcp(data);
+}
+
+/// Our certificate and the viewer's, made once.
+static IDENTITIES: LazyLock<[Arc<Identity>; 2]> = LazyLock::new(|| {
+    let now = WallTime::from_unix_nanos(1_795_000_000_000_000_000);
+    [(); 2].map(|()| Arc::new(Identity::generate(now).expect("keys should be made").0))
+});
+
+fn dtls_server() -> Dtls {
+    Dtls::new(IDENTITIES[0].clone(), IDENTITIES[1].fingerprint().clone())
+}
+
+/// The first flights of a handshake, datagrams behind their lengths: answered, refused, never finished.
+pub fn dtls(data: &[u8]) {
+    let (mut server, mut frames) = (dtls_server(), Frames::default());
+    let (mut now, mut sent) = (Monotonic::from_nanos(1_000_000_000), 0);
+    frames.push(data);
+    while let Ok(Some(datagram)) = frames.next_datagram() {
+        server.handle_datagram(now, &datagram);
+        now = now + Duration::from_millis(30);
+        server.handle_timeout(now);
+        sent += std::iter::from_fn(|| server.poll_transmit()).map(|datagram| datagram.len()).sum::<usize>();
+    }
+    // One or two flights of ours, each sent again a few times.
+    assert!(!server.is_connected() && sent <= 40_000, "{sent}");
+    server.close(now);
 }
