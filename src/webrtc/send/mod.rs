@@ -4,8 +4,6 @@
 //! bounded queue. [`viewer::Viewer`] is the machine: units and feedback in, sealed runs out. [`thread`] drives the
 //! viewers of a thread: one ear per ring, one buffer for all of them, one system call per viewer and unit.
 
-#![allow(dead_code, unused_imports, reason = "sessions that use it come with their own change")]
-
 pub(super) mod bench;
 mod estimate;
 mod feedback;

@@ -23,12 +23,18 @@ impl Outlet {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes there is room for, frames included.
+    pub(in crate::webrtc) fn room(&self) -> usize {
+        WAITING_MAX.saturating_sub(self.waiting().len())
+    }
+
     /// Adds datagrams of `segment` bytes, the last of which may be shorter; `false`, and none is added, if there is no
     /// room for them.
     pub(in crate::webrtc) fn put(&self, datagrams: &[u8], segment: usize) -> bool {
         let segment = segment.clamp(1, usize::from(u16::MAX));
         let mut waiting = self.waiting();
-        if waiting.len() + datagrams.len() > WAITING_MAX {
+        let framed = datagrams.len() + datagrams.len().div_ceil(segment) * 2;
+        if waiting.len() + framed > WAITING_MAX {
             return false;
         }
         for datagram in datagrams.chunks(segment) {
@@ -75,6 +81,8 @@ mod tests {
         let half = vec![0; WAITING_MAX / 2];
         assert!(outlet.put(&half, 1200));
         assert!(!outlet.put(&half, 1200));
+        let room = outlet.room();
         assert!(outlet.put(&half[..1000], 1200));
+        assert_eq!(outlet.room(), room - 1002);
     }
 }

@@ -170,6 +170,8 @@ struct Stage {
     ended: Option<SendEnd>,
     /// Runs that find no room.
     full: usize,
+    /// Room in the queue of a connection, at each turn.
+    room: usize,
 }
 
 impl Stage {
@@ -218,7 +220,21 @@ impl Stage {
         let sealed = Sealed::default();
         let viewer = Viewer::new(joining, Notary(sealed.clone()), 60_000_000, at(now)).unwrap();
         let (left, reports) = (Vec::new(), Vec::new());
-        Self { main, sub, viewer, session, sealed, left, reports, calls: 0, now, due: None, ended: None, full: 0 }
+        Self {
+            main,
+            sub,
+            viewer,
+            session,
+            sealed,
+            left,
+            reports,
+            calls: 0,
+            now,
+            due: None,
+            ended: None,
+            full: 0,
+            room: usize::MAX,
+        }
     }
 
     /// The viewer has its turn, and further ones as they become due within the next `millis`.
@@ -237,11 +253,12 @@ impl Stage {
 
     fn turn(&mut self) {
         let (mut buffer, mut batch) = (Vec::new(), Vec::new());
-        let Self { viewer, left, reports, calls, now, full, .. } = self;
+        let Self { viewer, left, reports, calls, now, full, room, .. } = self;
         let mut turn = Turn {
             now: at(*now),
             wall: wall(*now as i64),
             segments: 64,
+            room: *room,
             buffer: &mut buffer,
             batch: &mut batch,
             out: |run: &[u8], segment: usize| {
@@ -359,6 +376,16 @@ fn a_viewer_begins_at_the_random_access_point_and_is_live_within_the_time_of_its
     assert!(numbers[0].0 < 0x8000);
     let ticks: Vec<_> = numbers.iter().map(|(_, time)| time.wrapping_sub(numbers[0].1)).collect();
     assert_eq!(*ticks.last().unwrap(), 99 * 3600, "timestamps are true");
+}
+
+#[test]
+fn a_burst_over_a_connection_takes_as_long_as_that_has_room() {
+    let mut stage = Stage::new(50, 250, 10_000, false);
+    stage.room = 24_000;
+    stage.play(5000);
+    let took = stage.left.last().unwrap().at - stage.left[0].at;
+    assert!((200..=400).contains(&took), "{took} ms for 500 kB, two pictures each 10 ms");
+    assert_eq!(stage.left.iter().filter(|left| left.packet().header.marker).count(), 50, "and nothing is left out");
 }
 
 #[test]

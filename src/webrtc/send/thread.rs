@@ -184,6 +184,13 @@ impl Wire {
         }
     }
 
+    fn room(way: &Way) -> usize {
+        match way {
+            Way::Tcp(outlet) => outlet.room(),
+            Way::Udp { .. } | Way::Nowhere => usize::MAX,
+        }
+    }
+
     fn send(&self, way: &Way, run: &[u8], segment: usize) -> Taken {
         match way {
             Way::Udp { socket, local, peer } => {
@@ -488,6 +495,7 @@ impl Driver {
             now: self.clock.now(),
             wall: self.clock.wall(),
             segments: wire.segments(way),
+            room: Wire::room(way),
             buffer: &mut self.buffer,
             batch: &mut self.batch,
             out: |run: &[u8], segment: usize| wire.send(way, run, segment),

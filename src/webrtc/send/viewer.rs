@@ -30,6 +30,11 @@ const SOUND_RUN: usize = 16;
 /// How much the first packet of a sound run may differ from the others; a byte counts the padding of twice that.
 const PADDING: usize = 127;
 
+/// Bytes around a packet on a connection (RFC 4571 §2).
+const FRAME: usize = 2;
+/// When a connection that had no room for a burst is looked at again.
+const ROOM_AFTER: Duration = Duration::from_millis(10);
+
 /// What became of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -45,6 +50,8 @@ pub(super) struct Turn<'a, O> {
     pub(super) wall: WallTime,
     /// Packets of one call.
     pub(super) segments: usize,
+    /// Bytes there is room for: in the queue of a connection; UDP tells only when it is asked to send.
+    pub(super) room: usize,
     /// Where runs are sealed; the thread's.
     pub(super) buffer: &'a mut Vec<u8>,
     /// Where units are read into; the thread's.
@@ -296,6 +303,12 @@ impl<S: Seal> Viewer<S> {
             if due > turn.now {
                 return Some(due);
             }
+            let framed = run.bytes + run.packets * FRAME;
+            if *backlog && framed > turn.room {
+                // A connection is slower than the burst, and nothing gets lost on it: the burst takes longer.
+                return Some(turn.now + ROOM_AFTER);
+            }
+            turn.room = turn.room.saturating_sub(framed);
             turn.buffer.clear();
             line.seal(&mut self.sealer, unit, begun, run.packets, turn.buffer);
             let taken = (turn.out)(turn.buffer, run.segment);
