@@ -228,6 +228,49 @@ mod tests {
         assert_eq!((steps, last), (1, 39_960 - 3_600_000));
     }
 
+    /// Crystals are off by up to 200 ppm: 0.7 s an hour, which no arrival window would show.
+    #[test]
+    fn drift_is_followed_for_hours_with_reports_and_without() {
+        for (drift, reports) in [(200, true), (-200, true), (200, false), (-200, false)] {
+            let mut clock = CaptureClock::new();
+            let mut last = i64::MIN;
+            for second in 0..10 * 3600_i64 {
+                let millis = second * 1000 + second * drift / 1000;
+                if reports && second % 5 == 0 {
+                    // Stamped in a busy camera, up to 8 ms late.
+                    let late = second * 7919 % 9;
+                    clock.report(
+                        wall(second * 1000 + late).to_ntp(),
+                        MediaTime::from_millis(millis),
+                        wall(second * 1000),
+                    );
+                }
+                let arrived = wall(second * 1000 + 30 + second * 104_729 % 20);
+                let now = clock.unit(MediaTime::from_millis(millis), arrived).nanos_since(wall(0)) / MILLI;
+                assert!(now > last, "{drift} ppm: {now} after {last}");
+                let error = now - second * 1000;
+                let bounds = if reports { -12..=20 } else { 15..=60 };
+                assert!(bounds.contains(&error), "{drift} ppm, reports {reports}: {error} ms off after {second} s");
+                last = now;
+            }
+        }
+    }
+
+    /// 2036-02-07T06:28:16Z: 32 bits of seconds begin anew.
+    #[test]
+    fn the_ntp_era_may_end_while_a_camera_plays() {
+        const ERA_ENDS: i64 = 2_085_978_496;
+        let mut clock = CaptureClock::new();
+        for second in -60..60_i64 {
+            let wall = WallTime::from_unix_nanos((ERA_ENDS + second) * SECOND);
+            let media = MediaTime::from_millis((second + 60) * 1000);
+            clock.report(wall.to_ntp(), media, wall);
+            let captured = clock.unit(media, wall);
+            assert!(captured.nanos_since(wall).abs() < MILLI, "{captured} at {wall}");
+        }
+        assert_eq!(clock.basis(), CaptureBasis::Sender);
+    }
+
     #[test]
     fn a_clock_that_is_a_day_off_or_of_1970_counts_for_nothing() {
         let mut clock = CaptureClock::new();

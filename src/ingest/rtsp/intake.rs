@@ -177,7 +177,8 @@ impl Intake {
     }
 
     fn handle_unit(&mut self, track: usize, mut unit: TrackUnit, now: Monotonic) {
-        let offset = self.alignment.offset(track, unit.dts, unit.arrived);
+        // Not the decode time: where it is a guess, it would put sound too early.
+        let offset = self.alignment.offset(track, unit.pts, unit.arrived);
         (unit.pts, unit.dts) = (unit.pts + offset, unit.dts + offset);
         let lane = &self.lanes[track];
         match lane.place {

@@ -191,6 +191,62 @@ fn new_parameters_are_told_before_the_unit_they_hold_for() {
     assert_eq!(bench.told(), "par 0 0*");
 }
 
+/// Two crystals, both off, over a wrap of 32 bits and past any bound that would take drift for a jump.
+#[test]
+fn fifteen_hours_of_drift_keep_sound_picture_and_wall_clock_together() {
+    use retina::client::Timeline;
+    const WRAPS_AFTER_AN_HOUR: u32 = u32::MAX - 90_000 * 3600;
+    let mut intake = Intake::new(&camera(), at(0));
+    let mut lines = [Timeline::new(None, 90_000, None).unwrap(), Timeline::new(None, 8_000, None).unwrap()];
+    let ticks = |second: u64, rate: u64, millionths: i64| {
+        let ticks = (second * rate) as i64;
+        (ticks + ticks * millionths / 1_000_000) as u32
+    };
+    let key = {
+        let mut bench = Bench::new(&camera());
+        bench.key(0, 0);
+        let (sps, pps) = (hex(SPS), hex(PPS));
+        [&[0x78, 0, sps.len() as u8], &sps[..], &[0, pps.len() as u8], &pps[..], &[0, 3, 0x65, 0x88, 0]].concat()
+    };
+    let (mut newest, mut seen) = ([None; 2], 0);
+    for second in (0..15 * 3600).step_by(2) {
+        let (picture, sound) = (packet(second * 1000, 90_000, 96, &key), packet(second * 1000, 8_000, 8, &[0xd5; 160]));
+        let wall = picture.arrived_wall;
+        for (track, mut one, stamp) in [
+            (0, picture, WRAPS_AFTER_AN_HOUR.wrapping_add(ticks(second, 90_000, 200))),
+            (1, sound, ticks(second, 8_000, -100)),
+        ] {
+            one.timestamp = lines[track].advance_to(stamp).unwrap().elapsed();
+            // Half a second before the unit, by a clock that is right.
+            let reported = stamp.wrapping_sub(if track == 0 { 45_000 } else { 4_000 });
+            let reported = lines[track].place(reported).unwrap().elapsed();
+            if second % 6 == 4 {
+                intake.handle_report(track, wall.plus_nanos(-500_000_000).to_ntp(), reported, wall);
+            }
+            intake.handle_packet(track, one).unwrap();
+        }
+        while let Some(effect) = intake.poll_effect() {
+            match effect {
+                Effect::Begin(_) => assert_eq!(second, 0, "the list stays as it is"),
+                Effect::Parameters(..) => {}
+                Effect::Jump => panic!("drift is no jump, at {second} s"),
+                Effect::Unit(unit) => {
+                    let before = newest[usize::from(unit.track.0)].replace(unit.pts);
+                    assert!(before.is_none_or(|before| before < unit.pts), "track {} at {second} s", unit.track);
+                    let captured = unit.captured.unwrap().nanos_since(wall) / 1_000_000;
+                    assert!(captured.abs() <= 25, "captured {captured} ms off at {second} s");
+                    seen += 1;
+                }
+            }
+        }
+        if let [Some(picture), Some(sound)] = newest {
+            let apart = (picture - sound).millis();
+            assert!(apart.abs() <= 60, "{apart} ms apart at {second} s");
+        }
+    }
+    assert!(seen >= 2 * 15 * 1800 - 2, "{seen}");
+}
+
 #[test]
 fn a_packet_of_no_track_is_refused() {
     let mut bench = Bench::new(&camera());
