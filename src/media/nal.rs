@@ -107,17 +107,9 @@ pub fn holds_start_code(unit: &[u8]) -> bool {
     find_start_code(unit).is_some()
 }
 
-/// Looks at every third byte as long as it is more than 1: no start code can end or go on there.
+/// Every byte of every unit passes here: `memmem` compares 32 at a time.
 fn find_start_code(bytes: &[u8]) -> Option<usize> {
-    let mut at = 2;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            0 => at += 1,
-            1 if bytes[at - 2..at] == [0, 0] => return Some(at - 2),
-            _ => at += 3,
-        }
-    }
-    None
+    memchr::memmem::find(bytes, &[0, 0, 1])
 }
 
 /// A NAL unit without the zeros that padding left behind it; its own last byte is never zero (H.264 §7.4.1).

@@ -9,7 +9,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::media::{h264, h265, nal};
 
@@ -201,7 +201,8 @@ impl NalAssembler {
             (NalFormat::H264, 28) => {
                 let (indicator, fu) = (first, *payload.get(1).ok_or(AssembleError::Short(payload.len()))?);
                 let header = [indicator & 0x60 | fu & 0x1f, 0];
-                self.take_fragment(payload.split_off(2), header, fu, lost)
+                payload.advance(2);
+                self.take_fragment(payload, header, fu, lost)
             }
             (NalFormat::H264, kind @ (0 | 25..)) => Err(AssembleError::Type(kind)),
             (NalFormat::H265, 48) => {
@@ -216,7 +217,8 @@ impl NalAssembler {
                 if payload.len() < skip {
                     return Err(AssembleError::Short(payload.len()));
                 }
-                self.take_fragment(payload.split_off(skip), header, fu, lost)
+                payload.advance(skip);
+                self.take_fragment(payload, header, fu, lost)
             }
             (NalFormat::H265, kind @ 50..) => Err(AssembleError::Type(kind)),
             _ if self.decoding_order_numbers => {
@@ -226,7 +228,8 @@ impl NalAssembler {
                 let (header, kind) = ([first, payload[1]], self.kind(&payload));
                 self.begin_nal(header, 2, kind)?;
                 self.open = false;
-                self.add_piece(payload.split_off(4))
+                payload.advance(4);
+                self.add_piece(payload)
             }
             _ => self.add_whole(payload),
         }

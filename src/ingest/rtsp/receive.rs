@@ -1,12 +1,15 @@
 //! A session that plays, into a feed: items in, units out, until the camera ends it, goes silent or cannot be read.
 
 use std::{
+    future::poll_fn,
+    ops::ControlFlow,
     sync::atomic::{AtomicU64, Ordering},
+    task::Poll,
     time::Duration,
 };
 
 use futures_util::StreamExt;
-use retina::client::PacketItem;
+use retina::client::{PacketItem, Playing, Session};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{
@@ -41,6 +44,9 @@ const NO_START: Duration = Duration::from_secs(60);
 
 /// One log line per kind of trouble in so long.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Items that are taken in one go.
+const BATCH: usize = 64;
 
 /// RTP header and interleaving, which `retina` takes off.
 const INTERLEAVED_HEADER: u64 = 4;
@@ -103,23 +109,30 @@ impl<'a> Receiver<'a> {
     pub(super) async fn run(mut self) -> Ended {
         let mut tick = ticks();
         let stopping = self.feed.stopping().clone();
+        let mut batch = Vec::with_capacity(BATCH);
         loop {
             let checked = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return Ended::Stopped,
                 _ = tick.tick() => self.check(),
-                item = self.opened.session.next() => match item {
-                    Some(Ok(item)) => {
-                        self.handle_item(item);
-                        Ok(())
-                    }
-                    Some(Err(error)) => self.handle_error(&error),
-                    None => Err(Failure::Ended),
-                },
+                went_on = read(&mut self.opened.session, &mut batch) => {
+                    let handled = batch.drain(..).try_for_each(|item| self.handle(item));
+                    handled.and(if went_on.is_continue() { Ok(()) } else { Err(Failure::Ended) })
+                }
             };
             if let Err(failure) = checked {
                 return Ended::Failed(failure);
             }
+        }
+    }
+
+    fn handle(&mut self, item: Result<PacketItem, retina::Error>) -> Result<(), Failure> {
+        match item {
+            Ok(item) => {
+                self.handle_item(item);
+                Ok(())
+            }
+            Err(error) => self.handle_error(&error),
         }
     }
 
@@ -218,6 +231,25 @@ impl<'a> Receiver<'a> {
             tracing::warn!(times, "packets that cannot be taken: {words}");
         }
     }
+}
+
+/// Waits for items and takes all that are there: the packets of a picture come together, and waiting once for all of
+/// them costs less than for each. Breaks at the end of the session.
+async fn read(session: &mut Session<Playing>, batch: &mut Vec<Result<PacketItem, retina::Error>>) -> ControlFlow<()> {
+    poll_fn(|context| {
+        loop {
+            match session.poll_next_unpin(context) {
+                Poll::Ready(Some(item)) => batch.push(item),
+                Poll::Ready(None) => return Poll::Ready(ControlFlow::Break(())),
+                Poll::Pending if batch.is_empty() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(ControlFlow::Continue(())),
+            }
+            if batch.len() == BATCH {
+                return Poll::Ready(ControlFlow::Continue(()));
+            }
+        }
+    })
+    .await
 }
 
 /// What an item was.
