@@ -67,6 +67,14 @@ pub(super) async fn connect(url: &Url, tls: &CameraTlsConfig, limit: Duration) -
     Ok(Line { wire, ends })
 }
 
+/// Whether TLS is what the port of a URL without TLS wants to hear.
+pub(super) async fn expects_tls(url: &Url, limit: Duration) -> bool {
+    let Ok(stream) = inquiry::connect(url, PORT, limit).await else { return false };
+    // Nothing is said within: whose certificate it is does not matter.
+    let anybody = CameraTlsConfig { insecure: true, ..CameraTlsConfig::default() };
+    tls::secure(stream, url, &anybody, limit).await.is_ok()
+}
+
 impl Line {
     /// Asks for a description; the line is of no use afterwards.
     pub(super) async fn describe(

@@ -75,6 +75,10 @@ pub(super) enum Failure {
     NoStart(Duration),
     /// The camera ended the stream.
     Ended,
+    /// Something else than a camera listens there, and what it speaks if that is known.
+    Stranger(Option<&'static str>),
+    /// The answer to DESCRIBE announces a body of so many bytes.
+    TooLong(u64),
     /// What comes cannot be taken apart into messages and packets.
     Garbled(String),
     /// A track whose packets are refused, all of them: the sender became another one.
@@ -119,9 +123,12 @@ impl Failure {
             Self::NoTracks(_) => (Kind::Unsupported, "source_codec"),
             Self::Silent(_) => (Kind::Unavailable, "source_silent"),
             Self::NoStart(_) => (Kind::Unavailable, "source_no_picture"),
-            Self::Garbled(_) | Self::Astray(_) | Self::Status(..) | Self::Protocol(..) => {
-                (Kind::Unavailable, "source_protocol")
-            }
+            Self::Garbled(_)
+            | Self::Astray(_)
+            | Self::Status(..)
+            | Self::Stranger(_)
+            | Self::TooLong(_)
+            | Self::Protocol(..) => (Kind::Unavailable, "source_protocol"),
         }
     }
 
@@ -135,7 +142,7 @@ impl Failure {
     }
 
     fn hint(&self, url: &Url) -> Option<String> {
-        let port = url.port().unwrap_or(554);
+        let port = url.port().unwrap_or(if url.scheme() == "rtsps" { 322 } else { 554 });
         Some(match self {
             Self::Name(_) => "is the camera's name spelled right? Its IP address works without a name server".into(),
             Self::Refused => {
@@ -147,6 +154,9 @@ impl Failure {
             }
             Self::Timeout(Step::Connect, _) => {
                 "is the camera switched on and on this network? A firewall drops packets so, too".into()
+            }
+            Self::Timeout(Step::Secure, _) => {
+                format!("does the camera speak TLS on port {port}? `rtsp://` goes without")
             }
             Self::Timeout(..) => "the camera accepts connections and does not answer; restarting it often helps".into(),
             Self::Unauthorized { challenges, .. }
@@ -170,8 +180,25 @@ impl Failure {
                 "trust the camera's certificate by `tls: { fingerprint: … }`, or any by `tls: { insecure: true }`"
                     .into()
             }
-            Self::Tls(_) => format!("does the camera speak TLS on port {}?", url.port().unwrap_or(322)),
-            Self::NoTracks(_) => "choose H.264 or H.265 in the camera's settings".into(),
+            Self::Tls(_) => format!("does the camera speak TLS on port {port}? `rtsp://` goes without"),
+            Self::NoTracks(_) => {
+                "is the path part of the URL right, and this stream switched on in the camera, as H.264 or H.265?"
+                    .into()
+            }
+            Self::Closed(_) | Self::Ended => {
+                "cameras hang up when they serve too many viewers, or while they restart".into()
+            }
+            Self::Stranger(Some("TLS")) => "the port expects TLS: write `rtsps://` instead of `rtsp://`".into(),
+            Self::Stranger(Some("HTTP")) => {
+                format!("port {port} is the camera's web page, or another machine's; RTSP is mostly on 554")
+            }
+            Self::Stranger(_) => {
+                format!("is port {port} the one of RTSP, and the host the camera? RTSP is mostly on 554")
+            }
+            Self::Status(_, 500..) => "the fault is in the camera; restarting it often helps".into(),
+            Self::Status(..) | Self::TooLong(_) | Self::Garbled(_) | Self::Astray(_) | Self::Protocol(..) => {
+                "`campanile probe` shows more; newer firmware may help".into()
+            }
             Self::Silent(_) => "the camera answers and sends nothing; over UDP a firewall may be the cause".into(),
             Self::NoStart(_) => {
                 "the camera sends no key frames: set its key frame interval to 2 s, and switch `smart codec` off".into()
@@ -235,6 +262,9 @@ impl fmt::Display for Failure {
             Self::Silent(span) => write!(f, "silent for {} s", seconds(span)),
             Self::NoStart(span) => write!(f, "no picture to start with in {} s", seconds(span)),
             Self::Ended => f.write_str("the camera ended the stream"),
+            Self::Stranger(Some(spoken)) => write!(f, "what listens there speaks {spoken}, not RTSP"),
+            Self::Stranger(None) => f.write_str("what listens there does not speak RTSP"),
+            Self::TooLong(bytes) => write!(f, "the answer to DESCRIBE announces {bytes} bytes"),
             Self::Garbled(what) => write!(f, "the stream cannot be read: {what}"),
             Self::Astray(what) => write!(f, "the packets of a track are not what was announced: {what}"),
             Self::Status(step, status) => write!(f, "{status} to {step}"),
@@ -254,8 +284,15 @@ pub(super) fn first_line(error: &impl fmt::Display) -> String {
     const MOST: usize = 160;
     let text = error.to_string();
     let line = text.lines().next().unwrap_or_default();
-    // What follows is the state of retina's parser.
+    // The state of retina's parser is of use to nobody else.
     let line = line.split("; expecting ").next().unwrap_or(line);
+    let line = match line.split_once(" while expecting ") {
+        Some((what, state)) => match state.rsplit_once(": ") {
+            Some((_, why)) => format!("{what}: {}", why.trim_matches('"')),
+            None => what.to_owned(),
+        },
+        None => line.to_owned(),
+    };
     line.chars().filter(|c| !c.is_control()).take(MOST).collect()
 }
 
@@ -300,5 +337,7 @@ mod tests {
     fn a_long_message_of_a_library_is_cut_to_its_first_line() {
         assert_eq!(first_line(&"bad thing\n\nconn: 127.0.0.1"), "bad thing");
         assert_eq!(first_line(&"x".repeat(1000)).len(), 160);
+        let state = "corrupt RTP header while expecting seq=Some(Seq { next: 7 }): \"too short\"";
+        assert_eq!(first_line(&state), "corrupt RTP header: too short");
     }
 }

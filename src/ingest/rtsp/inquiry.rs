@@ -84,6 +84,11 @@ impl Answer {
         self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// How long the body is that it announces.
+    pub(super) fn body_len(&self) -> u64 {
+        self.all("Content-Length").find_map(|length| length.parse().ok()).unwrap_or(0)
+    }
+
     /// Where it sends us, relative to where we asked.
     pub(super) fn location(&self, asked: &Url) -> Option<Url> {
         self.all("Location").find_map(|location| asked.join(location).ok())
@@ -179,15 +184,25 @@ async fn exchange(
         let end = head[looked_at..].windows(4).position(|window| window == b"\r\n\r\n");
         if let Some(end) = end {
             let text = String::from_utf8_lossy(&head[..looked_at + end]);
-            let no_head = || Failure::Protocol(Step::Describe, "it is not RTSP".to_owned());
-            return Answer::parse(&text).ok_or_else(no_head);
+            return Answer::parse(&text).ok_or_else(|| Failure::Stranger(spoken(&head)));
         }
         if head.len() > HEAD_MAX {
             return Err(Failure::Protocol(Step::Describe, format!("its head is longer than {HEAD_MAX} bytes")));
         }
         if !b"RTSP/".starts_with(&head[..head.len().min(5)]) && !head.starts_with(b"RTSP/") {
-            return Err(Failure::Protocol(Step::Describe, "it is not RTSP".to_owned()));
+            return Err(Failure::Stranger(spoken(&head)));
         }
+    }
+}
+
+/// What speaks so, by its first bytes.
+fn spoken(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [b'H', b'T', b'T', b'P', b'/', ..] => Some("HTTP"),
+        [b'S', b'S', b'H', b'-', ..] => Some("SSH"),
+        // RFC 8446 §5.1: an alert, as an answer to what is no handshake.
+        [0x15, 3, ..] => Some("TLS"),
+        _ => None,
     }
 }
 

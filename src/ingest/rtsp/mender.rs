@@ -21,7 +21,7 @@ use super::{
 use crate::config::Credentials;
 
 /// A body longer than this ends the conversation.
-const BODY_MAX: usize = 256 * 1024;
+pub(super) const BODY_MAX: usize = 256 * 1024;
 
 /// Nonces that one request takes.
 const RENEWALS_MAX: u8 = 2;

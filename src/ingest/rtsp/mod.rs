@@ -269,6 +269,8 @@ impl Puller {
         }
         let next = match failure {
             Failure::Protocol(..) | Failure::Garbled(_) => !self.mending,
+            // `retina` would keep all of it; the bridge has bounds.
+            Failure::TooLong(_) => true,
             _ => self.mending,
         };
         if next && !self.mending {

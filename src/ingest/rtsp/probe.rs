@@ -162,7 +162,9 @@ pub async fn probe(options: ProbeOptions) -> Result<ProbeReport, ProbeFailure> {
             Err(Failure::Redirect(Some(_))) => break Failure::TooManyRedirects,
             Err(failure) if is_for_udp(&options.camera, &call, &failure) => udp = true,
             // As the source does: what cannot be read may be mended on its way, as it is with media over UDP.
-            Err(Failure::Protocol(..) | Failure::Garbled(_)) if !mended && !call.udp => mended = true,
+            Err(Failure::Protocol(..) | Failure::Garbled(_) | Failure::TooLong(_)) if !mended && !call.udp => {
+                mended = true
+            }
             Err(failure) => break failure,
         }
     };

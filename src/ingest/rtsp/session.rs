@@ -19,6 +19,7 @@ use super::{
     failure::{Failure, Step, first_line},
     form::Offer,
     inquiry::USER_AGENT,
+    mender::BODY_MAX,
     sdp,
 };
 use crate::config::{CameraTlsConfig, Credentials, QuirksConfig, SessionIdQuirk, StrayDataQuirk, UnknownSenderQuirk};
@@ -231,6 +232,9 @@ fn failed(step: Step, error: &retina::Error) -> Failure {
     }
 }
 
+/// For an answer to a question that was not answered before.
+const EXPLANATION_LIMIT: Duration = Duration::from_secs(3);
+
 /// Finds out what is behind a failed DESCRIBE by asking again, in words of our own.
 async fn explain(call: &Call, failure: Failure) -> Failure {
     let answered = call.credentials.is_some();
@@ -246,15 +250,19 @@ async fn explain(call: &Call, failure: Failure) -> Failure {
         Ok(line) => line,
         Err(unreachable) => return unreachable,
     };
-    if let Failure::Timeout(..) | Failure::Closed(_) = failure {
-        return failure;
-    }
-    let answer = match line.describe(&call.url, login, call.limit).await {
+    // Who did not answer in all its time does not get it again.
+    let limit = call.limit.min(EXPLANATION_LIMIT);
+    let answer = match line.describe(&call.url, login, limit).await {
         Ok(answer) => answer,
-        Err(Failure::Closed(step)) => return Failure::Closed(step),
+        Err(stranger @ Failure::Stranger(_)) => return stranger,
+        Err(Failure::Closed(step)) => {
+            let wants_tls = call.url.scheme() != "rtsps" && bridge::expects_tls(&call.url, limit).await;
+            return if wants_tls { Failure::Stranger(Some("TLS")) } else { Failure::Closed(step) };
+        }
         Err(_) => return failure,
     };
     match answer.status {
+        _ if answer.body_len() > BODY_MAX as u64 => Failure::TooLong(answer.body_len()),
         401 => Failure::Unauthorized { challenges: answer.challenges(), answered },
         301..=308 => Failure::Redirect(answer.location(&call.url)),
         200..=299 => failure,

@@ -6,6 +6,7 @@ mod faults;
 mod logins;
 mod probes;
 mod quirks;
+mod strangers;
 
 use super::{
     testing::{Camera, H264_SDP},

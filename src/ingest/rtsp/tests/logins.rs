@@ -113,12 +113,12 @@ async fn a_login_that_is_refused_is_not_shown_again_at_once() {
     path.stop().await;
 }
 
-struct Certificate {
-    acceptor: tokio_rustls::TlsAcceptor,
+pub(super) struct Certificate {
+    pub(super) acceptor: tokio_rustls::TlsAcceptor,
     fingerprint: Fingerprint,
 }
 
-fn certificate() -> Certificate {
+pub(super) fn certificate() -> Certificate {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let certificate = made.cert.der().clone();
     let fingerprint = Fingerprint(Sha256::digest(&certificate).into());
