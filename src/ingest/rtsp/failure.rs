@@ -142,7 +142,7 @@ impl Failure {
     }
 
     fn hint(&self, url: &Url) -> Option<String> {
-        let port = url.port().unwrap_or(if url.scheme() == "rtsps" { 322 } else { 554 });
+        let port = url.port().unwrap_or_else(|| if url.scheme() == "rtsps" { 322 } else { 554 });
         Some(match self {
             Self::Name(_) => "is the camera's name spelled right? Its IP address works without a name server".into(),
             Self::Refused => {

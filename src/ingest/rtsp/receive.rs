@@ -117,7 +117,7 @@ impl<'a> Receiver<'a> {
                 _ = tick.tick() => self.check(),
                 went_on = read(&mut self.opened.session, &mut batch) => {
                     let handled = batch.drain(..).try_for_each(|item| self.handle(item));
-                    handled.and(if went_on.is_continue() { Ok(()) } else { Err(Failure::Ended) })
+                    if went_on.is_continue() { handled } else { handled.and(Err(Failure::Ended)) }
                 }
             };
             if let Err(failure) = checked {
