@@ -1,7 +1,7 @@
 //! Writes the answer to an offer (RFC 8829 §5.3, RFC 9143 §7.3, RFC 8839, RFC 8842 §5.3, RFC 5576). Sans-IO.
 //!
 //! Complete in one round trip: our candidates are all there. Every section of the offer is answered in its place, with
-//! port 0 where nothing goes over it.
+//! port 0 where nothing goes over it; but for the first one of a group, whose transport all use: it stays, inactive.
 
 use std::{
     fmt::Write,
@@ -40,6 +40,10 @@ const STREAM: &str = "campanile";
 /// The answer to `offer` that carries what was `chosen` from it.
 pub fn answer(offer: &Offer, chosen: &Chosen, ours: &Answering<'_>) -> String {
     let mut out = Text(String::with_capacity(2048));
+    let line_of = |section: &Section| chosen.lines.iter().find(|line| line.mid == section.mid);
+    // RFC 9143 §7.3.1 lets the group go on with another section when its first one is refused; Chromium does not
+    // ("Failed to setup RTCP mux").
+    let tagged = transport_section(offer).filter(|_| offer.bundled);
     let mut hasher = DefaultHasher::new();
     ours.session.hash(&mut hasher);
     out.line(format_args!("v=0"));
@@ -48,22 +52,32 @@ pub fn answer(offer: &Offer, chosen: &Chosen, ours: &Answering<'_>) -> String {
     out.line(format_args!("s=-"));
     out.line(format_args!("t=0 0"));
     if offer.bundled {
-        let mids: Vec<&str> = chosen.lines.iter().map(|line| line.mid.as_str()).collect();
+        let kept = |section: &&Section| line_of(section).is_some() || Some(section.mid.as_str()) == tagged;
+        let mids: Vec<&str> = offer.sections.iter().filter(kept).map(|section| section.mid.as_str()).collect();
         out.line(format_args!("a=group:BUNDLE {}", mids.join(" ")));
     }
     out.line(format_args!("a=msid-semantic:WMS {STREAM}"));
     out.line(format_args!("a=ice-lite"));
     let mut first = true;
     for section in &offer.sections {
-        match chosen.lines.iter().find(|line| line.mid == section.mid) {
-            Some(line) => {
-                accepted(&mut out, section, line, ours, first);
-                first = false;
-            }
-            None => refused(&mut out, section),
+        let line = line_of(section);
+        if line.is_none() && Some(section.mid.as_str()) != tagged {
+            refused(&mut out, section);
+            continue;
         }
+        accepted(&mut out, section, line, ours);
+        // RFC 9143 §7.1.2: the transport's own attributes stand with the first of the group.
+        if first {
+            candidates(&mut out, ours.candidates);
+        }
+        first = false;
     }
     out.0
+}
+
+/// The name of the section whose transport the session uses: the first of the group, or the only one.
+pub fn transport_section(offer: &Offer) -> Option<&str> {
+    offer.sections.iter().find(|section| section.usable).map(|section| section.mid.as_str())
 }
 
 /// Lines that end as RFC 8866 §5 wants.
@@ -85,13 +99,17 @@ fn refused(out: &mut Text, section: &Section) {
     out.line(format_args!("a=inactive"));
 }
 
-fn accepted(out: &mut Text, section: &Section, line: &ChosenLine, ours: &Answering<'_>, first: bool) {
+/// A section that media go over, or, without a `line`, only the transport.
+fn accepted(out: &mut Text, section: &Section, line: Option<&ChosenLine>, ours: &Answering<'_>) {
     // RFC 8839 §4.2.1.2: the default destination is one of the candidates.
     let udp = ours.candidates.iter().find(|candidate| candidate.transport == CandidateTransport::Udp);
     let (ip, port) = udp.map_or((IpAddr::V4(Ipv4Addr::UNSPECIFIED), 9), |udp| (udp.address.ip(), udp.address.port()));
     let family = if ip.is_ipv4() { 4 } else { 6 };
-    let rtx = line.rtx_payload_type;
-    let formats = rtx.map_or_else(|| line.payload_type.to_string(), |rtx| format!("{} {rtx}", line.payload_type));
+    let payload_type = line.map(|line| line.payload_type);
+    let rtx = line.and_then(|line| line.rtx_payload_type);
+    let payload_types = [payload_type, rtx].into_iter().flatten().map(|number| number.to_string());
+    let formats: Vec<String> = payload_types.collect();
+    let formats = if formats.is_empty() { section.first_format.clone() } else { formats.join(" ") };
     out.line(format_args!("m={} {port} {} {formats}", section.word, section.protocol));
     out.line(format_args!("c=IN IP{family} {ip}"));
     out.line(format_args!("a=mid:{}", section.mid));
@@ -100,11 +118,17 @@ fn accepted(out: &mut Text, section: &Section, line: &ChosenLine, ours: &Answeri
     out.line(format_args!("a=fingerprint:{}", ours.fingerprint));
     // RFC 8842 §5.3: the viewer begins, so that it need not wait for our first flight.
     out.line(format_args!("a=setup:passive"));
-    out.line(format_args!("a=sendonly"));
+    out.line(format_args!("a={}", if line.is_some() { "sendonly" } else { "inactive" }));
     out.line(format_args!("a=rtcp-mux"));
     if section.reduced_rtcp {
         out.line(format_args!("a=rtcp-rsize"));
     }
+    let Some(line) = line else {
+        if let Some(format) = section.formats.iter().find(|format| format.payload_type.to_string() == formats) {
+            rtpmap(out, format);
+        }
+        return;
+    };
     for Extension { id, uri } in &section.extensions {
         if [line.abs_capture_time, line.playout_delay, line.transport_cc].contains(&Some(*id)) {
             out.line(format_args!("a=extmap:{id} {uri}"));
@@ -123,19 +147,20 @@ fn accepted(out: &mut Text, section: &Section, line: &ChosenLine, ours: &Answeri
         out.line(format_args!("a=ssrc:{ssrc} cname:{}", ours.cname));
         out.line(format_args!("a=ssrc:{ssrc} msid:{STREAM} {name}"));
     }
-    // RFC 9143 §7.1.2: the transport's own attributes stand with the first of the group.
-    if first {
-        candidates(out, ours.candidates);
-    }
 }
 
-fn describe(out: &mut Text, format: &Format, line: &ChosenLine) {
-    let Format { payload_type, encoding, clock_rate, channels, feedback, .. } = format;
+fn rtpmap(out: &mut Text, format: &Format) {
+    let Format { payload_type, encoding, clock_rate, channels, .. } = format;
     // RFC 8866 §6.6: one channel goes without saying.
     match channels {
         0 | 1 => out.line(format_args!("a=rtpmap:{payload_type} {encoding}/{clock_rate}")),
         _ => out.line(format_args!("a=rtpmap:{payload_type} {encoding}/{clock_rate}/{channels}")),
     }
+}
+
+fn describe(out: &mut Text, format: &Format, line: &ChosenLine) {
+    let Format { payload_type, clock_rate, feedback, .. } = format;
+    rtpmap(out, format);
     if let Some(parameters) = &line.parameters {
         out.line(format_args!("a=fmtp:{payload_type} {parameters}"));
     }

@@ -174,7 +174,10 @@ fn number_sources(lines: &mut [ChosenLine], random: u32) {
 
 /// What the room `audio/` turns into Opus.
 const fn becomes_opus(track: &Track) -> bool {
-    matches!(track.parameters, CodecParameters::Aac(_) | CodecParameters::G711A(_) | CodecParameters::G711U(_))
+    matches!(
+        track.parameters,
+        CodecParameters::Aac(_) | CodecParameters::G711A(_) | CodecParameters::G711U(_) | CodecParameters::L16(_)
+    )
 }
 
 fn line(section: &Section, track: &Track, format: &Format, codec: Codec, parameters: Option<String>) -> ChosenLine {

@@ -12,7 +12,7 @@ mod lines;
 mod offer;
 
 pub use self::{
-    answer::{Answering, answer, answer_fragment},
+    answer::{Answering, answer, answer_fragment, transport_section},
     codecs::{Chosen, ChosenLine, LeftOut, NothingInCommon, Notice, carries, choose, reorders_pictures},
     fragment::{Fragment, FragmentError},
     offer::{Direction, Extension, Feedback, Format, Offer, OfferError, Section, SectionKind},

@@ -432,6 +432,25 @@ fn pictures_out_of_order_are_sent_with_a_word_about_it() {
 }
 
 #[test]
+fn the_first_section_of_a_group_stays_for_its_transport_chromium() {
+    // A camera without sound, and one whose pictures the viewer cannot take.
+    let silent = set(vec![h264(0x42_c0_1f)]);
+    let blind = set(vec![CodecParameters::H265(H265Parameters::default()), opus(2)]);
+    for (text, tracks, word) in [(offer_of!("safari"), silent, "m=audio"), (CHROMIUM, blind, "m=video")] {
+        let offer = Offer::parse(text).unwrap();
+        let chosen = choose(&offer, &tracks, false).unwrap();
+        assert_eq!((chosen.lines.len(), chosen.lines[0].mid.as_str(), transport_section(&offer)), (1, "1", Some("0")));
+        let answer = answer_to(&offer, &chosen);
+        let sections = sections(&answer);
+        assert!(sections[0][0].starts_with(&format!("{word} 8189 ")), "{}", sections[0][0]);
+        assert!(sections[0].contains(&"a=inactive") && sections[0].contains(&"a=end-of-candidates"), "{answer}");
+        assert!(!sections[0].iter().any(|line| line.starts_with("a=ssrc") || line.starts_with("a=msid")), "{answer}");
+        assert!(sections[1].contains(&"a=sendonly") && !sections[1].contains(&"a=end-of-candidates"), "{answer}");
+        assert!(answer.contains("a=group:BUNDLE 0 1\r\n"), "{answer}");
+    }
+}
+
+#[test]
 fn without_a_group_there_is_one_section_the_one_of_pictures() {
     let text = offer_of!("safari").replace("a=group:BUNDLE 0 1\r\n", "");
     let offer = Offer::parse(&text).unwrap();
