@@ -30,12 +30,20 @@ describe('urlsOf', () => {
     expect(urlsOf(new URL('http://box.lan:8080/'), 'site/gate', info)).toEqual({
       page: 'http://box.lan:8080/site/gate/',
       hls: 'http://box.lan:8080/site/gate/index.m3u8',
+      whep: null,
       rtsp: 'rtsp://box.lan:9554/site/gate',
     })
   })
 
   it('has no RTSP address when that door is closed', () => {
     expect(urlsOf(new URL('http://box/'), 'demo', { doors: [] }).rtsp).toBeNull()
+  })
+
+  it('has a WHEP address unless that door is closed', () => {
+    const doors = [{ name: 'webrtc', urls: [] }]
+    for (const info of [null, {}, { doors }]) {
+      expect(urlsOf(new URL('http://box/cams/'), 'a b/c', info).whep).toBe('http://box/cams/a%20b/c/whep')
+    }
   })
 
   it('falls back to the usual port before the server has answered', () => {

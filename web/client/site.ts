@@ -19,6 +19,8 @@ export interface Urls {
   page: string
   hls: string
   /** Null when that door is closed. */
+  whep: string | null
+  /** Null when that door is closed. */
   rtsp: string | null
 }
 
@@ -26,7 +28,13 @@ export interface Urls {
 export function urlsOf(root: URL, path: string, info: Info | null): Urls {
   const encoded = path.split('/').map(encodeURIComponent).join('/')
   const page = new URL(`${encoded}/`, root)
-  return { page: page.href, hls: new URL('index.m3u8', page).href, rtsp: rtspUrl(root, encoded, info) }
+  const closed = info?.doors && !info.doors.some(({ name }) => name === 'webrtc' || name === 'whep')
+  return {
+    page: page.href,
+    hls: new URL('index.m3u8', page).href,
+    whep: closed ? null : new URL('whep', page).href,
+    rtsp: rtspUrl(root, encoded, info),
+  }
 }
 
 const RTSP_PORT = '8554'

@@ -1,7 +1,7 @@
 // What components share: polling the API, the time, the player's life.
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { Backoff } from '../client/player/backoff'
-import { Player, type PlayerSnapshot } from '../client/player/player'
+import { Player, type PlayerSnapshot, type Sources } from '../client/player/player'
 import type { Reply } from '../client/api'
 
 export interface Polled<T> {
@@ -59,7 +59,7 @@ export function useNow(everyMs: number): Date {
 }
 
 /** A player for as long as the component stands. */
-export function usePlayer(url: string) {
+export function usePlayer(sources: Sources) {
   const video = useRef<HTMLVideoElement>(null)
   const still = useRef<HTMLCanvasElement>(null)
   const player = useRef<Player | null>(null)
@@ -69,7 +69,7 @@ export function usePlayer(url: string) {
     if (!element) return
     const made = new Player({
       video: element,
-      url,
+      sources,
       onChange: set,
       onRelease: () => keepPicture(element, still.current),
     })
@@ -85,7 +85,8 @@ export function usePlayer(url: string) {
       window.removeEventListener('pageshow', back)
       made.close()
     }
-  }, [url])
+    // Which doors are open is learnt a moment later: no reason to begin anew.
+  }, [sources.hls])
   return { video, still, player, snapshot }
 }
 

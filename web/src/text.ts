@@ -54,9 +54,16 @@ export const text = {
   codecHint: 'Open the RTSP address in VLC or ffplay, or give the camera an H.264 sub stream.',
   latency: {
     capture: 'From the camera’s clock to this picture. The camera’s own delay before its time stamp is not in it.',
-    edge: 'Behind the newest part the server offers. The camera’s own delay is not in it.',
+    edge: 'Behind the newest the server offers. The camera’s own delay is not in it.',
   },
-  tiers: { 'll-hls': 'Low-Latency HLS', native: 'HLS by the browser' },
+  tiers: { webrtc: 'WebRTC', 'll-hls': 'Low-Latency HLS', native: 'HLS by the browser' },
+  modes: { webrtc: 'WebRTC', 'll-hls': 'LL-HLS', native: 'HLS' },
+  fellBack: {
+    network: 'Not WebRTC: the network between here and the server does not let it through.',
+    refused: 'Not WebRTC: the server did not open a session.',
+    media: 'Not WebRTC: no picture came within three seconds.',
+    codec: 'Not WebRTC: this browser cannot show this camera’s video that way.',
+  },
   controls: {
     play: 'Play, live (k)',
     pause: 'Pause (k)',
@@ -69,6 +76,7 @@ export const text = {
     quality: 'Quality',
     auto: 'Auto',
     retry: 'Try now',
+    retryBest: 'Try WebRTC again',
     goLive: 'Go live',
     back: 'Back to all cameras',
   },
@@ -78,6 +86,8 @@ export const text = {
     rtspHint: 'VLC, ffplay, recorders, Home Assistant',
     hls: 'HLS',
     hlsHint: 'Any HLS player; Low-Latency where it can',
+    whep: 'WebRTC (WHEP)',
+    whepHint: 'OBS, GStreamer, your own page; the least delay',
     page: 'This page',
     pageHint: 'For a browser on another device',
     command: 'Command',
@@ -116,6 +126,7 @@ export const text = {
     reconnects: 'Reconnects',
     first: 'First picture',
     mode: 'Mode',
+    why: 'Why',
   },
   keys: 'Keys: k play or pause, m sound, f full screen, p picture in picture, i figures.',
 }

@@ -1,13 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Player, type PlayerSnapshot, type PlayerState } from './player'
-import type { Failure, Tier, TierEvents, TierState } from './tier'
+import type { Failure, Tier, TierEvents, TierName, TierState } from './tier'
 
 class FakeTier implements Tier {
-  readonly name = 'll-hls'
+  answeredAt: number | null = null
   state: TierState = 'idle'
   live = 0
   held = 0
-  constructor(readonly events: TierEvents) {}
+  constructor(
+    readonly events: TierEvents,
+    readonly name: TierName = 'll-hls',
+  ) {}
   async start() {
     this.state = 'loading'
   }
@@ -39,6 +42,7 @@ class Bench {
   readonly player: Player
   frames = 0
   released = 0
+  best: TierName = 'll-hls'
   last: PlayerSnapshot | null = null
 
   constructor() {
@@ -49,15 +53,15 @@ class Bench {
     this.video.getVideoPlaybackQuality = () => ({ totalVideoFrames: this.frames, droppedVideoFrames: 0 }) as VideoPlaybackQuality
     this.player = new Player({
       video: this.video,
-      url: '/demo/index.m3u8',
+      sources: { hls: '/demo/index.m3u8', whep: '/demo/whep' },
       random: () => 1,
       onChange: (snapshot) => {
         this.last = snapshot
         if (this.states.at(-1) !== snapshot.state) this.states.push(snapshot.state)
       },
       onRelease: () => (this.released += 1),
-      tiers: async (_video, _url, events) => {
-        const tier = new FakeTier(events)
+      tiers: async (_video, _sources, events, second) => {
+        const tier = new FakeTier(events, second ? 'll-hls' : this.best)
         this.tiers.push(tier)
         return tier
       },
@@ -216,6 +220,68 @@ describe('Player', () => {
     await bench.run(5_000, false)
     hide(false)
     expect([bench.tier.live, bench.tiers.length]).toEqual([1, 1])
+  })
+
+  it('falls back at once when WebRTC shows nothing within three seconds of its answer, and says why', async () => {
+    bench.best = 'webrtc'
+    bench.player.start()
+    await bench.run(5_000, false)
+    expect(bench.tiers).toHaveLength(1)
+    bench.tier.answeredAt = performance.now()
+    await bench.run(4_000, false)
+    bench.video.dispatchEvent(new Event('playing'))
+    await bench.run(1_000)
+    expect([bench.tiers[0]?.state, bench.tier.name, bench.tiers.length]).toEqual(['closed', 'll-hls', 2])
+    expect(bench.last?.fellBack).toEqual({ kind: 'media', message: 'no first picture' })
+    expect(bench.states).toEqual(['connecting', 'live'])
+  })
+
+  it('waits for a camera that is slow to start before it blames WebRTC', async () => {
+    bench.best = 'webrtc'
+    bench.player.start()
+    await bench.run(14_000, false)
+    expect(bench.tiers).toHaveLength(1)
+    await bench.run(2_000, false)
+    expect(bench.tier.name).toBe('ll-hls')
+  })
+
+  it.each<[string, Failure, TierName]>([
+    ['a lasting reason', { kind: 'codec', message: 'B-frames' }, 'll-hls'],
+    ['a closed door', { kind: 'refused', message: 'off', status: 404 }, 'll-hls'],
+    ['a reason that may pass', { kind: 'network', message: 'gone' }, 'webrtc'],
+  ])('after %s the next attempt is with the right tier', async (_name, failure, next) => {
+    bench.best = 'webrtc'
+    bench.player.start()
+    await vi.advanceTimersByTimeAsync(0)
+    bench.tier.fail(failure)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(bench.tier.name).toBe('ll-hls')
+    bench.tier.fail({ kind: 'network', message: 'gone' })
+    await bench.run(1_000, false)
+    expect([bench.tiers.length, bench.tier.name]).toEqual([3, next])
+  })
+
+  it('starts WebRTC again when it had shown pictures, and when it is asked to', async () => {
+    bench.best = 'webrtc'
+    await bench.live()
+    bench.tier.fail({ kind: 'network', message: 'broke' })
+    await bench.run(1_000, false)
+    expect([bench.tiers.length, bench.tier.name, bench.last?.fellBack]).toEqual([2, 'webrtc', null])
+    bench.tier.fail({ kind: 'refused', message: 'off', status: 404 })
+    await vi.advanceTimersByTimeAsync(0)
+    expect(bench.tier.name).toBe('ll-hls')
+    bench.player.retryBest()
+    await vi.advanceTimersByTimeAsync(0)
+    expect([bench.tier.name, bench.last?.fellBack]).toEqual(['webrtc', null])
+  })
+
+  it('does not try another way past a missing right', async () => {
+    bench.best = 'webrtc'
+    bench.player.start()
+    await vi.advanceTimersByTimeAsync(0)
+    bench.tier.fail({ kind: 'refused', message: 'no', status: 401 })
+    await bench.run(5_000, false)
+    expect([bench.last?.state, bench.tiers.length]).toEqual(['failed', 1])
   })
 
   it('leaves no timer behind', async () => {

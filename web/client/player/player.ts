@@ -8,6 +8,7 @@ import { latencyOf, type Latency } from './latency'
 import { NativeTier } from './native'
 import type { Failure, Quality, Tier, TierEvents, TierName } from './tier'
 import { Watchdog } from './watchdog'
+import { WebRtcTier } from './webrtc'
 
 export type PlayerState =
   /** Not started, or asleep in a hidden tab. */
@@ -31,6 +32,8 @@ export type PlayerState =
 export interface PlayerSnapshot {
   state: PlayerState
   tier: TierName | null
+  /** Why it is not the best tier that plays; null while it is, or nothing was tried yet. */
+  fellBack: Failure | null
   attempt: number
   reason: Failure | null
   latency: Latency | null
@@ -55,11 +58,24 @@ export interface Figures {
   firstPictureMs: number | null
 }
 
-export type TierFactory = (video: HTMLVideoElement, url: string, events: TierEvents) => Promise<Tier | null>
+/** Where the same camera plays. */
+export interface Sources {
+  hls: string
+  /** Null where the server has no WebRTC. */
+  whep: string | null
+}
+
+/** `second` asks for the best but one: the best has just failed. */
+export type TierFactory = (
+  video: HTMLVideoElement,
+  sources: Sources,
+  events: TierEvents,
+  second: boolean,
+) => Promise<Tier | null>
 
 export interface PlayerOptions {
   video: HTMLVideoElement
-  url: string
+  sources: Sources
   onChange: (snapshot: PlayerSnapshot) => void
   /** Called before the picture is let go, so that the view may keep the last one. */
   onRelease?: () => void
@@ -72,15 +88,18 @@ const LATE_MS = 2_000
 const DEAD_MS = 8_000
 /** No first picture for so long: the attempt has failed. */
 const FIRST_PICTURE_MS = 15_000
+/** WebRTC is there at once or not at all, and something else plays as well. */
+const FIRST_PICTURE_WEBRTC_MS = 3_000
 const FIRST_WAIT_MS = 500
 const MOST_WAIT_MS = 8_000
 /** A tab that is hidden for so long stops loading. */
 const HIDDEN_MS = 10_000
 
-/** hls.js wherever the browser has Media Source Extensions, for latency; the browser's own player elsewhere. */
-export const bestTier: TierFactory = async (video, url, events) => {
-  if (await HlsTier.isSupported()) return new HlsTier(video, url, events)
-  return NativeTier.isSupported(video) ? new NativeTier(video, url, events) : null
+/** WebRTC first; then hls.js wherever the browser has Media Source Extensions, the browser's own player elsewhere. */
+export const bestTier: TierFactory = async (video, { hls, whep }, events, second) => {
+  if (whep && !second && WebRtcTier.isSupported()) return new WebRtcTier(video, whep, events)
+  if (await HlsTier.isSupported()) return new HlsTier(video, hls, events)
+  return NativeTier.isSupported(video) ? new NativeTier(video, hls, events) : null
 }
 
 export class Player {
@@ -94,6 +113,7 @@ export class Player {
   /** Every attempt has a number; what an older one reports is ignored. */
   #generation = 0
   #reason: Failure | null = null
+  #fellBack: Failure | null = null
   #startedAt = 0
   #firstPictureMs: number | null = null
   #stalls = 0
@@ -131,6 +151,7 @@ export class Player {
     return {
       state: this.#state,
       tier: this.#tier?.name ?? null,
+      fellBack: this.#fellBack,
       attempt: this.#backoff.attempts,
       reason: this.#reason,
       latency: live ? latencyOf(readout.edge, readout.captured, Date.now()) : null,
@@ -151,6 +172,14 @@ export class Player {
   /** Tries at once instead of waiting; also leaves `failed`. */
   retry(): void {
     if (this.#state !== 'reconnecting' && this.#state !== 'failed') return
+    this.#backoff.reset()
+    this.#attempt('reconnecting')
+  }
+
+  /** Tries the best tier again, although another one plays. */
+  retryBest(): void {
+    if (!this.#fellBack || this.#state === 'closed') return
+    this.#fellBack = null
     this.#backoff.reset()
     this.#attempt('reconnecting')
   }
@@ -203,8 +232,8 @@ export class Player {
       },
       onQualities: () => this.#announce(),
     }
-    const { tiers = bestTier, url } = this.#options
-    tiers(this.#video, url, events).then(
+    const { tiers = bestTier, sources } = this.#options
+    tiers(this.#video, sources, events, this.#fellBack !== null).then(
       (tier) => {
         if (generation !== this.#generation) return
         if (!tier) {
@@ -233,10 +262,19 @@ export class Player {
   }
 
   #onFailure(failure: Failure): void {
+    const denied = failure.status === 401 || failure.status === 403
+    if (this.#tier?.name === 'webrtc' && !denied && (this.#firstPictureMs === null || failure.kind === 'codec')) {
+      // It never showed a picture here: the next best plays, now.
+      this.#fellBack = failure
+      this.#attempt(this.#state === 'reconnecting' ? 'reconnecting' : 'connecting')
+      return
+    }
+    // What may have passed by the next attempt is no reason to do without the best for ever.
+    if (this.#fellBack && !isLasting(this.#fellBack)) this.#fellBack = null
     this.#reason = failure
     this.#release()
     // What a second try cannot change: a missing decoder, a missing right.
-    const final = failure.kind === 'codec' || failure.status === 401 || failure.status === 403
+    const final = failure.kind === 'codec' || denied
     if (final) {
       this.#set('failed')
       return
@@ -285,7 +323,9 @@ export class Player {
     } else if (watched) {
       this.#watchdog.reset(now)
     } else if (this.#tier && (this.#state === 'connecting' || this.#state === 'reconnecting')) {
-      if (now - this.#startedAt > FIRST_PICTURE_MS) this.#onFailure({ kind: 'media', message: 'no first picture' })
+      const { answeredAt } = this.#tier
+      const late = answeredAt != null && !document.hidden && now - answeredAt > FIRST_PICTURE_WEBRTC_MS
+      if (late || now - this.#startedAt > FIRST_PICTURE_MS) this.#onFailure({ kind: 'media', message: 'no first picture' })
     }
     this.#countFrames(now)
     this.#announce()
@@ -365,6 +405,11 @@ function motionOf(video: HTMLVideoElement): number {
   return video.videoWidth > 0 && frames > 0 ? frames : video.currentTime
 }
 
+/** What another try will not change: no decoder, no such door. */
+function isLasting({ kind, status }: Failure): boolean {
+  return kind === 'codec' || status === 404 || status === 405
+}
+
 interface AudioHints {
   audioTracks?: { length: number }
   mozHasAudio?: boolean
@@ -372,6 +417,8 @@ interface AudioHints {
 }
 
 function hasAudio(video: HTMLVideoElement): boolean {
+  const stream = video.srcObject as MediaStream | null
+  if (stream) return stream.getAudioTracks().length > 0
   const hints = video as HTMLVideoElement & AudioHints
   return (hints.audioTracks?.length ?? 0) > 0 || hints.mozHasAudio === true || (hints.webkitAudioDecodedByteCount ?? 0) > 0
 }

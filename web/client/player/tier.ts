@@ -1,6 +1,6 @@
 // What every way of playing offers the player. One class per tier; a tier tries once and reports, the player decides.
 
-export type TierName = 'll-hls' | 'native'
+export type TierName = 'webrtc' | 'll-hls' | 'native'
 
 export type TierState = 'idle' | 'loading' | 'playing' | 'failed' | 'closed'
 
@@ -29,6 +29,8 @@ export interface TierReadout {
 export interface Tier {
   readonly name: TierName
   readonly state: TierState
+  /** When the server began to send, where a tier knows; before that its silence says nothing about the tier. */
+  readonly answeredAt?: number | null
   start(): Promise<void>
   /** Goes to the newest picture, after a pause or a sleep. */
   goLive(): void

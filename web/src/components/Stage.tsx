@@ -1,7 +1,8 @@
 // The picture with everything on top of it: state, latency, controls, figures, and what is wrong when it is dark.
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { grade } from '../../client/player/latency'
-import type { PlayerSnapshot, PlayerState } from '../../client/player/player'
+import type { PlayerSnapshot, PlayerState, Sources } from '../../client/player/player'
+import type { Failure } from '../../client/player/tier'
 import type { PathSnapshot } from '../../client/types'
 import { bitRate, seconds, since } from '../format'
 import { usePlayer } from '../hooks'
@@ -9,14 +10,14 @@ import { text } from '../text'
 import { Icon, type IconName } from './Icon'
 
 interface Props {
-  url: string
+  sources: Sources
   name: string
   path: PathSnapshot | null
   now: Date
 }
 
-export function Stage({ url, name, path, now }: Props) {
-  const { video, still, player, snapshot } = usePlayer(url)
+export function Stage({ sources, name, path, now }: Props) {
+  const { video, still, player, snapshot } = usePlayer(sources)
   const stage = useRef<HTMLDivElement>(null)
   const [figures, setFigures] = useState(false)
   const [full, setFull] = useState(false)
@@ -72,6 +73,17 @@ export function Stage({ url, name, path, now }: Props) {
             <span class="unseen">{text.figures.latency}</span>
             {seconds(snapshot.latency.seconds)}
           </span>
+        )}
+        {snapshot?.tier && (
+          <span class="mark" title={snapshot.fellBack ? whyFellBack(snapshot.fellBack) : text.tiers[snapshot.tier]}>
+            <span class="unseen">{text.figures.mode}</span>
+            {text.modes[snapshot.tier]}
+          </span>
+        )}
+        {snapshot?.fellBack && (
+          <button type="button" class="mark" title={whyFellBack(snapshot.fellBack)} onClick={() => player.current?.retryBest()}>
+            {text.controls.retryBest}
+          </button>
         )}
       </div>
       {figures && snapshot && <FiguresPanel snapshot={snapshot} />}
@@ -198,11 +210,16 @@ function Retry({ onRetry }: { onRetry: () => void }) {
   )
 }
 
+function whyFellBack({ kind, message }: Failure): string {
+  return `${text.fellBack[kind]} (${message})`
+}
+
 function FiguresPanel({ snapshot }: { snapshot: PlayerSnapshot }) {
-  const { figures, latency, tier } = snapshot
+  const { figures, latency, tier, fellBack } = snapshot
   const dropped = figures.frames > 0 ? ((100 * figures.dropped) / figures.frames).toFixed(1) : '0'
   const rows: [string, string][] = [
     [text.figures.mode, tier ? text.tiers[tier] : '–'],
+    ...(fellBack ? [[text.figures.why, whyFellBack(fellBack)] as [string, string]] : []),
     [text.figures.picture, figures.width ? `${figures.width}×${figures.height}, ${figures.fps.toFixed(0)} fps` : '–'],
     [text.figures.latency, latency ? `${latency.seconds.toFixed(2)} s` : '–'],
     [text.figures.buffer, `${figures.bufferS.toFixed(2)} s`],

@@ -42,7 +42,7 @@ export function PlayerPage({ api, root, name }: { api: Api; root: URL; name: str
         <>
           {trouble && <Trouble trouble={trouble} />}
           <div class="watch">
-            <Stage url={urls.hls} name={title} path={path} now={now} />
+            <Stage sources={urls} name={title} path={path} now={now} />
             <aside>
               <Share urls={urls} loopback={isLoopback(root.hostname)} />
               {path && <Details path={path} now={now} />}
@@ -61,6 +61,7 @@ function Share({ urls, loopback }: { urls: ReturnType<typeof urlsOf>; loopback: 
     <section class="panel">
       <h2>{share.title}</h2>
       {urls.rtsp && <CopyField name={share.rtsp} hint={share.rtspHint} value={urls.rtsp} />}
+      {urls.whep && <CopyField name={share.whep} hint={share.whepHint} value={urls.whep} />}
       <CopyField name={share.hls} hint={share.hlsHint} value={urls.hls} />
       {urls.rtsp && (
         <CopyField name={share.command} hint={share.commandHint} value={`ffplay -fflags nobuffer -rtsp_transport tcp ${urls.rtsp}`} />
