@@ -6,15 +6,16 @@
 #![allow(dead_code, reason = "a fuzz target names one entry, the robustness tests name the list")]
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use bytes::Bytes;
 use campanile::{
-    base::{Monotonic, Secret, WallTime},
+    base::{Monotonic, Secret, WallTime, id::SessionId},
     media::{
-        ClockRate, CodecParameters, MediaKind, PictureSize, Track, TrackId, av1, h264, h265, jpeg, nal,
+        ClockRate, CodecParameters, MediaKind, PictureSize, Track, TrackId, TrackSet, av1, h264, h265, jpeg, nal,
         plan::{Body, PAYLOAD_MAX},
         rfc6381,
         track::{AacParameters, Av1Parameters, H264Parameters, H265Parameters, OpusParameters, Vp9Parameters},
@@ -30,10 +31,12 @@ use campanile::{
     },
     rtsp::framing::{BODY_MAX, Framing, HEAD_MAX},
     webrtc::{
+        candidates::Candidate,
         dtls::Dtls,
         framing::{DATAGRAM_MAX, Frames},
         ice::{Agent, Credentials as IceCredentials},
-        identity::Identity,
+        identity::{Fingerprint, Identity},
+        sdp::{self, Answering, Fragment, Offer},
         srtp::{MediaKeys, OpenError, Profile, RtcpOpener, Sealer},
         stun,
         transport::{Link, Route},
@@ -62,6 +65,8 @@ pub const ENTRIES: &[Entry] = &[
     ("rtcp", rtcp),
     ("rtp_header", rtp_header),
     ("rtsp_framing", rtsp_framing),
+    ("sdp_fragment", sdp_fragment),
+    ("sdp_offer", sdp_offer),
     ("sps_h264", sps_h264),
     ("sps_h265", sps_h265),
     ("srtcp", srtcp),
@@ -69,6 +74,60 @@ pub const ENTRIES: &[Entry] = &[
     ("vp8_packets", vp8_packets),
     ("vp9_packets", vp9_packets),
 ];
+
+/// A WebRTC viewer's offer: what is taken is answered, section by section, and nothing of it leaves its line.
+pub fn sdp_offer(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(offer) = Offer::parse(text) else { return };
+    let h264 =
+        H264Parameters { sps: vec![Bytes::from_static(&[0x67, 0x64, 0, 0x28, 0xac])], ..H264Parameters::default() };
+    let track = |id: u8, kind, hz, parameters| {
+        let clock_rate = ClockRate::new(hz).unwrap_or(ClockRate::VIDEO);
+        Arc::new(Track {
+            id: TrackId(id),
+            kind,
+            clock_rate,
+            parameters,
+            derived_from: None,
+            generation: 1,
+            revision: 0,
+        })
+    };
+    let tracks = TrackSet {
+        generation: 1,
+        tracks: vec![
+            track(0, MediaKind::Video, 90_000, CodecParameters::H264(h264)),
+            track(1, MediaKind::Audio, 48_000, CodecParameters::Opus(OpusParameters { channels: 2 })),
+        ],
+    };
+    let Ok(chosen) = sdp::choose(&offer, &tracks, true) else { return };
+    let address = [SocketAddr::from(([192, 0, 2, 1], 8189))];
+    let ours = Answering {
+        local: &IceCredentials { ufrag: "ours".into(), pwd: Secret::new("0123456789abcdef0123456789abcdef") },
+        fingerprint: &Fingerprint::of(&[]),
+        candidates: &Candidate::gather(&address, &address, &[], &[]),
+        session: SessionId::random(),
+        cname: "cn",
+    };
+    let answer = sdp::answer(&offer, &chosen, &ours);
+    assert!(chosen.lines.len() <= 2);
+    let sections = answer.split("\r\n").filter(|line| line.starts_with("m=")).count();
+    assert_eq!(sections, offer.sections.len());
+    for line in answer.split_terminator("\r\n") {
+        let (kind, value) = line.split_once('=').unwrap_or_default();
+        assert!(["v", "o", "s", "t", "a", "m", "c"].contains(&kind), "{line:?}");
+        assert!(!value.chars().any(|c| c.is_control() && c != '\t'), "{line:?}");
+    }
+}
+
+/// What a WebRTC viewer sends after its offer.
+pub fn sdp_fragment(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(fragment) = Fragment::parse(text) else { return };
+    assert!(fragment.pwd.is_none() || fragment.ufrag.is_some());
+    assert!(fragment.candidates.len() <= 128);
+    assert!(fragment.ufrag.is_none_or(|ufrag| (4..=256).contains(&ufrag.len())));
+}
 
 /// What comes in on an RTSP connection: cut the same way whatever pieces it comes in.
 pub fn rtsp_framing(data: &[u8]) {
