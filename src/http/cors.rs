@@ -30,8 +30,10 @@ const METHODS_OF_LISTED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST
 const METHODS_OF_ANYONE: HeaderValue = HeaderValue::from_static("GET, HEAD");
 const REQUEST_HEADERS: HeaderValue =
     HeaderValue::from_static("authorization, content-type, if-match, if-none-match, if-range, last-event-id, range");
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("accept-ranges, age, content-range, date, etag, link, location, retry-after");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "accept-patch, accept-ranges, age, campanile-left-out, campanile-notice, campanile-rendition, content-range, \
+         date, etag, link, location, retry-after",
+);
 
 impl Cors {
     pub(super) const fn new(origins: AllowedOrigins) -> Self {
@@ -66,8 +68,10 @@ impl Cors {
     }
 
     /// The headers that answer a preflight, besides those of [`Cors::stamp`].
-    pub(super) fn stamp_preflight(&self, page: Page, answer: &mut HeaderMap) {
-        let methods = if page == Page::Listed { METHODS_OF_LISTED } else { METHODS_OF_ANYONE };
+    /// `viewing` says that the door does nothing but show, whatever the method: then every page that may read may use
+    /// them all.
+    pub(super) fn stamp_preflight(&self, page: Page, viewing: bool, answer: &mut HeaderMap) {
+        let methods = if page == Page::Listed || viewing { METHODS_OF_LISTED } else { METHODS_OF_ANYONE };
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
         answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
@@ -150,7 +154,7 @@ mod tests {
             assert_eq!(cors.lets_in(page, &Method::DELETE), may_change, "{page:?}");
         }
         let mut answer = HeaderMap::new();
-        cors.stamp_preflight(Page::Anyone, &mut answer);
+        cors.stamp_preflight(Page::Anyone, false, &mut answer);
         assert!(!answer[header::ACCESS_CONTROL_ALLOW_METHODS].to_str().unwrap().contains("DELETE"));
     }
 }

@@ -25,7 +25,7 @@ use super::{
     cors::{Cors, Page},
     hls_viewers::HlsViewers,
     problem::{Failure, Problem},
-    router,
+    router, whep,
 };
 use crate::{
     auth::Caller,
@@ -98,7 +98,7 @@ impl Surface {
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let door = door(uri.path());
-        let (page, admitted) = self.admit(&parts, peer);
+        let (page, admitted) = self.admit(&parts, peer, door);
         let mut response = match (admitted, door) {
             (Err(response), _) => response,
             // The doors that are knocked at all the time: the router would come to the same end.
@@ -129,7 +129,7 @@ impl Surface {
     }
 
     /// Who asks; or the answer, if the request goes no further.
-    fn admit(&self, parts: &Parts, peer: SocketAddr) -> (Page, Result<Caller, Response>) {
+    fn admit(&self, parts: &Parts, peer: SocketAddr, door: HttpDoor) -> (Page, Result<Caller, Response>) {
         let asked = authority(parts.version, &parts.uri, &parts.headers);
         let host = match asked {
             Ok(host) => host,
@@ -137,9 +137,11 @@ impl Surface {
         };
         let page = self.cors.page(&parts.headers, host);
         if Cors::is_preflight(&parts.method, &parts.headers) {
-            return (page, Err(self.preflight(page)));
+            return (page, Err(self.preflight(page, door)));
         }
-        let problem = if !self.cors.lets_in(page, &parts.method) {
+        // To watch is to read, whatever the method.
+        let reads = parts.method.is_safe() || (door == HttpDoor::Whep && page != Page::Foreign);
+        let problem = if !reads && !self.cors.lets_in(page, &parts.method) {
             Some(foreign_page())
         } else if content_length(parts) > self.max_body {
             let message = format!("a body has at most {} bytes", self.max_body);
@@ -150,12 +152,16 @@ impl Surface {
         (page, problem.map_or_else(|| Ok(caller(peer, host, &parts.headers)), |problem| Err(problem.into_response())))
     }
 
-    fn preflight(&self, page: Page) -> Response {
+    fn preflight(&self, page: Page, door: HttpDoor) -> Response {
         if page == Page::Foreign {
             return foreign_page().into_response();
         }
         let mut response = StatusCode::NO_CONTENT.into_response();
-        self.cors.stamp_preflight(page, response.headers_mut());
+        self.cors.stamp_preflight(page, door == HttpDoor::Whep, response.headers_mut());
+        if door == HttpDoor::Whep {
+            // RFC 9725 §4.2
+            response.headers_mut().insert(whep::ACCEPT_POST, whep::SDP);
+        }
         response
     }
 }
@@ -188,6 +194,8 @@ fn door(path: &str) -> HttpDoor {
         HttpDoor::Playlist
     } else if path.contains("/hls/") {
         HttpDoor::Media
+    } else if path.ends_with("/whep") || path.contains("/whep/") {
+        HttpDoor::Whep
     } else if matches!(path, "/healthz" | "/readyz" | "/metrics") {
         HttpDoor::Watch
     } else {

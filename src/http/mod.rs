@@ -22,6 +22,7 @@ mod server;
 mod socket;
 mod target;
 mod vigil;
+mod whep;
 
 #[cfg(test)]
 mod testing;

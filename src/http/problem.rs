@@ -82,6 +82,13 @@ impl Problem {
             .with_header(header::ALLOW, HeaderValue::from_static(allow))
     }
 
+    /// The same problem with a status that only its door has.
+    #[must_use]
+    pub(super) const fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
     /// The same problem with one more header.
     #[must_use]
     pub(super) fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {

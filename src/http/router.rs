@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -18,6 +18,7 @@ use super::{
     health, hls, metrics, pages,
     problem::Problem,
     target::{Target, split},
+    whep,
 };
 use crate::auth::Caller;
 
@@ -37,9 +38,13 @@ pub(super) fn router(front: Arc<Front>) -> Router {
 /// What a door that only reads takes.
 const READING: &str = "GET, HEAD, OPTIONS";
 
-/// URLs that begin with a path name, as the router's last resort.
-async fn by_name(State(front): State<Arc<Front>>, Asking(caller): Asking, parts: Parts) -> Response {
-    named(&front, &parts, &caller).await
+/// URLs that begin with a path name, as the router's last resort: the one door that reads bodies among them.
+async fn by_name(State(front): State<Arc<Front>>, Asking(caller): Asking, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    match split(parts.uri.path()) {
+        Ok(Target::Whep(place, session)) => whep::serve(&front, &parts, &caller, body, place, session).await,
+        _ => named(&front, &parts, &caller).await,
+    }
 }
 
 /// URLs that begin with a path name.
@@ -58,6 +63,7 @@ pub(super) async fn named(front: &Front, parts: &Parts, caller: &Caller) -> Resp
         Target::Start | Target::Page => pages::entry(parts),
         Target::AddSlash(last) => add_slash(&last, parts.uri.query()),
         Target::Hls(place, file) => hls::serve(front, parts, caller, place, file).await,
+        Target::Whep(..) => Problem::method_not_allowed(READING).into_response(),
     }
 }
 

@@ -7,6 +7,7 @@
 //! /{path}/                the page of a camera
 //! /{path}/index.m3u8      its playlists          {path}/sub, {path}/main choose the rendition
 //! /{path}/hls/{file}      what the playlists name
+//! /{path}/whep            WebRTC, and whep/{id} its sessions
 //! ```
 
 use std::borrow::Cow;
@@ -29,6 +30,8 @@ pub(super) enum Target {
     Page,
     /// `/{path}/index.m3u8`, or a file below `/{path}/hls/`.
     Hls(Place, HlsFile),
+    /// `/{path}/whep`, or a session below it by the text of its id.
+    Whep(Place, Option<String>),
 }
 
 /// A path and which of its renditions.
@@ -65,6 +68,12 @@ pub(super) fn split(raw: &str) -> Result<Target, Error> {
     let (above, last) = rest.rsplit_once('/').unwrap_or(("", rest));
     if last == "index.m3u8" && !above.is_empty() {
         return Ok(Target::Hls(place(above)?, HlsFile::Index));
+    }
+    if last == "whep" && !above.is_empty() {
+        return Ok(Target::Whep(place(above)?, None));
+    }
+    if let Some(path) = above.strip_suffix("/whep") {
+        return Ok(Target::Whep(place(path)?, Some(last.to_owned())));
     }
     if let Some(path) = above.strip_suffix("/hls") {
         let plain = last.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
@@ -136,6 +145,10 @@ mod tests {
             ("/cam/main/index.m3u8", Target::Hls(at("cam", Main, true), HlsFile::Index)),
             ("/cam/hls/seg7.1.mp4", Target::Hls(at("cam", Main, false), named("seg7.1.mp4"))),
             ("/a/b/sub/hls/init.mp4", Target::Hls(at("a/b", Sub, true), named("init.mp4"))),
+            ("/cam/whep", Target::Whep(at("cam", Main, false), None)),
+            ("/a/b/sub/whep", Target::Whep(at("a/b", Sub, true), None)),
+            ("/cam/whep/0f", Target::Whep(at("cam", Main, false), Some("0f".into()))),
+            ("/cam/sub/whep/0f", Target::Whep(at("cam", Sub, true), Some("0f".into()))),
             ("/c%61m/", Target::Page),
             ("/robots.txt", Target::AddSlash("robots.txt".into())),
         ];
@@ -171,7 +184,11 @@ mod tests {
             ("/hls/x.mp4", Kind::NotFound),
             ("/sub/", Kind::NotFound),
             ("/api/v1/nothing", Kind::NotFound),
-            ("/cam/whep", Kind::NotFound),
+            ("/whep", Kind::NotFound),
+            ("/whep/0f", Kind::NotFound),
+            ("/cam/whep/", Kind::NotFound),
+            ("/cam/whep/a/b", Kind::NotFound),
+            ("/cam/whip", Kind::NotFound),
             ("/cam/snapshot.jpg", Kind::NotFound),
             ("/assets/nothing.js", Kind::NotFound),
             ("/cam/hls/", Kind::NotFound),
@@ -189,7 +206,7 @@ mod tests {
 
         #[test]
         fn urls_made_of_tricky_pieces_stay_inside(pieces in prop::collection::vec(prop::sample::select(vec![
-            "/", "..", ".", "%2e", "%2E%2e", "%2f", "%5c", "\\", "%00", "hls", "sub", "main", "index.m3u8", "cam", "a.b",
+            "/", "..", ".", "%2e", "%2E%2e", "%2f", "%5c", "\\", "%00", "hls", "whep", "sub", "main", "index.m3u8", "cam", "a.b",
             "%25", "\u{2025}", "%e2%80%a5", "//", "api", " ", "~", "*",
         ]), 0..12)) {
             check(&format!("/{}", pieces.concat()));

@@ -11,6 +11,8 @@ pub enum HttpDoor {
     Playlist,
     /// Init sections, segments and parts.
     Media,
+    /// WebRTC's signalling.
+    Whep,
     /// Pages and what they are made of.
     Page,
     /// `/healthz`, `/readyz`, `/metrics`.
@@ -19,7 +21,7 @@ pub enum HttpDoor {
 
 impl HttpDoor {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Api, Self::Playlist, Self::Media, Self::Page, Self::Watch];
+    pub const ALL: [Self; 6] = [Self::Api, Self::Playlist, Self::Media, Self::Whep, Self::Page, Self::Watch];
 
     /// The word of the metrics.
     pub const fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl HttpDoor {
             Self::Api => "api",
             Self::Playlist => "playlist",
             Self::Media => "media",
+            Self::Whep => "whep",
             Self::Page => "page",
             Self::Watch => "watch",
         }

@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 use utoipa::OpenApi;
 
 use super::{
-    super::{health, metrics, problem::ProblemBody},
+    super::{health, metrics, problem::ProblemBody, whep},
     info, paths, sessions,
 };
 
@@ -32,12 +32,16 @@ use super::{
         health::alive,
         health::ready,
         metrics::show,
+        whep::open,
+        whep::patch,
+        whep::close,
     ),
     components(schemas(ProblemBody)),
     tags(
         (name = "server", description = "The server itself."),
         (name = "paths", description = "Cameras: how they are and what they send."),
         (name = "sessions", description = "Who watches."),
+        (name = "whep", description = "WebRTC for viewers (draft-ietf-wish-whep-03). `OPTIONS` never needs a credential."),
         (name = "health", description = "For supervisors and monitoring."),
     )
 )]
@@ -90,7 +94,7 @@ mod tests {
                     let said = response["description"].as_str().is_some_and(|text| !text.is_empty());
                     assert!(said, "{method} {path} {status}");
                 }
-                let guarded = path.starts_with("/api/") || path == "/metrics";
+                let guarded = path.starts_with("/api/") || path == "/metrics" || path.starts_with("/{path}/whep");
                 assert_eq!(operation["responses"]["401"].is_object(), guarded, "{method} {path}");
             }
         }
