@@ -103,6 +103,15 @@ pub fn bind_udp_pair(option: &str, ip: IpAddr, ports: [u16; 2], all: &[SocketAdd
     Err(refused(0, last))
 }
 
+/// Binds a UDP socket on every address, with buffers that hold a burst.
+///
+/// # Errors
+/// As [`bind_tcp`].
+pub fn bind_udp_each(option: &str, addresses: &[SocketAddr]) -> Result<Vec<std::net::UdpSocket>> {
+    let bind = |address: &SocketAddr| bind_udp(*address, addresses).map_err(|error| refused(option, *address, error));
+    addresses.iter().map(bind).collect()
+}
+
 fn bind_udp(address: SocketAddr, all: &[SocketAddr]) -> io::Result<std::net::UdpSocket> {
     let socket = open(address, Type::DGRAM, Protocol::UDP, all)?;
     // A smaller buffer works too, with more loss under bursts.

@@ -2,6 +2,7 @@
 //!
 //! It knows no protocol of ours: rooms above hand in bytes and addresses.
 
+pub mod interfaces;
 pub mod listen;
 pub mod stream;
 pub mod tls;

@@ -4,6 +4,8 @@
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Poll},
 };
 
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
@@ -17,7 +19,12 @@ pub const CALL_MAX: usize = 65_000;
 pub struct Datagrams {
     socket: UdpSocket,
     state: UdpSocketState,
+    /// The system tells of datagrams that peers refused, also in the answers to unrelated calls.
+    hears_refusals: AtomicBool,
 }
+
+/// Calls that may answer for an earlier datagram before one speaks for itself.
+const STRAY_ANSWERS: usize = 3;
 
 impl Datagrams {
     /// Takes a bound socket over, on the current runtime, which is the one that may receive.
@@ -27,7 +34,20 @@ impl Datagrams {
     pub fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let state = UdpSocketState::new((&socket).into())?;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, state })
+        Ok(Self { socket: UdpSocket::from_std(socket)?, state, hears_refusals: AtomicBool::new(false) })
+    }
+
+    /// From now on the system notes which datagrams found no program at their port; [`Datagrams::next_refusal`] reads
+    /// that. Elsewhere than on Linux nothing is noted.
+    pub fn hear_refusals(&self) {
+        if refusals::enable(&self.socket) {
+            self.hears_refusals.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Where a datagram was sent to that found no program there, one for each refusal noted. Nothing wakes for it.
+    pub fn next_refusal(&self) -> Option<SocketAddr> {
+        if self.hears_refusals.load(Ordering::Relaxed) { refusals::next(&self.socket) } else { None }
     }
 
     /// How many datagrams one call may send.
@@ -58,7 +78,17 @@ impl Datagrams {
             segment_size: (contents.len() > segment).then_some(segment),
             src_ip: from.filter(|from| from.is_ipv4() == to.is_ipv4()),
         };
-        self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit))
+        let once = || self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit));
+        let mut outcome = once();
+        // A refusal of an earlier datagram is told by whatever call comes next, which then has done nothing.
+        for _ in 0..STRAY_ANSWERS {
+            let stray = self.hears_refusals.load(Ordering::Relaxed) && outcome.as_ref().is_err_and(is_refusal);
+            if !stray {
+                break;
+            }
+            outcome = once();
+        }
+        outcome
     }
 
     /// Waits until the system takes datagrams again.
@@ -89,12 +119,108 @@ impl Datagrams {
         Ok(())
     }
 
+    /// Ready once there is something to receive. One task asks.
+    ///
+    /// # Errors
+    /// The runtime ends.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_recv_ready(cx)
+    }
+
+    /// Receives what is there by one call and hands each datagram with its sender, and the address of ours that it was
+    /// sent to, to `take`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if there is nothing; else the socket is broken, or the network told of a datagram
+    /// that was not delivered.
+    pub fn try_receive(
+        &self,
+        buffer: &mut [u8],
+        mut take: impl FnMut(SocketAddr, Option<IpAddr>, &mut [u8]),
+    ) -> io::Result<()> {
+        let mut meta = [RecvMeta::default()];
+        let receive = || self.state.recv((&self.socket).into(), &mut [IoSliceMut::new(buffer)], &mut meta);
+        let count = self.socket.try_io(Interest::READABLE, receive)?;
+        for meta in &meta[..count] {
+            let filled = buffer.get_mut(..meta.len).unwrap_or_default();
+            for datagram in filled.chunks_mut(meta.stride.max(1)) {
+                take(meta.addr, meta.dst_ip, datagram);
+            }
+        }
+        Ok(())
+    }
+
     /// Where it is bound.
     ///
     /// # Errors
     /// The system does not say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+}
+
+/// The error queue of Linux sockets (ip(7), `IP_RECVERR`). `quinn-udp` reads it too, but keeps the address of whoever
+/// sent the ICMP message, without the port that tells viewers behind one address apart.
+#[cfg(target_os = "linux")]
+mod refusals {
+    use std::{io::IoSliceMut, net::SocketAddr, os::fd::AsRawFd};
+
+    use nix::sys::socket::{
+        ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
+        sockopt::{Ipv4RecvErr, Ipv6RecvErr},
+    };
+    use tokio::net::UdpSocket;
+
+    pub(super) fn enable(socket: &UdpSocket) -> bool {
+        let v4 = setsockopt(socket, Ipv4RecvErr, &true).is_ok();
+        let v6 = setsockopt(socket, Ipv6RecvErr, &true).is_ok();
+        v4 || v6
+    }
+
+    pub(super) fn next(socket: &UdpSocket) -> Option<SocketAddr> {
+        let mut nothing = [0; 1];
+        loop {
+            let mut control = nix::cmsg_space!([u8; 256]);
+            let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+            let mut parts = [IoSliceMut::new(&mut nothing)];
+            let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags).ok()?;
+            let refused = message.cmsgs().is_ok_and(|mut parts| {
+                parts.any(|part| match part {
+                    ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _) => {
+                        error.ee_errno == nix::errno::Errno::ECONNREFUSED as u32
+                    }
+                    _ => false,
+                })
+            });
+            let to = message.address.and_then(|to| match (to.as_sockaddr_in(), to.as_sockaddr_in6()) {
+                (Some(v4), _) => Some(SocketAddr::V4((*v4).into())),
+                (None, Some(v6)) => Some(SocketAddr::V6((*v6).into())),
+                (None, None) => None,
+            });
+            if let (true, Some(to)) = (refused, to) {
+                return Some(to);
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod refusals {
+    use std::net::SocketAddr;
+
+    use tokio::net::UdpSocket;
+
+    pub(super) fn enable(_: &UdpSocket) -> bool {
+        false
+    }
+
+    pub(super) fn next(_: &UdpSocket) -> Option<SocketAddr> {
+        None
     }
 }
 
@@ -115,5 +241,22 @@ mod tests {
             to.receive(&mut buffer, |_, datagram| seen.push(datagram.to_vec())).await.unwrap();
         }
         assert_eq!(seen, contents[..run].chunks(100).map(<[u8]>::to_vec).collect::<Vec<_>>());
+    }
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_datagram_that_found_nobody_is_told_with_its_port_and_keeps_no_other_from_leaving() {
+        for local in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = std::net::UdpSocket::bind(local) else { continue };
+            let from = Datagrams::new(socket).unwrap();
+            from.hear_refusals();
+            let gone = std::net::UdpSocket::bind(local).unwrap().local_addr().unwrap();
+            let there = Datagrams::new(std::net::UdpSocket::bind(local).unwrap()).unwrap();
+            from.writable().await.unwrap();
+            from.try_send(gone, None, b"hello", 5).unwrap();
+            from.try_send(there.local_addr().unwrap(), None, b"hello", 5).unwrap();
+            let mut buffer = vec![0; 65_536];
+            there.receive(&mut buffer, |_, datagram| assert_eq!(datagram, b"hello")).await.unwrap();
+            assert_eq!((from.next_refusal(), from.next_refusal()), (Some(gone), None), "{local}");
+        }
     }
 }
