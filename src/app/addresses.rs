@@ -12,7 +12,7 @@ use crate::base::{Error, Kind, Result};
 /// The file's name within the state directory.
 pub const FILE: &str = "addresses.json";
 
-/// Bound addresses by listener: `http`, `https`, `rtsp`, `rtsps`, `rtp`.
+/// Bound addresses by listener: `http`, `https`, `rtsp`, `rtsps`, `rtp`, `webrtc`, `webrtc_tcp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Addresses(pub BTreeMap<String, Vec<SocketAddr>>);

@@ -6,6 +6,7 @@ mod process;
 mod rtsp;
 mod signals;
 mod sockets;
+mod webrtc;
 
 use std::{io, sync::Arc};
 
@@ -29,6 +30,7 @@ use crate::{
     net,
     rtsp::RtspServer,
     stats::{SessionLimits, Sessions},
+    webrtc::WebRtc,
 };
 
 /// Runs the server until a signal ends it. `started` is when the process began, for the line that says how long
@@ -62,6 +64,7 @@ struct Server {
     info: ServerInfo,
     http: HttpServer,
     rtsp: RtspServer,
+    webrtc: Option<WebRtc>,
 }
 
 impl Server {
@@ -96,10 +99,24 @@ impl Server {
             let options = HlsOptions { config: config.hls.clone(), state_dir: config.state_dir.clone() };
             Hls::new(hub.clone(), audio.clone(), clock, &tasks, options)
         });
-        let rooms =
-            Rooms { hub, hls, webrtc: None, gate, sessions, info: info.clone(), process: process::sample, clock };
+        let webrtc = if config.webrtc.address.is_off() {
+            None
+        } else {
+            let options = webrtc::options(&config, cores);
+            Some(WebRtc::start(options, sockets.webrtc, hub.clone(), audio, sessions.clone(), clock, &tasks)?)
+        };
+        let rooms = Rooms {
+            hub,
+            hls,
+            webrtc: webrtc.clone(),
+            gate,
+            sessions,
+            info: info.clone(),
+            process: process::sample,
+            clock,
+        };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
-        Ok(Self { config, tasks, info, http, rtsp })
+        Ok(Self { config, tasks, info, http, rtsp, webrtc })
     }
 
     /// Says that it is ready, how long that took, and which URLs to open.
@@ -137,7 +154,12 @@ impl Server {
     async fn drain(&self) -> Vec<String> {
         let limit = self.config.drain.duration();
         let deadline = tokio::time::Instant::now() + limit;
-        tokio::join!(self.http.drain(limit), self.rtsp.drain(limit));
+        let webrtc = async {
+            if let Some(webrtc) = &self.webrtc {
+                webrtc.drain(limit).await;
+            }
+        };
+        tokio::join!(self.http.drain(limit), self.rtsp.drain(limit), webrtc);
         self.tasks.stop();
         self.tasks.drained(deadline.saturating_duration_since(tokio::time::Instant::now())).await
     }
@@ -201,6 +223,9 @@ fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerIn
         vec![("page", web("/{path}/")), ("rtsp", urls("rtsp", "/{path}")), ("rtsps", urls("rtsps", "/{path}"))];
     if config.hls.enabled {
         doors.push(("hls", web("/{path}/index.m3u8")));
+    }
+    if !config.webrtc.address.is_off() {
+        doors.push(("whep", web("/{path}/whep")));
     }
     doors.push(("api", web("/api/v1")));
     let doors = doors.into_iter().filter(|(_, urls)| !urls.is_empty());

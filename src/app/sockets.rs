@@ -4,12 +4,13 @@ use std::{net::TcpListener, sync::Arc};
 
 use rustls::ServerConfig;
 
-use super::{addresses::Addresses, rtsp};
+use super::{addresses::Addresses, rtsp, webrtc};
 use crate::{
     base::Result,
     config::Config,
     net::{listen, tls},
     rtsp::Listeners,
+    webrtc as whep,
 };
 
 /// Bound sockets and the certificates they show.
@@ -17,6 +18,7 @@ pub(super) struct Sockets {
     pub(super) http: Vec<TcpListener>,
     pub(super) http_tls: Option<Arc<ServerConfig>>,
     pub(super) rtsp: Listeners,
+    pub(super) webrtc: whep::Listeners,
 }
 
 impl Sockets {
@@ -27,7 +29,7 @@ impl Sockets {
             None => None,
         };
         let http = listen::bind_tcp("http.address", config.http.address.as_slice())?;
-        Ok(Self { http, http_tls, rtsp: rtsp::bind(config)? })
+        Ok(Self { http, http_tls, rtsp: rtsp::bind(config)?, webrtc: webrtc::bind(config)? })
     }
 
     /// Where they listen.
@@ -36,6 +38,7 @@ impl Sockets {
         let http = if self.http_tls.is_some() { "https" } else { "http" };
         addresses.insert(http, listen::addresses(&self.http));
         rtsp::note(&self.rtsp, &mut addresses);
+        webrtc::note(&self.webrtc, &mut addresses);
         addresses
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     base::{Monotonic, tasks::panics},
     hub::{PathHandle, Stream},
     stats::{MetricsSnapshot, StreamMetrics, metrics::CONTENT_TYPE},
+    webrtc::WebRtc,
 };
 
 /// The metrics, in the text format of OpenMetrics.
@@ -46,6 +47,7 @@ fn snapshot(front: &Front) -> MetricsSnapshot {
         streams: streams.collect(),
         traffic: rooms.sessions.traffic(),
         sessions: rooms.sessions.totals(),
+        webrtc_dropped: rooms.webrtc.as_ref().map(WebRtc::dropped).unwrap_or_default(),
         connections: front.requests.connections(),
         requests: front.requests.all(),
     }

@@ -114,8 +114,17 @@ impl MediaThreads {
     /// # Errors
     /// The system gives no thread.
     pub fn start(count: usize) -> io::Result<Self> {
+        Self::start_named("media", count)
+    }
+
+    /// [`MediaThreads::start`] with threads of another name, for work beside that of viewers' media.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start_named(name: &str, count: usize) -> io::Result<Self> {
         let end = CancellationToken::new();
-        let threads = (0..count.max(1)).map(|number| start_thread(number, end.clone())).collect::<io::Result<_>>()?;
+        let thread = |number| start_thread(format!("{name}-{number}"), end.clone());
+        let threads = (0..count.max(1)).map(thread).collect::<io::Result<_>>()?;
         Ok(Self { threads, _end: Arc::new(EndOnDrop(end)) })
     }
 
@@ -148,7 +157,7 @@ impl MediaThreads {
     }
 }
 
-fn start_thread(number: usize, end: CancellationToken) -> io::Result<MediaThread> {
+fn start_thread(name: String, end: CancellationToken) -> io::Result<MediaThread> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     let body = move || {
@@ -157,6 +166,6 @@ fn start_thread(number: usize, end: CancellationToken) -> io::Result<MediaThread
             end.cancelled().await;
         });
     };
-    thread::Builder::new().name(format!("media-{number}")).spawn(body)?;
+    thread::Builder::new().name(name).spawn(body)?;
     Ok(MediaThread { runtime: handle, load: Arc::default() })
 }

@@ -69,6 +69,8 @@ pub struct MetricsSnapshot {
     pub traffic: BTreeMap<(PathName, Rendition, Protocol), Traffic>,
     /// Sessions opened and refused.
     pub sessions: (u64, u64),
+    /// Datagrams of WebRTC viewers that were dropped, by reason.
+    pub webrtc_dropped: Vec<(&'static str, u64)>,
     /// HTTP connections open and accepted.
     pub connections: (u64, u64),
     /// HTTP requests answered, by door and class of status.
@@ -204,7 +206,10 @@ impl MetricsSnapshot {
         let refused = ("path_sent_packets_refused", "Packets too large for the viewer's transport", None);
         families.counters(refused, rows(|traffic| traffic.packets_refused))?;
         families.counters(("sessions_opened", "Sessions opened", None), one(self.sessions.0))?;
-        families.counters(("sessions_refused", "Sessions refused by a limit", None), one(self.sessions.1))
+        families.counters(("sessions_refused", "Sessions refused by a limit", None), one(self.sessions.1))?;
+        let rows = self.webrtc_dropped.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
+        families
+            .counters(("webrtc_datagrams_dropped", "Datagrams to the WebRTC listener that were dropped", None), rows)
     }
 
     fn http(&self, families: &mut Families<'_>) -> fmt::Result {
@@ -251,6 +256,7 @@ mod tests {
             }],
             traffic: BTreeMap::from([((path, Rendition::Main, Protocol::Rtsp), traffic)]),
             sessions: (7, 1),
+            webrtc_dropped: vec![("unknown", 3)],
             connections: (3, 30),
             requests: vec![(HttpDoor::Api, "2xx", 12)],
         }

@@ -46,7 +46,7 @@ impl Protocol {
 pub struct SessionDetails {
     /// The protocol it speaks.
     pub protocol: Protocol,
-    /// How its media travel, in the protocol's words: `tcp`, `udp`, `tls`.
+    /// How its media travel to begin with, in the protocol's words: `tcp`, `udp`, `tls`.
     pub transport: &'static str,
     /// What it watches.
     pub path: PathName,
@@ -81,6 +81,8 @@ pub struct Session {
     pub packets_refused: AtomicU64,
     /// Receiver reports that came from the peer.
     pub receiver_reports: AtomicU64,
+    /// How its media travel now. Held for a copy.
+    transport: Mutex<&'static str>,
     kicked: CancellationToken,
 }
 
@@ -88,6 +90,16 @@ impl Session {
     /// Fires when an operator ends the session.
     pub fn kicked(&self) -> &CancellationToken {
         &self.kicked
+    }
+
+    /// How its media travel now, in the protocol's words.
+    pub fn transport(&self) -> &'static str {
+        *self.transport.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that its media travel another way from now on.
+    pub fn travels(&self, transport: &'static str) {
+        *self.transport.lock().unwrap_or_else(PoisonError::into_inner) = transport;
     }
 
     /// Counts what one write sent.
@@ -288,6 +300,7 @@ impl Sessions {
         let details_rendition = details.rendition;
         let session = Arc::new(Session {
             id: SessionId::random(),
+            transport: Mutex::new(details.transport),
             details,
             bytes_sent: AtomicU64::new(0),
             packets_sent: AtomicU64::new(0),

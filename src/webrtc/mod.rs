@@ -7,37 +7,71 @@
 //!
 //! draft-ietf-wish-whep-03, RFC 9725 (its common parts), RFC 8445 (lite), RFC 6544 (passive), RFC 8840, RFC 7675.
 
+mod control;
 pub mod dtls;
 pub mod framing;
 pub mod ice;
 pub mod identity;
 mod records;
+mod registry;
 #[cfg(debug_assertions)]
 mod reseal;
 mod send;
+mod sessions;
 pub mod srtp;
 pub mod stun;
+mod tcp;
 pub mod transport;
+mod viewer;
 
 pub mod candidates;
 pub mod ice_servers;
 pub mod sdp;
 
+use std::{
+    net::{IpAddr, TcpListener, UdpSocket},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
 #[doc(hidden)]
 pub use send::bench::ViewerUnit;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-
 pub use self::sdp::{LeftOut, Notice};
 use crate::{
-    auth::{Grant, View},
-    base::{Error, Kind, PathName, Rendition, id::SessionId},
+    base::{Error, Rendition, id::SessionId},
+    config::IceServerConfig,
 };
 
 /// The running room. Clones share it.
 #[derive(Clone, Debug)]
 pub struct WebRtc {
-    _shared: Arc<()>,
+    shared: Arc<sessions::Shared>,
+}
+
+/// How the room serves.
+#[derive(Clone, Debug)]
+pub struct WebRtcOptions {
+    /// Where our certificate is kept.
+    pub state_dir: PathBuf,
+    /// The addresses this server is reached at from outside.
+    pub public_ips: Vec<IpAddr>,
+    /// STUN and TURN servers that viewers are told of.
+    pub ice_servers: Vec<IceServerConfig>,
+    /// Threads that send to viewers.
+    pub threads: usize,
+    /// How fast a new viewer is sent its start, in bits a second.
+    pub start_pace: u64,
+}
+
+/// Sockets that were bound before any task started.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For media and checks.
+    pub udp: Vec<UdpSocket>,
+    /// For viewers whose UDP is blocked.
+    pub tcp: Vec<TcpListener>,
 }
 
 /// A STUN or TURN server that a viewer is told of.
@@ -122,54 +156,4 @@ pub enum PatchRefused {
     Invalid(Error),
     /// The fragment asks for what is not done here.
     Unsupported(Error),
-}
-
-impl WebRtc {
-    /// Opens a session on the path of `grant`: waits until the path has something to show, chooses what of it the
-    /// offer can take, and answers.
-    ///
-    /// # Errors
-    /// As [`OpenRefused`] says.
-    pub async fn open(
-        &self,
-        grant: Grant<View>,
-        asked: Option<Rendition>,
-        offer: &str,
-        peer: SocketAddr,
-        user_agent: Option<String>,
-    ) -> Result<Opened, OpenRefused> {
-        let _ = (grant, asked, offer, peer, user_agent);
-        Err(OpenRefused::Refused(Error::new(Kind::Unavailable, "webrtc: not listening")))
-    }
-
-    /// Takes a fragment of a trickle or an ICE restart for a session on `path`.
-    ///
-    /// # Errors
-    /// As [`PatchRefused`] says.
-    pub async fn patch(
-        &self,
-        path: &PathName,
-        id: SessionId,
-        if_match: Option<&str>,
-        fragment: &str,
-    ) -> Result<Patched, PatchRefused> {
-        let _ = (path, id, if_match, fragment);
-        Err(PatchRefused::NoSession)
-    }
-
-    /// Ends a session with a goodbye; `false` if `path` has none of this id.
-    pub async fn close(&self, path: &PathName, id: SessionId) -> bool {
-        let _ = (path, id);
-        false
-    }
-
-    /// The servers a viewer is told of, with logins made now.
-    pub fn ice_servers(&self) -> Vec<IceServer> {
-        Vec::new()
-    }
-
-    /// Ends every session with a goodbye and takes no more, for `limit` at most.
-    pub async fn drain(&self, limit: Duration) {
-        let _ = limit;
-    }
 }

@@ -113,7 +113,7 @@ fn describe(entry: &stats::Session) -> Session {
     Session {
         id: entry.id.to_string(),
         protocol: details.protocol.name(),
-        transport: details.transport,
+        transport: entry.transport(),
         path: details.path.to_string(),
         rendition: entry.reception.rendition().name(),
         peer: details.peer.to_string(),

@@ -201,6 +201,7 @@ pub fn config_file(folder: &Path, overrides: &Value) -> PathBuf {
         "log": { "level": "debug" },
         "http": { "address": "127.0.0.1:0" },
         "rtsp": { "address": "127.0.0.1:0", "udp_ports": [0, 0] },
+        "webrtc": { "address": "127.0.0.1:0" },
     });
     merge(&mut config, overrides);
     let file = folder.join("campanile.yaml");
