@@ -49,5 +49,7 @@ pub(super) fn options(config: &Config, cores: usize) -> WebRtcOptions {
         ice_servers: section.ice_servers.clone(),
         threads: section.threads.count(cores),
         start_pace: section.start_pace.bits_per_second(),
+        start_burst: section.start_burst.as_usize(),
+        max_lag: section.max_lag.duration(),
     }
 }

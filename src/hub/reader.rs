@@ -215,6 +215,11 @@ impl Reader {
         &self.grant
     }
 
+    /// How it reads.
+    pub fn options(&self) -> ReaderOptions {
+        self.options
+    }
+
     /// The tracks as far as this reader has read.
     pub fn tracks(&self) -> &Arc<TrackSet> {
         &self.cursor.tracks

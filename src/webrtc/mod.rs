@@ -63,6 +63,10 @@ pub struct WebRtcOptions {
     pub threads: usize,
     /// How fast a new viewer is sent its start, in bits a second.
     pub start_pace: u64,
+    /// The most bytes of that start; beyond it a still picture comes first.
+    pub start_burst: usize,
+    /// A viewer that falls further behind is moved to a newer picture.
+    pub max_lag: Duration,
 }
 
 /// Sockets that were bound before any task started.

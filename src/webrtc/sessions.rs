@@ -32,7 +32,7 @@ use crate::{
     audio::Audio,
     auth::{Grant, View},
     base::{Clock, Error, Kind, Monotonic, PathName, Rendition, Result, Tasks, id::SessionId},
-    hub::{Hub, MediaThreads, PathHandle, ReaderOptions, Start, Stream},
+    hub::{BurstPolicy, Hub, MediaThreads, PathHandle, ReaderOptions, Start, Stream},
     net::{interfaces, listen::Acceptor, udp::Datagrams},
     stats::{Protocol, SessionDetails, Sessions},
 };
@@ -214,7 +214,8 @@ impl WebRtc {
         };
         let entry = shared.registry.enter(id, key, name.clone(), mid, &offer.ufrag, &local.ufrag);
         let (etag, ufrag) = (etag(&local.ufrag), local.ufrag.clone());
-        let demand = ReaderOptions { start: Start::LiveEdge, ..reader_options() };
+        let reading = shared.options.reading();
+        let demand = ReaderOptions { start: Start::LiveEdge, ..reading };
         let waiting = Waiting {
             lines,
             main: path.main().clone(),
@@ -223,6 +224,7 @@ impl WebRtc {
             adapts: asked.is_none(),
             cname,
             demand: stream.open(grant.clone(), demand),
+            reading,
             room,
             grant,
         };
@@ -301,6 +303,20 @@ impl WebRtc {
         self.shared.tasks.stop();
         self.shared.tasks.drained(limit).await;
         self.shared.registry.len()
+    }
+}
+
+impl WebRtcOptions {
+    /// How viewers read.
+    fn reading(&self) -> ReaderOptions {
+        let usual = reader_options();
+        let burst = match usual.burst {
+            BurstPolicy::Within { units, readers, .. } => {
+                BurstPolicy::Within { bytes: self.start_burst, units, readers }
+            }
+            BurstPolicy::Whole => BurstPolicy::Whole,
+        };
+        ReaderOptions { burst, max_lag: Some(self.max_lag), ..usual }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::{
     registry::Entry,
     sdp::ChosenLine,
-    send::{Joining, Key, Readers, Seat, SendEnd, SendThreads, reader_options},
+    send::{Joining, Key, Readers, Seat, SendEnd, SendThreads},
     srtp::MediaKeys,
     transport::{Route, Transport, TransportEnd},
 };
@@ -17,7 +17,7 @@ use crate::{
     audio::{Audio, Derived},
     auth::{Grant, View},
     base::{Error, Monotonic, PathName, Rendition},
-    hub::{Reader, Stream},
+    hub::{Reader, ReaderOptions, Stream},
     stats::SessionGuard,
 };
 
@@ -66,6 +66,8 @@ pub(super) struct Waiting {
     pub(super) cname: String,
     /// Demand, so that a path on demand does not close while the viewer connects.
     pub(super) demand: Reader,
+    /// How it will read.
+    pub(super) reading: ReaderOptions,
     /// A place among those that connect.
     pub(super) room: OwnedSemaphorePermit,
 }
@@ -227,9 +229,9 @@ impl Viewer {
         let (tell, ended) = oneshot::channel();
         let playing = Stage::Playing { seat: Arc::new(threads.seat()), ended };
         let Stage::Connecting(waiting) = std::mem::replace(&mut self.stage, playing) else { return None };
-        let Waiting { lines, grant, main, sub, rendition, adapts, cname, demand, room } = *waiting;
+        let Waiting { lines, grant, main, sub, rendition, adapts, cname, demand, reading, room } = *waiting;
         let stream = if rendition == Rendition::Sub { sub.as_ref().unwrap_or(&main) } else { &main };
-        let reader = stream.open(grant, reader_options());
+        let reader = stream.open(grant, reading);
         drop((demand, room));
         let readers = Readers { reader, rendition, main, sub, adapts };
         let session = self.session.clone();

@@ -71,14 +71,15 @@ impl<S: Seal> Viewer<S> {
         if !tracks.tracks.is_empty() && line.resolve(&tracks).is_none() {
             return false;
         }
-        let grant = self.feeds[line.feed].reader.grant().clone();
+        let reader = &self.feeds[line.feed].reader;
+        let (grant, options) = (reader.grant().clone(), reader.options());
         // Down is urgent and little; up waits for the next random access point and costs no burst.
         let start = match to {
             Rendition::Sub => Start::RandomAccess,
             Rendition::Main => Start::LiveEdge,
         };
         let burst = BurstPolicy::Within { bytes: 1_000_000, units: 400, readers: 256 };
-        let reader = stream.open(grant, ReaderOptions { start, burst, ..super::reader_options() });
+        let reader = stream.open(grant, ReaderOptions { start, burst, ..options });
         self.renditions.candidate = Some(Candidate { feed: Feed { reader, rendition: to }, since: now });
         true
     }
