@@ -194,7 +194,9 @@ mod tests {
         let registry = Registry::new();
         let (id, path): (_, PathName) = (SessionId::random(), "cam".parse().unwrap());
         let entry = registry.enter(id, registry.key(), path.clone(), "0".into(), "them", "us");
-        let patch = |if_match, remote: &str| registry.patch(&path, id, if_match, Some(remote), Credentials::random());
+        let patch = |if_match: Option<&str>, remote: &str| {
+            registry.patch(&path, id, if_match, Some(remote), Credentials::random())
+        };
         assert!(matches!(patch(None, "them"), Err(PatchRefused::MissingMatch)));
         assert!(matches!(patch(Some("\"other\""), "them"), Err(PatchRefused::Stale)));
         assert!(matches!(patch(Some("us"), "them"), Err(PatchRefused::Stale)), "without its quotes it is no tag");

@@ -4,3 +4,4 @@
 mod browser;
 mod gates;
 mod lag;
+mod whep_browser;

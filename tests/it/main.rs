@@ -28,3 +28,4 @@ mod rtsp_readers;
 mod shutdown;
 mod start;
 mod support;
+mod whep;

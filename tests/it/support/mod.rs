@@ -11,6 +11,7 @@ pub mod scripted_camera;
 pub mod server;
 pub mod tls;
 pub mod vlc_like;
+pub mod whep_client;
 
 use serde_json::json;
 use tokio::net::UdpSocket;
