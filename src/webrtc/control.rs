@@ -8,33 +8,30 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     future::poll_fn,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::{
+    desk::Desk,
     ice::Credentials,
-    registry::{CONNECTING_MAX, Registry},
-    send::{Key, Order, Outlets, Seat, SendThreads},
+    registry::CONNECTING_MAX,
+    send::{Key, Order},
     stun,
-    tcp::{Connections, Framed},
+    tcp::Framed,
     transport::{Link, Route, TransportEvent},
     viewer::{Admission, Ending, HANDSHAKE_LIMIT, ROUTES_MAX, Stage, Viewer},
 };
 use crate::{
-    audio::Audio,
     base::{Clock, Monotonic},
     net::udp::Datagrams,
 };
@@ -66,105 +63,6 @@ const LOOK_ROUND: Duration = Duration::from_millis(200);
 const DISPLACED_AFTER: Duration = Duration::from_secs(5);
 /// So many places among those that connect are kept for those who do.
 const DISPLACED_BELOW: usize = CONNECTING_MAX / 4;
-
-/// What was dropped since the start.
-#[derive(Debug, Default)]
-pub(super) struct Dropped {
-    /// Datagrams of nobody.
-    pub(super) unknown: AtomicU64,
-    /// Datagrams of handshakes that had to be sent again.
-    pub(super) handshakes: AtomicU64,
-}
-
-/// What the control thread works with, besides its viewers.
-#[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) sockets: Arc<[Arc<Datagrams>]>,
-    pub(super) connections: Arc<Connections>,
-    pub(super) threads: SendThreads,
-    pub(super) registry: Registry,
-    pub(super) audio: Audio,
-    pub(super) dropped: Arc<Dropped>,
-    pub(super) clock: Clock,
-    ufrags: HashMap<String, Key>,
-    routes: HashMap<Route, Key>,
-    timers: BinaryHeap<Reverse<(Monotonic, u64)>>,
-    /// What send threads are told at the end of the turn.
-    orders: Vec<(Arc<Seat>, Order)>,
-}
-
-impl Desk {
-    pub(super) fn new(
-        sockets: Arc<[Arc<Datagrams>]>,
-        connections: Arc<Connections>,
-        threads: SendThreads,
-        registry: Registry,
-        audio: Audio,
-        dropped: Arc<Dropped>,
-        clock: Clock,
-    ) -> Self {
-        let (ufrags, routes, timers, orders) = (HashMap::new(), HashMap::new(), BinaryHeap::new(), Vec::new());
-        Self { sockets, connections, threads, registry, audio, dropped, clock, ufrags, routes, timers, orders }
-    }
-
-    /// Sends what cannot wait. What the network does not take is lost: both protocols send again.
-    fn send(&self, route: Route, datagram: &[u8]) {
-        match route.link {
-            Link::Udp { socket, local } => {
-                if let Some(socket) = self.sockets.get(usize::from(socket)) {
-                    let _ = socket.try_send(route.peer, local, datagram, datagram.len());
-                }
-            }
-            Link::Tcp(connection) => {
-                if let Some(outlet) = self.connections.outlet(connection) {
-                    outlet.put(datagram, datagram.len());
-                }
-            }
-        }
-    }
-
-    /// A viewer has proved to be there.
-    fn prove(&mut self, key: Key, viewer: &mut Viewer, route: Route) {
-        if viewer.routes.contains(&route) {
-            return;
-        }
-        if viewer.routes.len() >= ROUTES_MAX {
-            let oldest = viewer.routes.iter().position(|old| viewer.route != Some(*old)).unwrap_or_default();
-            let old = viewer.routes.remove(oldest);
-            self.forget(key, old);
-        }
-        viewer.routes.push(route);
-        self.routes.insert(route, key);
-        if let Link::Tcp(connection) = route.link {
-            self.connections.adopt(connection);
-        }
-    }
-
-    fn forget(&mut self, key: Key, route: Route) {
-        if self.routes.get(&route) == Some(&key) {
-            self.routes.remove(&route);
-        }
-        if let Link::Tcp(connection) = route.link {
-            self.connections.end(connection);
-        }
-    }
-
-    /// Sets the timer of a viewer, unless an earlier one is set.
-    fn arm(&mut self, key: Key, viewer: &mut Viewer) {
-        if let Some(deadline) = viewer.deadline()
-            && viewer.timer.is_none_or(|timer| deadline < timer)
-        {
-            viewer.timer = Some(deadline);
-            self.timers.push(Reverse((deadline, key.0)));
-        }
-    }
-
-    fn order(&mut self, viewer: &Viewer, order: Order) {
-        if let Stage::Playing { seat, .. } = &viewer.stage {
-            self.orders.push((seat.clone(), order));
-        }
-    }
-}
 
 /// The control thread.
 #[derive(Debug)]
@@ -420,10 +318,7 @@ impl Control {
     fn settle(&mut self, key: Key) {
         let Some(viewer) = self.viewers.get_mut(&key) else { return };
         while let Some((route, datagram)) = viewer.transport.poll_transmit() {
-            if is_success(&datagram) {
-                self.desk.prove(key, viewer, route);
-            }
-            self.desk.send(route, &datagram);
+            self.desk.pass_on(key, viewer, route, &datagram);
         }
         while let Some(event) = viewer.transport.poll_event() {
             match event {
@@ -476,9 +371,4 @@ async fn sleep(clock: Clock, until: Option<Monotonic>) {
         Some(until) => tokio::time::sleep_until(clock.instant(until)).await,
         None => std::future::pending().await,
     }
-}
-
-/// A Binding success response (RFC 8489 §5): the request it answers was authentic.
-fn is_success(datagram: &Bytes) -> bool {
-    datagram.starts_with(&[0x01, 0x01])
 }

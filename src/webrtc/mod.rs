@@ -8,6 +8,7 @@
 //! draft-ietf-wish-whep-03, RFC 9725 (its common parts), RFC 8445 (lite), RFC 6544 (passive), RFC 8840, RFC 7675.
 
 mod control;
+mod desk;
 pub mod dtls;
 pub mod framing;
 pub mod ice;

@@ -17,7 +17,8 @@ use tracing::{Span, info, info_span};
 use super::{
     IceServer, Listeners, OpenRefused, Opened, PatchRefused, Patched, WebRtc, WebRtcOptions,
     candidates::Candidate,
-    control::{Command, Control, Desk, Dropped},
+    control::{Command, Control},
+    desk::{Desk, Dropped},
     ice::Credentials,
     ice_servers::ice_servers,
     identity::Identity,
