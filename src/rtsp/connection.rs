@@ -3,7 +3,7 @@
 //!
 //! Per wake-up of a playing reader there is one look into the ring and one vectored write. A reader whose socket takes
 //! nothing is not fed: it holds the unit that was begun, the ring moves it on, and its list entry counts what it
-//! missed.
+//! missed. A little longer than most files: one task with its events, timers and effects.
 
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 

@@ -6,7 +6,8 @@
 //! and is told the outcome by the `handle_` function the step names. Until then no other request may be handed in:
 //! answers keep the order of the requests (§9.1).
 //!
-//! It does not send media, look paths up or decide who may see them.
+//! It does not send media, look paths up or decide who may see them. A little longer than most files: one machine with a
+//! branch for every method.
 
 use std::{net::IpAddr, time::Duration};
 
