@@ -171,8 +171,7 @@ impl WebRtc {
         let stream = shared.choose_stream(&grant, &path, asked).await?;
         let rendition = stream.rendition();
         let tracks = stream.tracks();
-        // Opus that is made here stands among the tracks; nothing needs to be made out of turn.
-        let chosen = choose(&offer, &tracks, false).map_err(|nothing| {
+        let chosen = choose(&offer, &tracks).map_err(|nothing| {
             let error = Error::new(Kind::FailedPrecondition, format!("path {name}: {nothing}"));
             OpenRefused::NothingInCommon(error.with_code("nothing_in_common"))
         })?;

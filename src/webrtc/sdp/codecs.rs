@@ -1,7 +1,8 @@
 //! Which tracks of a path a viewer gets, and in which of the formats it offered. Sans-IO.
 //!
 //! At most one line of pictures and one of sound (WHEP §4.3.5): of each kind the first track that the viewer can take
-//! as it is, else sound that becomes Opus here. Every other track is named, with the reason.
+//! as it is; the Opus that is made here of other sound stands behind what the source sends. Every other track that the
+//! source sends is named, with the reason.
 
 use super::{Format, Offer, Section, SectionKind, fit};
 use crate::media::{Codec, CodecParameters, MediaKind, Track, TrackId, TrackSet};
@@ -24,7 +25,7 @@ pub struct ChosenLine {
     pub mid: String,
     /// Pictures or sound.
     pub kind: MediaKind,
-    /// The track of the path; for a transcoded line the track it is made from.
+    /// The track of the path.
     pub track: TrackId,
     /// What goes over the line.
     pub codec: Codec,
@@ -47,7 +48,7 @@ pub struct ChosenLine {
     /// The number of the transport-wide sequence number extension: none, since its feedback costs ten to twenty
     /// packets a second and viewer, and loss and REMB say enough.
     pub transport_cc: Option<u8>,
-    /// Whether it is an Opus track made here from one that the viewer cannot take.
+    /// Whether it is an Opus track that is made here, while somebody asks for it.
     pub transcoded: bool,
 }
 
@@ -94,22 +95,26 @@ fn listed(names: &[String]) -> String {
 const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 
-/// Chooses the tracks a viewer gets. `opus_possible` says whether sound can be turned into Opus here.
+/// Chooses the tracks a viewer gets.
 ///
 /// # Errors
 /// Both lists, when they have nothing in common.
-pub fn choose(offer: &Offer, tracks: &TrackSet, opus_possible: bool) -> Result<Chosen, NothingInCommon> {
+pub fn choose(offer: &Offer, tracks: &TrackSet) -> Result<Chosen, NothingInCommon> {
     let mut chosen = Chosen { lines: Vec::new(), left_out: Vec::new(), notices: Vec::new() };
     for kind in [MediaKind::Video, MediaKind::Audio] {
-        choose_kind(offer, tracks, kind, opus_possible, &mut chosen);
+        choose_kind(offer, tracks, kind, &mut chosen);
     }
     number_sources(&mut chosen.lines, rand::random());
     for track in tracks.tracks.iter().filter(|track| track.kind == MediaKind::Application) {
         chosen.left_out.push(left_out(track, "WebRTC carries pictures and sound only"));
     }
+    // What is made here is no track of the source, and what it is made of is heard.
+    let made = |id| tracks.track(id).and_then(|track| track.derived_from);
+    let heard: Vec<_> = chosen.lines.iter().filter_map(|line| made(line.track)).collect();
+    chosen.left_out.retain(|left| made(left.track).is_none() && !heard.contains(&left.track));
     chosen.left_out.sort_by_key(|left_out| left_out.track);
     if chosen.lines.is_empty() {
-        let path = distinct(tracks.tracks.iter().map(|track| track.codec_name()));
+        let path = distinct(tracks.sent().map(|track| track.codec_name()));
         let viewer = distinct(offer.sections.iter().flat_map(encodings));
         return Err(NothingInCommon { path, viewer, left_out: chosen.left_out });
     }
@@ -118,7 +123,7 @@ pub fn choose(offer: &Offer, tracks: &TrackSet, opus_possible: bool) -> Result<C
     Ok(chosen)
 }
 
-fn choose_kind(offer: &Offer, tracks: &TrackSet, kind: MediaKind, opus_possible: bool, chosen: &mut Chosen) {
+fn choose_kind(offer: &Offer, tracks: &TrackSet, kind: MediaKind, chosen: &mut Chosen) {
     let wanted = if kind == MediaKind::Video { SectionKind::Video } else { SectionKind::Audio };
     let section = offer.sections.iter().find(|section| section.usable && section.kind == wanted);
     let of_kind: Vec<&Track> = tracks.tracks.iter().map(AsRef::as_ref).filter(|track| track.kind == kind).collect();
@@ -151,16 +156,6 @@ fn choose_kind(offer: &Offer, tracks: &TrackSet, kind: MediaKind, opus_possible:
             Err(reason) => refused.push((track, reason)),
         }
     }
-    if taken.is_none() && opus_possible {
-        let opus = section.formats.iter().find(|format| fit::is_opus(format));
-        let made = refused.iter().position(|(track, _)| becomes_opus(track));
-        if let (Some(opus), Some(place)) = (opus, made) {
-            let (track, _) = refused.remove(place);
-            let stereo = track.parameters.sound().is_some_and(|sound| sound.channels > 1);
-            let parameters = fit::opus_parameters(opus, stereo);
-            chosen.lines.push(ChosenLine { transcoded: true, ..line(section, track, opus, Codec::Opus, parameters) });
-        }
-    }
     chosen.left_out.extend(refused.into_iter().map(|(track, reason)| left_out(track, &reason)));
 }
 
@@ -170,14 +165,6 @@ fn number_sources(lines: &mut [ChosenLine], random: u32) {
     for (line, ssrc) in lines.iter_mut().zip((first..).step_by(2)) {
         (line.ssrc, line.rtx_ssrc) = (ssrc, ssrc + 1);
     }
-}
-
-/// What the room `audio/` turns into Opus.
-const fn becomes_opus(track: &Track) -> bool {
-    matches!(
-        track.parameters,
-        CodecParameters::Aac(_) | CodecParameters::G711A(_) | CodecParameters::G711U(_) | CodecParameters::L16(_)
-    )
 }
 
 fn line(section: &Section, track: &Track, format: &Format, codec: Codec, parameters: Option<String>) -> ChosenLine {
@@ -198,7 +185,7 @@ fn line(section: &Section, track: &Track, format: &Format, codec: Codec, paramet
         abs_capture_time: extension(ABS_CAPTURE_TIME),
         playout_delay: extension(PLAYOUT_DELAY).filter(|_| video),
         transport_cc: None,
-        transcoded: false,
+        transcoded: track.is_derived(),
     }
 }
 

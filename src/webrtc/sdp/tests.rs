@@ -38,6 +38,15 @@ const REAL: [(&str, &str); 8] = [
     ("aiortc", offer_of!("aiortc")),
 ];
 
+/// The same with the Opus that is made of track 1.
+fn set_with_opus(mut tracks: Vec<CodecParameters>) -> TrackSet {
+    tracks.push(opus(1));
+    let mut set = set(tracks);
+    let made = set.tracks.pop().unwrap();
+    set.tracks.push(Arc::new(Track { derived_from: Some(TrackId(1)), ..Track::clone(&made) }));
+    set
+}
+
 fn set(tracks: Vec<CodecParameters>) -> TrackSet {
     let track = |(id, parameters): (usize, CodecParameters)| {
         let (kind, rate) = match &parameters {
@@ -155,7 +164,7 @@ fn offers_of_real_viewers_are_answered_wh_11() {
         assert_eq!(name, expected);
         let offer = Offer::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(offer.bundled && offer.ufrag.len() >= 4 && offer.pwd.reveal().len() >= 22, "{name}");
-        let chosen = choose(&offer, &camera(), false).unwrap();
+        let chosen = choose(&offer, &camera()).unwrap();
         assert_eq!((&chosen.left_out[..], &chosen.notices[..]), (&[][..], &[][..]), "{name}");
         let video = chosen.lines.iter().find(|line| line.kind == MediaKind::Video).unwrap();
         let audio = chosen.lines.iter().find(|line| line.kind == MediaKind::Audio).unwrap();
@@ -191,7 +200,7 @@ fn offers_of_real_viewers_are_answered_wh_11() {
 #[test]
 fn the_answer_to_chromium_is_written_out() {
     let offer = Offer::parse(CHROMIUM).unwrap();
-    let mut chosen = choose(&offer, &camera(), false).unwrap();
+    let mut chosen = choose(&offer, &camera()).unwrap();
     for (line, ssrc) in chosen.lines.iter_mut().zip([16, 18]) {
         (line.ssrc, line.rtx_ssrc) = (ssrc, ssrc + 1);
     }
@@ -270,7 +279,7 @@ fn h264_takes_the_nearest_profile_and_tells_its_own_level() {
     ];
     for (stream, viewer, payload_type, said, more) in table {
         let text = REAL.iter().find(|(name, _)| *name == viewer).unwrap().1;
-        let chosen = choose(&Offer::parse(text).unwrap(), &set(vec![h264(stream)]), false).unwrap();
+        let chosen = choose(&Offer::parse(text).unwrap(), &set(vec![h264(stream)])).unwrap();
         let line = &chosen.lines[0];
         assert_eq!(line.payload_type, payload_type, "{stream:06x} to {viewer}");
         let parameters = line.parameters.as_deref().unwrap_or("");
@@ -278,7 +287,7 @@ fn h264_takes_the_nearest_profile_and_tells_its_own_level() {
         let noticed = chosen.notices.iter().any(|notice| notice.code == "profile_not_offered");
         assert_eq!(noticed, more, "{stream:06x} to {viewer}");
     }
-    let refused = choose(&Offer::parse(offer_of!("firefox")).unwrap(), &set(vec![h264(0x7a_00_1f)]), false);
+    let refused = choose(&Offer::parse(offer_of!("firefox")).unwrap(), &set(vec![h264(0x7a_00_1f)]));
     assert_eq!(refused.unwrap_err().left_out[0].reason, "the viewer takes no H.264 of high 4:2:2 profile");
 }
 
@@ -338,7 +347,7 @@ fn other_pictures_are_taken_when_their_profile_is() {
         ),
     ];
     for (format, parameters, expected) in table {
-        let found = choose(&viewer_of(format), &set(vec![parameters]), true);
+        let found = choose(&viewer_of(format), &set(vec![parameters]));
         match (&found, expected) {
             (Ok(chosen), Ok(said)) => assert_eq!(chosen.lines[0].parameters.as_deref(), said, "{format}"),
             (Err(refused), Err(reason)) => assert_eq!(refused.left_out[0].reason, reason, "{format}"),
@@ -351,7 +360,7 @@ fn other_pictures_are_taken_when_their_profile_is() {
 fn sound_goes_through_where_it_can_and_becomes_opus_where_it_must() {
     let offer = Offer::parse(CHROMIUM).unwrap();
     let codec_of = |tracks: Vec<CodecParameters>, opus_possible: bool| {
-        let chosen = choose(&offer, &set(tracks), opus_possible);
+        let chosen = choose(&offer, &if opus_possible { set_with_opus(tracks) } else { set(tracks) });
         chosen.map(|chosen| {
             let line = chosen.lines.iter().find(|line| line.kind == MediaKind::Audio).cloned();
             let left_out: Vec<_> = chosen.left_out.iter().map(|left| (left.track.0, left.reason.clone())).collect();
@@ -367,7 +376,7 @@ fn sound_goes_through_where_it_can_and_becomes_opus_where_it_must() {
     assert_eq!(codec_of(vec![picture(), u_law], false), ok(Some((1, Codec::G711U, 0, false)), none.clone()));
     let g722 = CodecParameters::G722(PcmParameters { sample_rate: 16_000, channels: 1 });
     assert_eq!(codec_of(vec![picture(), g722], false), ok(Some((1, Codec::G722, 9, false)), none.clone()));
-    assert_eq!(codec_of(vec![picture(), aac()], true), ok(Some((1, Codec::Opus, 111, true)), none.clone()));
+    assert_eq!(codec_of(vec![picture(), aac()], true), ok(Some((2, Codec::Opus, 111, true)), none.clone()));
     let takes = "it takes Opus, G.722, G.711 µ-law, G.711 A-law";
     let absent = |id, name: &str| vec![(id, format!("the viewer does not take {name}; {takes}"))];
     assert_eq!(codec_of(vec![picture(), aac()], false), ok(None, absent(1, "AAC")));
@@ -390,7 +399,7 @@ fn tracks_that_are_not_carried_are_named_with_the_reason() {
         h264(0x64_00_1f),
         CodecParameters::G711A(pcm(1)),
     ]);
-    let chosen = choose(&offer, &tracks, false).unwrap();
+    let chosen = choose(&offer, &tracks).unwrap();
     let named: Vec<_> =
         chosen.left_out.iter().map(|left| (left.track.0, left.codec.as_str(), left.reason.as_str())).collect();
     assert_eq!(
@@ -403,7 +412,7 @@ fn tracks_that_are_not_carried_are_named_with_the_reason() {
         ]
     );
     let muted = CHROMIUM.split("m=audio").next().unwrap();
-    let chosen = choose(&Offer::parse(muted).unwrap(), &camera(), true).unwrap();
+    let chosen = choose(&Offer::parse(muted).unwrap(), &camera()).unwrap();
     assert_eq!(chosen.left_out[0].reason, "the viewer does not ask for sound");
 }
 
@@ -411,7 +420,7 @@ fn tracks_that_are_not_carried_are_named_with_the_reason() {
 fn nothing_in_common_names_both_lists() {
     let offer = Offer::parse(offer_of!("firefox")).unwrap();
     let h265 = CodecParameters::H265(H265Parameters::default());
-    let refused = choose(&offer, &set(vec![h265, aac()]), false).unwrap_err();
+    let refused = choose(&offer, &set(vec![h265, aac()])).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "nothing in common: the path has H.265, AAC; the viewer takes VP8, VP9, H.264, Opus, G.722, G.711 µ-law, \
@@ -425,7 +434,7 @@ fn pictures_out_of_order_are_sent_with_a_word_about_it() {
     let offer = Offer::parse(offer_of!("safari")).unwrap();
     let (main, sub) = (set(vec![with_b_frames()]), set(vec![h264(0x64_00_1f)]));
     assert_eq!((reorders_pictures(&main), reorders_pictures(&sub)), (true, false));
-    let chosen = choose(&offer, &main, false).unwrap();
+    let chosen = choose(&offer, &main).unwrap();
     assert!(chosen.notices.iter().any(|notice| notice.code == "reordered_pictures"), "{:?}", chosen.notices);
     assert!(carries(&chosen.lines[0], &sub.tracks[0]), "the other rendition may go over the same line");
     assert!(!carries(&chosen.lines[0], &camera().tracks[1]));
@@ -438,7 +447,7 @@ fn the_first_section_of_a_group_stays_for_its_transport_chromium() {
     let blind = set(vec![CodecParameters::H265(H265Parameters::default()), opus(2)]);
     for (text, tracks, word) in [(offer_of!("safari"), silent, "m=audio"), (CHROMIUM, blind, "m=video")] {
         let offer = Offer::parse(text).unwrap();
-        let chosen = choose(&offer, &tracks, false).unwrap();
+        let chosen = choose(&offer, &tracks).unwrap();
         assert_eq!((chosen.lines.len(), chosen.lines[0].mid.as_str(), transport_section(&offer)), (1, "1", Some("0")));
         let answer = answer_to(&offer, &chosen);
         let sections = sections(&answer);
@@ -454,7 +463,7 @@ fn the_first_section_of_a_group_stays_for_its_transport_chromium() {
 fn without_a_group_there_is_one_section_the_one_of_pictures() {
     let text = offer_of!("safari").replace("a=group:BUNDLE 0 1\r\n", "");
     let offer = Offer::parse(&text).unwrap();
-    let chosen = choose(&offer, &camera(), false).unwrap();
+    let chosen = choose(&offer, &camera()).unwrap();
     assert_eq!(chosen.lines.iter().map(|line| line.mid.as_str()).collect::<Vec<_>>(), ["1"]);
     assert!(chosen.left_out[0].reason.contains("a=group:BUNDLE"), "{:?}", chosen.left_out);
     let answer = answer_to(&offer, &chosen);
@@ -475,7 +484,7 @@ fn a_viewer_only_takes_wh_11() {
     assert!(Offer::parse(&half).unwrap_err().is_direction());
     let stopped = half.replacen("m=video 9", "m=video 0", 1);
     let offer = Offer::parse(&stopped).unwrap();
-    assert_eq!(choose(&offer, &camera(), false).unwrap().lines.len(), 1);
+    assert_eq!(choose(&offer, &camera()).unwrap().lines.len(), 1);
 }
 
 #[test]
@@ -595,7 +604,7 @@ fn hold(text: &str) {
     for tracks in
         [camera(), set(vec![h264(0x64_00_28), aac()]), set(vec![CodecParameters::Vp8(PictureSize::default())])]
     {
-        let Ok(chosen) = choose(&offer, &tracks, true) else { continue };
+        let Ok(chosen) = choose(&offer, &tracks) else { continue };
         let answer = answer_to(&offer, &chosen);
         assert_eq!(sections(&answer).len(), offer.sections.len(), "{answer}");
         for line in answer.split_terminator("\r\n") {

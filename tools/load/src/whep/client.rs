@@ -106,7 +106,7 @@ impl Viewer {
         let (offer, pending) = change.apply().ok_or_else(|| Error::Answer("nothing to offer".to_owned()))?;
         let answer = exchange("POST", &options.url, Some(&offer.to_sdp_string())).await?;
         if answer.status != 201 {
-            return Err(Error::Refused { status: answer.status, body: answer.body });
+            return Err(Error::Refused { status: answer.status, body: detail(&answer.body) });
         }
         let parsed = SdpAnswer::from_sdp_string(&answer.body).map_err(|error| Error::Answer(error.to_string()))?;
         rtc.sdp_api().accept_answer(pending, parsed)?;
@@ -177,6 +177,12 @@ impl Viewer {
             self.drain()?;
         }
     }
+}
+
+/// What a problem body (RFC 9457) says in words, so that a hundred equal refusals are one line.
+fn detail(body: &str) -> String {
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    problem["detail"].as_str().unwrap_or(body).chars().take(200).collect()
 }
 
 /// RFC 7983 §7, RFC 5761 §4: RTP, and not RTCP, whose second byte is 192 to 223.
