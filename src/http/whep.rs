@@ -166,8 +166,7 @@ async fn patch(
     content_type(&parts.headers, &FRAGMENT, ACCEPT_PATCH)?;
     let id = SessionId::parse(id).ok_or_else(no_session)?;
     let fragment = text(body).await?;
-    let if_match = parts.headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok());
-    match webrtc.patch(&place.path, id, if_match, &fragment).await {
+    match webrtc.patch(&place.path, id, if_match(&parts.headers), &fragment).await {
         Ok(patched) => Ok(accepted(patched)),
         Err(refused) => Err(refuse_patch(refused)),
     }
@@ -190,6 +189,12 @@ async fn close(front: &Front, caller: &Caller, place: &Place, id: &str) -> Resul
     front.rooms.gate.check::<View>(caller, &place.path)?;
     let id = SessionId::parse(id).ok_or_else(no_session)?;
     if webrtc.close(&place.path, id).await { Ok(StatusCode::OK.into_response()) } else { Err(no_session()) }
+}
+
+/// RFC 9725 §4.3.3 writes `If-Match: "*"`, with quotes that make a tag of it (RFC 9110 §8.8.3); any tag is meant.
+fn if_match(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(header::IF_MATCH)?.to_str().ok()?.trim();
+    Some(if given == "\"*\"" { "*" } else { given })
 }
 
 fn webrtc(front: &Front) -> Result<&WebRtc, Problem> {

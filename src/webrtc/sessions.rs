@@ -23,7 +23,7 @@ use super::{
     ice_servers::ice_servers,
     identity::Identity,
     registry::{Meaning, Registry, etag},
-    sdp::{self, Answering, Fragment, Offer, answer, answer_fragment, choose, reorders_pictures},
+    sdp::{self, Answering, Fragment, Offer, answer, answer_fragment, choose, reorders_pictures, transport_section},
     send::{SendOptions, SendThreads, reader_options},
     tcp::{self, Connections},
     transport::{Remote, Transport},
@@ -207,7 +207,7 @@ impl WebRtc {
         // What is made here is no track of the path, and what it is made of is heard.
         left_out.retain(|left| made_of(left.track).is_none() && !made.contains(&left.track));
         let sound = (!made.is_empty()).then(|| Sound::of(&shared.audio, &name, &stream));
-        let mid = lines.first().map(|line| line.mid.clone()).unwrap_or_default();
+        let mid = transport_section(&offer).unwrap_or_default().to_owned();
         let remote = Remote {
             credentials: Credentials { ufrag: offer.ufrag.clone(), pwd: offer.pwd.clone() },
             fingerprint: offer.fingerprint.clone(),

@@ -173,6 +173,17 @@ fn the_type_of_a_body_counts_and_its_parameters_do_not_wh_02() {
 }
 
 #[test]
+fn any_tag_is_meant_with_and_without_quotes_wh_06() {
+    for (given, meant) in
+        [(None, None), (Some("*"), Some("*")), (Some("\"*\""), Some("*")), (Some("\"a\""), Some("\"a\""))]
+    {
+        let mut headers = HeaderMap::new();
+        headers.extend(given.map(|given| (header::IF_MATCH, HeaderValue::from_static(given))));
+        assert_eq!(if_match(&headers), meant, "{given:?}");
+    }
+}
+
+#[test]
 fn the_url_chooses_the_rendition() {
     let place = |explicit, rendition| Place { path: "cam".parse().unwrap(), rendition, explicit };
     let of = |place: &Place, query| asked(place, query).map_err(|problem| status_of(problem).0);
