@@ -66,6 +66,7 @@ pub(super) struct Shared {
     registry: Registry,
     commands: mpsc::Sender<Command>,
     dropped: Arc<Dropped>,
+    senders: SendThreads,
     udp: Vec<SocketAddr>,
     tcp: Vec<SocketAddr>,
     /// The candidates of an answer, and when they were gathered. Held for a copy.
@@ -119,7 +120,8 @@ impl WebRtc {
         drop(registered);
         let send = SendOptions { burst_rate: options.start_pace };
         let senders = SendThreads::start(&media, sockets.clone(), connections.clone(), send, clock, &tasks);
-        let desk = Desk::new(sockets, connections, senders, registry.clone(), audio.clone(), dropped.clone(), clock);
+        let desk =
+            Desk::new(sockets, connections, senders.clone(), registry.clone(), audio.clone(), dropped.clone(), clock);
         let control = Control::new(desk, command_rx, framed_rx);
         let stop = tasks.stopping().clone();
         tasks.spawn("webrtc/control", Span::none(), async move { control.run(stop).await });
@@ -133,6 +135,7 @@ impl WebRtc {
             registry,
             commands,
             dropped,
+            senders,
             udp,
             tcp,
             candidates,
@@ -294,7 +297,8 @@ impl WebRtc {
     /// Datagrams that were dropped since the start, by reason.
     pub fn dropped(&self) -> Vec<(&'static str, u64)> {
         let (dropped, count) = (&self.shared.dropped, |counter: &AtomicU64| counter.load(Ordering::Relaxed));
-        vec![("unknown", count(&dropped.unknown)), ("handshakes", count(&dropped.handshakes))]
+        let feedback = self.shared.senders.feedback_dropped();
+        vec![("unknown", count(&dropped.unknown)), ("handshakes", count(&dropped.handshakes)), ("feedback", feedback)]
     }
 
     /// Ends every session with a goodbye and takes no more, for `limit` at most; how many sessions are left.
