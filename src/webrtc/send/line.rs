@@ -2,6 +2,8 @@
 //!
 //! A run leaves in one call with segmentation offload: its packets have one size, but the last, which may be smaller.
 //! An extension stands on all packets of a run or on none (RFC 8285 §4.2, one-byte form).
+//!
+//! It is long since everything a packet's bytes are made of stands in one place.
 
 use std::{sync::Arc, time::Duration};
 

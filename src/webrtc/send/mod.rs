@@ -50,8 +50,6 @@ pub(super) enum Order {
     Route(Key, Route),
     /// It no longer consents, or consents again: nothing is sent in between.
     Silent(Key, bool),
-    /// It asks for one of the two sizes; `None` leaves it to what its path carries.
-    Rendition(Key, Option<Rendition>),
     /// It is gone.
     Leave(Key),
     /// A decrypted compound packet of RTCP. The only order that may be dropped; that is counted.

@@ -50,7 +50,8 @@ impl Renditions {
 }
 
 impl<S: Seal> Viewer<S> {
-    /// The viewer asks for a rendition, or leaves it to its path.
+    /// The viewer asks for a rendition, or leaves it to its path; today it asks when it opens its session.
+    #[cfg(test)]
     pub(super) fn ask(&mut self, rendition: Option<Rendition>, now: Monotonic) {
         self.renditions.adapts = rendition.is_none();
         if let Some(rendition) = rendition.filter(|rendition| *rendition != self.rendition()) {

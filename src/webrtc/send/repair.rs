@@ -34,8 +34,7 @@ impl Repairs {
     pub(super) fn ask(&mut self, index: u64, round_trip: Duration, now: Monotonic) -> bool {
         let pause = round_trip.max(LEAST_ROUND_TRIP);
         let on_its_way = |(sent, at): &(u64, Monotonic)| *sent == index && now.since(*at) < pause;
-        if self.wanted.len() >= WANTED || self.wanted.contains(&index) || self.sent.iter().rev().any(|s| on_its_way(s))
-        {
+        if self.wanted.len() >= WANTED || self.wanted.contains(&index) || self.sent.iter().rev().any(on_its_way) {
             return false;
         }
         self.wanted.push_back(index);

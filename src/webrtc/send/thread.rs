@@ -3,6 +3,8 @@
 //! A thread hears each ring once, whatever the number of its viewers. Each turn: orders; the viewers of the rings that
 //! struck, ring by ring; then at most a millisecond of bursts and retransmissions, in turn. Nothing is allocated for a
 //! viewer and unit: runs are sealed in the thread's one buffer, units are read into its one batch.
+//!
+//! It is long since a thread's queue, its ears, its ways out and its turn are one thing that has no other user.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -378,13 +380,6 @@ impl Driver {
                     self.enlist(key, now);
                 }
             }
-            Order::Rendition(key, asked) => {
-                if let Some(seated) = self.viewers.get_mut(&key) {
-                    seated.viewer.ask(asked, now);
-                    self.listen(key);
-                    self.enlist(key, now);
-                }
-            }
             Order::Feedback(key, compound) => {
                 if let Some(seated) = self.viewers.get_mut(&key) {
                     let more = seated.viewer.handle_feedback(&compound, now);
@@ -543,9 +538,12 @@ impl Driver {
 
     /// Looks at viewers whose rings may be silent.
     fn sweep(&mut self, hearers: &mut Vec<Key>) {
-        let waits = |(key, seated): (&Key, &Box<Seated>)| seated.viewer.awaits_candidate().then_some(*key);
         hearers.clear();
-        hearers.extend(self.viewers.iter().filter_map(waits));
+        for (key, seated) in &self.viewers {
+            if seated.viewer.awaits_candidate() {
+                hearers.push(*key);
+            }
+        }
         for key in hearers.drain(..) {
             self.turn(key, false);
         }

@@ -3,6 +3,8 @@
 //! A unit goes out when it is read. What may not leave yet, a start burst or the rest of a large key frame, is held, and
 //! nothing more is read until it has left: the ring decides what a slow viewer misses. Feedback is taken in
 //! `feedback.rs`, the move between two renditions is `rendition.rs`.
+//!
+//! It is long since pictures, sound and reports share the one turn in which they leave.
 
 use std::{mem, sync::Arc, time::Duration};
 
