@@ -50,10 +50,11 @@ pub fn start(config: &LogConfig, filter: Option<&str>) -> Result<(), Error> {
     started.map_err(|error| Error::new(Kind::Internal, "start the log").caused_by(error))
 }
 
-/// Our own rooms at `level`, libraries when something is wrong; `retina` warns of every packet, which we count.
+/// Our own rooms at `level`, libraries when something is wrong; `retina` warns of every packet, which we count, and
+/// `rtc_dtls` of everything new in a stranger's first message.
 fn ours_at(level: &str) -> String {
     let others = if level == "error" { "error" } else { "warn" };
-    format!("{others},campanile={level},retina=error")
+    format!("{others},campanile={level},retina=error,rtc_dtls=error")
 }
 
 /// Writes events as lines.
