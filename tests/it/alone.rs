@@ -5,3 +5,4 @@ mod browser;
 mod gates;
 mod lag;
 mod whep_browser;
+mod whep_weather;

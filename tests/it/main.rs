@@ -29,3 +29,4 @@ mod shutdown;
 mod start;
 mod support;
 mod whep;
+mod whep_peers;

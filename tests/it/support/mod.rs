@@ -1,5 +1,6 @@
 //! What the tests are made of: the server, cameras, clients, samples. Nothing here asserts behaviour of the product.
 
+pub mod bad_network;
 pub mod browser;
 pub mod camera;
 pub mod clients;
