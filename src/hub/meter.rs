@@ -27,6 +27,8 @@ pub struct TrackFigures {
     pub gop_units: Option<u32>,
     /// When the newest unit arrived.
     pub newest: Option<Monotonic>,
+    /// Packets since the track began that did not arrive, as far as the source counts them by track.
+    pub packets_lost: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +48,7 @@ struct TrackMeter {
     start: Option<MediaTime>,
     since_start: u32,
     gop: Option<(Duration, u32)>,
+    packets_lost: u64,
 }
 
 /// Counts the units of a ring.
@@ -92,6 +95,13 @@ impl Meter {
         meter.since_start = meter.since_start.saturating_add(1);
     }
 
+    /// Packets of a track did not arrive.
+    pub(super) fn lost(&mut self, track: TrackId, packets: u64) {
+        if let Some(meter) = self.tracks.get_mut(usize::from(track.0)) {
+            meter.packets_lost += packets;
+        }
+    }
+
     /// The figures of a track as of `now`.
     pub(super) fn figures(&self, track: TrackId, now: Monotonic) -> TrackFigures {
         let Some(meter) = self.tracks.get(usize::from(track.0)) else { return TrackFigures::default() };
@@ -117,6 +127,7 @@ impl Meter {
             gop: meter.gop.map(|(gop, _)| gop),
             gop_units: meter.gop.map(|(_, units)| units),
             newest: meter.newest,
+            packets_lost: meter.packets_lost,
         }
     }
 

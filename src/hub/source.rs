@@ -151,6 +151,11 @@ impl Feed {
         }
     }
 
+    /// Packets of a track did not arrive. [`SourceCounters::packets_lost`] is counted apart.
+    pub fn note_lost(&self, track: TrackId, packets: u64) {
+        self.inlet.writer().note_lost(track, packets);
+    }
+
     /// The source is not there; it will try again by itself.
     pub async fn lost(&self, error: Error) {
         // The path going away is the end of the feed, which the caller sees by `stopping`.

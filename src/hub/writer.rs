@@ -66,6 +66,11 @@ impl Writer {
         self.splicer.begin(self.set.tracks.len(), self.set.leading().map(|track| track.id));
     }
 
+    /// Packets of a track did not arrive.
+    pub(super) fn note_lost(&mut self, track: TrackId, packets: u64) {
+        self.meter.lost(track, packets);
+    }
+
     /// New parameters of one track, in force from the next unit on. Another codec needs [`Writer::begin`].
     pub(super) fn set_parameters(&mut self, id: TrackId, parameters: CodecParameters) {
         let Some(old) = self.set.track(id) else { return };

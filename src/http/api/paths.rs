@@ -117,6 +117,8 @@ pub(super) struct Track {
     last_frame_age_ms: Option<u64>,
     /// Units since the track began.
     units: u64,
+    /// RTP packets since the track began that did not arrive.
+    packets_lost: u64,
     /// The doors that cannot carry it, each with the reason.
     #[schema(example = json!({"hls": "HLS carries no G.711"}))]
     left_out: BTreeMap<String, String>,
@@ -331,6 +333,7 @@ fn track(stream: &Stream, track: &media::Track, left_out: Option<(String, String
         gop_units: figures.gop_units,
         last_frame_age_ms: figures.newest.map(|newest| millis(now.since(newest))),
         units: figures.units,
+        packets_lost: figures.packets_lost,
         left_out: left_out.into_iter().collect(),
     }
 }

@@ -151,6 +151,11 @@ impl Intake {
         matches!(self.state, State::Running)
     }
 
+    /// The place of a track in the list the hub was told.
+    pub(super) fn place(&self, track: usize) -> Option<TrackId> {
+        self.lanes.get(track)?.place
+    }
+
     /// When each track's newest packet came, sound and pictures only.
     pub(super) fn newest_packets(&self) -> impl Iterator<Item = Option<Monotonic>> {
         let audible = |lane: &&Lane| lane.track.kind() != MediaKind::Application;

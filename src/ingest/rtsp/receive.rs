@@ -45,6 +45,9 @@ const NO_START: Duration = Duration::from_secs(60);
 /// One log line per kind of trouble in so long.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
+/// One log line of loss in so long.
+const LOSS_EVERY: Duration = Duration::from_secs(60);
+
 /// Items that are taken in one go.
 const BATCH: usize = 64;
 
@@ -71,6 +74,9 @@ pub(super) struct Receiver<'a> {
     errors_in_row: u32,
     trouble: Option<Trouble>,
     complaints: Complaints,
+    /// Packets lost that the log was not told of yet.
+    lost: u64,
+    losses: Complaints,
     /// Called once, when the hub was told what there is.
     started: &'a mut (dyn FnMut(Monotonic) + Send),
 }
@@ -102,6 +108,8 @@ impl<'a> Receiver<'a> {
             errors_in_row: 0,
             trouble: None,
             complaints: Complaints::new(COMPLAIN_EVERY),
+            lost: 0,
+            losses: Complaints::new(LOSS_EVERY),
             started,
         }
     }
@@ -148,12 +156,30 @@ impl<'a> Receiver<'a> {
             let counters = self.feed.counters();
             add(&counters.bytes_received, taken.bytes);
             add(&counters.packets_lost, taken.lost);
+            if taken.lost > 0 {
+                self.note_loss(now, taken.track, taken.lost);
+            }
         }
         if let Err(error) = taken.result {
             add(&self.feed.counters().packets_bad, 1);
             self.complain(now, &error);
         }
         self.apply();
+    }
+
+    /// Loss is seen as broken pictures: it is counted by track, and the log says what helps.
+    fn note_loss(&mut self, now: Monotonic, track: Option<usize>, packets: u64) {
+        if let Some(place) = track.and_then(|track| self.intake.place(track)) {
+            self.feed.note_lost(place, packets);
+        }
+        self.lost += packets;
+        if self.losses.note(now).is_some() {
+            let packets = std::mem::take(&mut self.lost);
+            match self.opened.udp {
+                true => tracing::warn!(packets, "packets are lost on their way: `transport: tcp` loses none"),
+                false => tracing::warn!(packets, "the camera leaves packets out: it may have too much to do"),
+            }
+        }
     }
 
     /// Tells the hub what came of it.
@@ -255,6 +281,7 @@ async fn read(session: &mut Session<Playing>, batch: &mut Vec<Result<PacketItem,
 /// What an item was.
 pub(super) struct Taken {
     pub(super) is_media: bool,
+    pub(super) track: Option<usize>,
     pub(super) bytes: u64,
     pub(super) lost: u64,
     pub(super) result: Result<(), String>,
@@ -268,13 +295,14 @@ pub(super) fn take(
     now: Monotonic,
     wall: WallTime,
 ) -> Taken {
-    let mut taken = Taken { is_media: false, bytes: 0, lost: 0, result: Ok(()) };
+    let mut taken = Taken { is_media: false, track: None, bytes: 0, lost: 0, result: Ok(()) };
     match item {
         PacketItem::Rtp(packet) => {
             taken.is_media = true;
             taken.bytes = packet.raw().len() as u64 + INTERLEAVED_HEADER;
             taken.lost = u64::from(packet.loss());
             let Some(Some(track)) = track_of.get(packet.stream_id()).copied() else { return taken };
+            taken.track = Some(track);
             let incoming = Incoming {
                 timestamp: packet.timestamp().elapsed(),
                 sequence: packet.sequence_number(),

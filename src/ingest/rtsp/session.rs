@@ -57,6 +57,8 @@ pub(super) struct Opened {
     pub(super) track_of: Vec<Option<usize>>,
     /// What was left out, and why.
     pub(super) left_out: Vec<String>,
+    /// Media comes over UDP.
+    pub(super) udp: bool,
 }
 
 impl Opened {
@@ -85,7 +87,7 @@ pub(super) async fn open(call: &Call) -> Result<Opened, Failure> {
         });
     // Never `enforce_timestamps_with_max_jump_secs`: it ends every stream with B-frames.
     let session = step(call, Step::Play, session.play(policy)).await?;
-    Ok(Opened { session, offers, track_of, left_out })
+    Ok(Opened { session, offers, track_of, left_out, udp: call.udp })
 }
 
 async fn describe(call: &Call) -> Result<Session<Described>, Failure> {

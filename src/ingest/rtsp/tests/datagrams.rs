@@ -165,6 +165,7 @@ async fn packets_lost_over_udp_are_counted_and_duplicates_are_not() {
     assert!(units.iter().any(|unit| unit.after_loss));
     let counters = path.stream.counters();
     assert_eq!((counters.packets_lost.load(Ordering::Relaxed), counters.packets_bad.load(Ordering::Relaxed)), (1, 0));
+    assert_eq!(path.stream.figures(reader.tracks().tracks[0].id).packets_lost, 1, "the track says so, too");
     path.stop().await;
 }
 
