@@ -149,7 +149,11 @@ impl Surface {
         } else {
             None
         };
-        (page, problem.map_or_else(|| Ok(caller(peer, host, &parts.headers)), |problem| Err(problem.into_response())))
+        let admitted = match problem {
+            None => Ok(caller(peer, host, &parts.headers)),
+            Some(problem) => Err(problem.into_response()),
+        };
+        (page, admitted)
     }
 
     fn preflight(&self, page: Page, door: HttpDoor) -> Response {

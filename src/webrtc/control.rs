@@ -177,7 +177,7 @@ impl Control {
             let viewer = self.viewers.get(&key).filter(|viewer| matches!(viewer.stage, Stage::Connecting(_)));
             let silent = viewer.is_some_and(|viewer| viewer.routes.is_empty());
             let old = viewer.is_none_or(|viewer| now.since(viewer.since) >= DISPLACED_AFTER);
-            if silent && (!old || self.desk.registry.places() >= DISPLACED_BELOW) || !old {
+            if !old || silent && self.desk.registry.places() >= DISPLACED_BELOW {
                 return;
             }
             self.connecting.pop_front();

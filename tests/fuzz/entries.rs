@@ -100,7 +100,7 @@ pub fn sdp_offer(data: &[u8]) {
             track(1, MediaKind::Audio, 48_000, CodecParameters::Opus(OpusParameters { channels: 2 })),
         ],
     };
-    let Ok(chosen) = sdp::choose(&offer, &tracks, true) else { return };
+    let Ok(chosen) = sdp::choose(&offer, &tracks) else { return };
     let address = [SocketAddr::from(([192, 0, 2, 1], 8189))];
     let ours = Answering {
         local: &IceCredentials { ufrag: "ours".into(), pwd: Secret::new("0123456789abcdef0123456789abcdef") },

@@ -313,7 +313,8 @@ fn other_pictures_are_taken_when_their_profile_is() {
     let vp9 = |profile| CodecParameters::Vp9(Vp9Parameters { profile, ..Vp9Parameters::default() });
     let av1 = |profile| CodecParameters::Av1(Av1Parameters { profile, ..Av1Parameters::default() });
     let vp8 = || CodecParameters::Vp8(PictureSize::default());
-    let table: [(&str, CodecParameters, Result<Option<&str>, &str>); 15] = [
+    type Case<'a> = (&'a str, CodecParameters, Result<Option<&'a str>, &'a str>);
+    let table: [Case<'_>; 15] = [
         ("a=rtpmap:96 VP8/90000", vp8(), Ok(None)),
         ("a=rtpmap:96 vp8/90000;a=fmtp:96 max-fs=12288+max-fr=60", vp8(), Ok(Some("max-fs=12288;max-fr=60"))),
         ("a=rtpmap:96 VP9/90000", vp9(0), Ok(None)),
@@ -376,7 +377,7 @@ fn sound_goes_through_where_it_can_and_becomes_opus_where_it_must() {
     assert_eq!(codec_of(vec![picture(), u_law], false), ok(Some((1, Codec::G711U, 0, false)), none.clone()));
     let g722 = CodecParameters::G722(PcmParameters { sample_rate: 16_000, channels: 1 });
     assert_eq!(codec_of(vec![picture(), g722], false), ok(Some((1, Codec::G722, 9, false)), none.clone()));
-    assert_eq!(codec_of(vec![picture(), aac()], true), ok(Some((2, Codec::Opus, 111, true)), none.clone()));
+    assert_eq!(codec_of(vec![picture(), aac()], true), ok(Some((2, Codec::Opus, 111, true)), none));
     let takes = "it takes Opus, G.722, G.711 µ-law, G.711 A-law";
     let absent = |id, name: &str| vec![(id, format!("the viewer does not take {name}; {takes}"))];
     assert_eq!(codec_of(vec![picture(), aac()], false), ok(None, absent(1, "AAC")));
