@@ -17,7 +17,7 @@ const INFO_POLL_MS = 60_000
 
 export function PlayerPage({ api, root, name }: { api: Api; root: URL; name: string }) {
   const { value: path, trouble } = usePoll((signal) => api.path(name, signal), POLL_MS, name)
-  const { value: info } = usePoll((signal) => api.info(signal), INFO_POLL_MS, 'info')
+  const { value: info, trouble: noInfo } = usePoll((signal) => api.info(signal), INFO_POLL_MS, 'info')
   const now = useNow(1_000)
   const urls = urlsOf(root, name, info)
   const title = path?.title ?? name
@@ -42,7 +42,8 @@ export function PlayerPage({ api, root, name }: { api: Api; root: URL; name: str
         <>
           {trouble && <Trouble trouble={trouble} />}
           <div class="watch">
-            <Stage sources={urls} name={title} path={path} now={now} />
+            {/* Which doors are open is known a moment later; a closed one is not knocked at. */}
+            {(info || noInfo) && <Stage sources={urls} name={title} path={path} now={now} />}
             <aside>
               <Share urls={urls} loopback={isLoopback(root.hostname)} />
               {path && <Details path={path} now={now} />}
