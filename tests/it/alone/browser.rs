@@ -152,7 +152,8 @@ async fn first_viewer_of_a_young_stream_has_a_picture_before_a_segment_is_whole(
     for (video, after_ms) in [(Video::H264, 200), (Video::H264Long, 200), (Video::H264Long, 2500)] {
         let mut camera = ScriptedCamera::behaving(Behaviour { video: Some(video), ..Behaviour::default() }).await;
         camera.power_off().await;
-        let server = Server::start(json!({ "paths": { "cam": { "source": camera.url() } } })).await;
+        let config = json!({ "webrtc": { "address": "off" }, "paths": { "cam": { "source": camera.url() } } });
+        let server = Server::start(config).await;
         // By then the browser is there and waits.
         let on = async {
             tokio::time::sleep(Duration::from_secs(6)).await;

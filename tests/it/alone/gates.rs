@@ -114,7 +114,8 @@ async fn idle_server_with_one_camera_is_small() {
 
 #[tokio::test]
 async fn picture_in_the_browser_is_younger_than_a_second_and_a_half() {
-    let server = Server::start(json!({ "paths": { "demo": { "source": "demo" } } })).await;
+    let config = json!({ "webrtc": { "address": "off" }, "paths": { "demo": { "source": "demo" } } });
+    let server = Server::start(config).await;
     let seconds = if gates() { 30 } else { 5 };
     let script = format!("{} await sleep(3000); return (await watch({seconds}000)).ages;", super::browser::WATCH);
     let page = open(&server.http("/demo/"), &script, 90).await;
