@@ -2,12 +2,12 @@
 
 pub mod metrics;
 pub mod process;
+pub mod reception;
 pub mod requests;
 pub mod sessions;
 
 pub use metrics::{MetricsSnapshot, StreamMetrics};
 pub use process::ProcessFigures;
+pub use reception::Reception;
 pub use requests::{HttpDoor, Requests};
-pub use sessions::{
-    PathLimit, Protocol, Reception, Session, SessionDetails, SessionGuard, SessionLimits, Sessions, Traffic,
-};
+pub use sessions::{PathLimit, Protocol, Session, SessionDetails, SessionGuard, SessionLimits, Sessions, Traffic};
