@@ -270,9 +270,9 @@ impl WhepClient {
         let media = matches!(datagram.first(), Some(128..=191)) && !matches!(datagram[1] & 0x7f, 64..=95);
         if media {
             self.seen.packets += 1;
-            self.seen.first_packet.get_or_insert(self.begun.elapsed());
+            self.seen.first_packet.get_or_insert_with(|| self.begun.elapsed());
             self.seen.last_packet = Some(Instant::now());
-            if self.options.loses > 0 && self.seen.packets % self.options.loses == 0 {
+            if self.options.loses > 0 && self.seen.packets.is_multiple_of(self.options.loses) {
                 self.seen.lost_on_purpose += 1;
                 return;
             }
@@ -286,17 +286,14 @@ impl WhepClient {
     /// Drains what the viewer wants to do; when it wants to be asked again.
     async fn poll(&mut self) -> Instant {
         loop {
-            let output = match self.rtc.poll_output() {
-                Ok(output) => output,
-                Err(_) => {
-                    self.seen.ended.get_or_insert(self.begun.elapsed());
-                    return Instant::now();
-                }
+            let Ok(output) = self.rtc.poll_output() else {
+                self.seen.ended.get_or_insert_with(|| self.begun.elapsed());
+                return Instant::now();
             };
             match output {
                 Output::Timeout(due) => {
                     if !self.rtc.is_alive() {
-                        self.seen.ended.get_or_insert(self.begun.elapsed());
+                        self.seen.ended.get_or_insert_with(|| self.begun.elapsed());
                     }
                     return due;
                 }
