@@ -303,11 +303,7 @@ impl Control {
             self.looked = now;
             self.hear_refusals();
             self.displace(now);
-            let audio = &self.desk.audio;
-            let over = |(key, viewer): (&Key, &mut Viewer)| {
-                viewer.follow_sound(audio);
-                viewer.is_to_end().map(|ending| (*key, ending))
-            };
+            let over = |(key, viewer): (&Key, &mut Viewer)| viewer.is_to_end().map(|ending| (*key, ending));
             for (key, ending) in self.viewers.iter_mut().filter_map(over).collect::<Vec<_>>() {
                 self.end(key, &ending);
             }

@@ -18,7 +18,6 @@ use super::{
     viewer::{ROUTES_MAX, Stage, Viewer},
 };
 use crate::{
-    audio::Audio,
     base::{Clock, Monotonic},
     net::udp::Datagrams,
 };
@@ -42,7 +41,6 @@ pub(super) struct Desk {
     pub(super) connections: Arc<Connections>,
     pub(super) threads: SendThreads,
     pub(super) registry: Registry,
-    pub(super) audio: Audio,
     pub(super) dropped: Arc<Dropped>,
     pub(super) clock: Clock,
     pub(super) ufrags: HashMap<String, Key>,
@@ -58,12 +56,11 @@ impl Desk {
         connections: Arc<Connections>,
         threads: SendThreads,
         registry: Registry,
-        audio: Audio,
         dropped: Arc<Dropped>,
         clock: Clock,
     ) -> Self {
         let (ufrags, routes, timers, orders) = (HashMap::new(), HashMap::new(), BinaryHeap::new(), Vec::new());
-        Self { sockets, connections, threads, registry, audio, dropped, clock, ufrags, routes, timers, orders }
+        Self { sockets, connections, threads, registry, dropped, clock, ufrags, routes, timers, orders }
     }
 
     /// Sends what a viewer's transport has to say. Our answer to a check proves that the viewer is there.

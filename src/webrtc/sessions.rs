@@ -27,7 +27,7 @@ use super::{
     send::{SendOptions, SendThreads, reader_options},
     tcp::{self, Connections},
     transport::{Remote, Transport},
-    viewer::{Admission, Sound, Waiting, is_busy},
+    viewer::{Admission, Waiting, is_busy},
 };
 use crate::{
     audio::Audio,
@@ -120,8 +120,7 @@ impl WebRtc {
         drop(registered);
         let send = SendOptions { burst_rate: options.start_pace };
         let senders = SendThreads::start(&media, sockets.clone(), connections.clone(), send, clock, &tasks);
-        let desk =
-            Desk::new(sockets, connections, senders.clone(), registry.clone(), audio.clone(), dropped.clone(), clock);
+        let desk = Desk::new(sockets, connections, senders.clone(), registry.clone(), dropped.clone(), clock);
         let control = Control::new(desk, command_rx, framed_rx);
         let stop = tasks.stopping().clone();
         tasks.spawn("webrtc/control", Span::none(), async move { control.run(stop).await });
@@ -204,12 +203,9 @@ impl WebRtc {
             cname: &cname,
         };
         let answer = answer(&offer, &chosen, &answering);
-        let sdp::Chosen { lines, mut left_out, notices } = chosen;
-        let made_of = |id| tracks.track(id).and_then(|track| track.derived_from);
-        let made: Vec<_> = lines.iter().filter_map(|line| made_of(line.track)).collect();
-        // What is made here is no track of the path, and what it is made of is heard.
-        left_out.retain(|left| made_of(left.track).is_none() && !made.contains(&left.track));
-        let sound = (!made.is_empty()).then(|| Sound::of(&shared.audio, &name, &stream));
+        let sdp::Chosen { lines, left_out, notices } = chosen;
+        let made_here = lines.iter().any(|line| line.transcoded);
+        let sound = made_here.then(|| shared.audio.derive(&name, &stream));
         let mid = transport_section(&offer).unwrap_or_default().to_owned();
         let remote = Remote {
             credentials: Credentials { ufrag: offer.ufrag.clone(), pwd: offer.pwd.clone() },

@@ -14,9 +14,9 @@ use super::{
     transport::{Route, Transport, TransportEnd},
 };
 use crate::{
-    audio::{Audio, Derived},
+    audio::Derived,
     auth::{Grant, View},
-    base::{Error, Monotonic, PathName, Rendition},
+    base::{Error, Monotonic, Rendition},
     hub::{Reader, ReaderOptions, Stream},
     stats::SessionGuard,
 };
@@ -35,23 +35,9 @@ pub(super) struct Admission {
     pub(super) transport: Transport,
     pub(super) waiting: Waiting,
     /// The Opus it is sent instead of the path's own sound, if it is.
-    pub(super) sound: Option<Sound>,
+    pub(super) sound: Option<Derived>,
     pub(super) session: SessionGuard,
     pub(super) entry: Entry,
-}
-
-/// Sound that is made for a viewer, of the rendition it is sent.
-#[derive(Debug)]
-pub(super) struct Sound {
-    rendition: Rendition,
-    _derived: Derived,
-}
-
-impl Sound {
-    /// Lets it flow.
-    pub(super) fn of(audio: &Audio, path: &PathName, stream: &Stream) -> Self {
-        Self { rendition: stream.rendition(), _derived: audio.derive(path, stream) }
-    }
 }
 
 /// What a viewer will be sent, once it is there.
@@ -152,9 +138,8 @@ pub(super) struct Viewer {
     pub(super) stage: Stage,
     pub(super) grant: Grant<View>,
     pub(super) session: SessionGuard,
-    sound: Option<Sound>,
-    /// What it may be sent; for sound that is made of it.
-    streams: [Option<Stream>; 2],
+    /// Sound that is made here stays that of the rendition it began with.
+    _sound: Option<Derived>,
     /// Strikes it from the registry.
     _entry: Entry,
 }
@@ -171,8 +156,7 @@ impl Viewer {
             since: now,
             timer: None,
             grant: waiting.grant.clone(),
-            streams: if sound.is_some() { [Some(waiting.main.clone()), waiting.sub.clone()] } else { [None, None] },
-            sound,
+            _sound: sound,
             stage: Stage::Connecting(Box::new(waiting)),
             session,
             _entry: entry,
@@ -201,17 +185,6 @@ impl Viewer {
                 Err(oneshot::error::TryRecvError::Empty) => None,
                 Err(oneshot::error::TryRecvError::Closed) => Some(Ending::Send(SendEnd::Closed)),
             },
-        }
-    }
-
-    /// Lets the sound of the rendition flow that it is sent by now.
-    pub(super) fn follow_sound(&mut self, audio: &Audio) {
-        let now = self.session.reception.rendition();
-        if self.sound.as_ref().is_none_or(|sound| sound.rendition == now) {
-            return;
-        }
-        if let Some(stream) = self.streams.iter().flatten().find(|stream| stream.rendition() == now) {
-            self.sound = Some(Sound::of(audio, &self.session.details.path, stream));
         }
     }
 
