@@ -366,7 +366,7 @@ fn refuse(refused: OpenRefused) -> Problem {
     match refused {
         OpenRefused::Invalid(error) => with_status(StatusCode::BAD_REQUEST, error),
         OpenRefused::Direction(error) => with_status(StatusCode::UNPROCESSABLE_ENTITY, error),
-        OpenRefused::NothingInCommon(error) => with_status(StatusCode::NOT_ACCEPTABLE, error),
+        OpenRefused::NothingShared(error) => with_status(StatusCode::NOT_ACCEPTABLE, error),
         OpenRefused::NotReady { error, retry_after } => later(with_status(StatusCode::CONFLICT, error), retry_after),
         OpenRefused::Full { error, retry_after } => {
             later(with_status(StatusCode::SERVICE_UNAVAILABLE, error), retry_after)

@@ -115,7 +115,7 @@ pub enum OpenRefused {
     /// The offer does not ask to receive.
     Direction(Error),
     /// The viewer can take none of the path's tracks; the message has both lists.
-    NothingInCommon(Error),
+    NothingShared(Error),
     /// The path has nothing to show yet.
     NotReady {
         /// What keeps it from being ready.

@@ -175,7 +175,7 @@ impl WebRtc {
         let tracks = stream.tracks();
         let chosen = choose(&offer, &tracks).map_err(|nothing| {
             let error = Error::new(Kind::FailedPrecondition, format!("path {name}: {nothing}"));
-            OpenRefused::NothingInCommon(error.with_code("nothing_in_common"))
+            OpenRefused::NothingShared(error.with_code("nothing_in_common"))
         })?;
 
         let full = |error| OpenRefused::Full { error, retry_after: RETRY_FULL };

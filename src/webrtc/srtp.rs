@@ -2,7 +2,8 @@
 //!
 //! It owns session keys, derived once, and the counters of SRTCP. It keeps no packet and chooses no number: an index
 //! comes from whoever numbers packets. Master keys come from DTLS ([`super::dtls`]); there is one of them for a
-//! session, no re-keying and no key derivation rate (RFC 5764 §4.1.2 knows neither).
+//! session, no re-keying and no key derivation rate (RFC 5764 §4.1.2 knows neither). It is long by two ciphers side by
+//! side.
 
 use std::fmt;
 

@@ -273,11 +273,19 @@ fn reports_of_the_client_come_out_opened() {
 
 #[test]
 fn a_client_connects_over_a_link_that_loses_a_third() {
-    for lost in [(|count| count % 3 == 0) as fn(usize) -> bool, |count| count % 3 == 1, |count| count % 3 == 2] {
+    // Spread out: every third in turn would lose the same datagram of a flight of three again and again.
+    fn third(count: usize) -> u32 {
+        (count as u32).wrapping_add(1).wrapping_mul(0x9e37_79b1) >> 16
+    }
+    for lost in [
+        (|count| third(count) % 3 == 0) as fn(usize) -> bool,
+        |count| third(count) % 3 == 1,
+        |count| third(count) % 3 == 2,
+    ] {
         let mut stage = Stage::new();
         stage.lost = lost;
-        let took = stage.connect();
-        assert!(took < Duration::from_secs(8), "{took:?}");
+        stage.run(60, |stage| stage.client_connected && stage.keys.is_some());
+        assert!(stage.client_connected && stage.keys.is_some(), "{:?} {:?}", stage.events, stage.client_states);
     }
 }
 

@@ -57,7 +57,7 @@ fn what_is_wrong_with_an_offer_has_a_status_of_its_own_wh_02_wh_03_wh_04_wh_09()
     let table = [
         (OpenRefused::Invalid(error("x")), (400, "")),
         (OpenRefused::Direction(error("x")), (422, "")),
-        (OpenRefused::NothingInCommon(error("x")), (406, "")),
+        (OpenRefused::NothingShared(error("x")), (406, "")),
         (OpenRefused::NotReady { error: error("x"), retry_after: secs }, (409, "3")),
         (OpenRefused::NotReady { error: error("x"), retry_after: Duration::ZERO }, (409, "1")),
         (OpenRefused::Full { error: error("x"), retry_after: secs }, (503, "3")),

@@ -6,6 +6,8 @@
 //! off `Session` that are not understood, answers requests of the camera, which nobody else does, and finds the next
 //! frame after garbage (§10.12). It logs in by itself, also where the nonce changes within a session. Where media comes
 //! over UDP, `retina` is told of a session over TCP ([`super::datagrams`]).
+//!
+//! It is long since both directions work on one state.
 
 use std::fmt::Write;
 

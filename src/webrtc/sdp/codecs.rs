@@ -79,7 +79,7 @@ pub struct Notice {
 /// No track of the path is in a format that the viewer offers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nothing in common: the path has {}; the viewer takes {}", listed(.path), listed(.viewer))]
-pub struct NothingInCommon {
+pub struct NothingShared {
     /// What the path has.
     pub path: Vec<String>,
     /// What the viewer takes.
@@ -99,7 +99,7 @@ const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playou
 ///
 /// # Errors
 /// Both lists, when they have nothing in common.
-pub fn choose(offer: &Offer, tracks: &TrackSet) -> Result<Chosen, NothingInCommon> {
+pub fn choose(offer: &Offer, tracks: &TrackSet) -> Result<Chosen, NothingShared> {
     let mut chosen = Chosen { lines: Vec::new(), left_out: Vec::new(), notices: Vec::new() };
     for kind in [MediaKind::Video, MediaKind::Audio] {
         choose_kind(offer, tracks, kind, &mut chosen);
@@ -116,7 +116,7 @@ pub fn choose(offer: &Offer, tracks: &TrackSet) -> Result<Chosen, NothingInCommo
     if chosen.lines.is_empty() {
         let path = distinct(tracks.sent().map(|track| track.codec_name()));
         let viewer = distinct(offer.sections.iter().flat_map(encodings));
-        return Err(NothingInCommon { path, viewer, left_out: chosen.left_out });
+        return Err(NothingShared { path, viewer, left_out: chosen.left_out });
     }
     // The order of the offer, so that the first line is the one whose transport the group uses.
     chosen.lines.sort_by_key(|line| offer.sections.iter().position(|section| section.mid == line.mid));

@@ -13,7 +13,7 @@ mod offer;
 
 pub use self::{
     answer::{Answering, answer, answer_fragment, transport_section},
-    codecs::{Chosen, ChosenLine, LeftOut, NothingInCommon, Notice, carries, choose, reorders_pictures},
+    codecs::{Chosen, ChosenLine, LeftOut, NothingShared, Notice, carries, choose, reorders_pictures},
     fragment::{Fragment, FragmentError},
     offer::{Direction, Extension, Feedback, Format, Offer, OfferError, Section, SectionKind},
 };

@@ -70,7 +70,7 @@ async fn a_stream_of_h265_announced_as_h264_is_what_it_is() {
 async fn directions_that_are_all_wrong_are_not_believed() {
     let sdp = format!("{H264_SDP}a=sendonly\r\nm=audio 0 RTP/AVP 8\r\na=control:trackID=2\r\na=sendonly\r\n");
     let reader = plays(&with_sdp(sdp, Film::new()).await).await;
-    assert_eq!(reader.tracks().tracks.len(), 2);
+    assert_eq!(reader.tracks().sent().count(), 2);
 }
 
 #[tokio::test]
