@@ -92,6 +92,8 @@ pub struct Dtls {
     flight: Vec<Bytes>,
     /// When to send it again, and how often that was done.
     resend: Option<(Monotonic, u32)>,
+    /// How often the very last flight was sent again.
+    repeated: u32,
     transmits: VecDeque<Bytes>,
     events: VecDeque<DtlsEvent>,
 }
@@ -117,6 +119,7 @@ impl Dtls {
             kept: Vec::new(),
             flight: Vec::new(),
             resend: None,
+            repeated: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -156,6 +159,11 @@ impl Dtls {
 
     /// Takes a datagram of the viewer.
     pub fn handle_datagram(&mut self, now: Monotonic, datagram: &[u8]) {
+        // RFC 6347 §4.2.4: a viewer that repeats its last flight has not seen ours.
+        if self.is_connected() && matches!(datagram.first(), Some(20 | 22)) && self.repeated < 3 * RESENDS {
+            self.repeated += 1;
+            self.transmits.extend(self.flight.iter().cloned());
+        }
         if self.stage == Stage::Over || !self.screen.admits(datagram, self.is_connected()) {
             return;
         }
@@ -234,8 +242,10 @@ impl Dtls {
             std::iter::from_fn(|| endpoint.poll_transmit()).map(|transmit| transmit.message.freeze()).collect();
         self.transmits.extend(flight.iter().cloned());
         if self.stage != Stage::Handshaking {
-            // The library repeats its last flight when the viewer repeats its own.
-            (self.flight, self.resend) = (Vec::new(), None);
+            self.resend = None;
+            if self.repeated == 0 && !flight.is_empty() {
+                self.flight = flight;
+            }
         } else if !flight.is_empty() {
             (self.flight, self.resend) = (flight, Some((now + FIRST_RESEND, 0)));
         }
