@@ -1,4 +1,5 @@
-//! A WebRTC client that is not ours (`str0m`) against a transport, in process: connect, report, go silent, restart, leave.
+//! A WebRTC client that is not ours (`str0m`) against a transport, in process: connect, report, go silent, restart,
+//! leave. It is long by the stage that client, transport and link stand on.
 
 use std::{collections::HashMap, time::Instant};
 

@@ -74,7 +74,8 @@ async fn h264_with_b_frames_gets_decode_times_that_only_rise() {
         comes_out("h264_bf.mp4", "/b_frames", &["H.264", "AAC"], &["h264", "aac"], &["h264", "aac"]).await;
     let frames = ffmpeg_decode(&server.http("/cam/index.m3u8"), None, 4.0).await;
     let video: Vec<_> = frames.iter().filter(|frame| frame.stream == 0).collect();
-    assert!(video.len() > 90, "{}", video.len());
+    // The first second of a young stream is a picture that stands still.
+    assert!(video.len() > 70, "{}", video.len());
     assert!(video.windows(2).all(|pair| pair[0].pts < pair[1].pts), "pictures are shown in order");
 }
 
