@@ -93,7 +93,7 @@ async fn page_plays_a_camera_with_sound_and_recovers_from_its_reboot() {
     );
     let url = server.http("/cam/");
     let page = tokio::spawn(async move { open(&url, &script, 120).await });
-    server.path_until("cam", "watched", |path| path["readers"]["hls"].as_u64() >= Some(1)).await;
+    server.path_until("cam", "watched", |path| path["readers"]["webrtc"].as_u64() >= Some(1)).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     camera.power_off().await;
     server.state("cam", "lost").await;
@@ -161,7 +161,10 @@ async fn first_viewer_of_a_young_stream_has_a_picture_before_a_segment_is_whole(
         };
         figures.push(tokio::join!(first_picture(&server, after_ms), on).0);
     }
-    let (mut camera, server) = relay(Behaviour::default()).await;
+    let mut camera = ScriptedCamera::behaving(Behaviour::default()).await;
+    let config = json!({ "webrtc": { "address": "off" }, "paths": { "cam": { "source": camera.url() } } });
+    let server = Server::start(config).await;
+    server.state("cam", "ready").await;
     let mut client = HlsClient::open(&server, "cam").await;
     client.playlist().await;
     camera.power_off().await;

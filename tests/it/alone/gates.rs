@@ -46,8 +46,10 @@ async fn server_starts_in_300_ms() {
     for _ in 0..rounds(20) {
         let begun = Instant::now();
         let server = Server::start(json!({ "paths": { "demo": { "source": "demo" } } })).await;
+        while server.get("/readyz").await.status() != 200 {
+            assert!(milliseconds(begun) < 10_000.0, "it should be ready by now");
+        }
         figures.push(milliseconds(begun));
-        assert_eq!(server.get("/readyz").await.status(), 200);
     }
     holds("start", figures, 300.0, "ms");
 }
