@@ -1,6 +1,6 @@
 //! The negotiation of a WHEP session: the viewer's offer in, our answer out (RFC 8866, RFC 8829, RFC 9143). Sans-IO.
 //!
-//! [`Offer::parse`] reads and bounds what the viewer wrote, [`choose`] matches it with the tracks of a path, [`answer`]
+//! [`Offer::parse`] reads and bounds what the viewer wrote, [`choose`] matches it with the tracks of a path, [`answer()`]
 //! writes what was chosen, [`Fragment`] is what comes later (RFC 8840).
 
 mod answer;

@@ -65,7 +65,7 @@ impl Default for SendOptions {
     }
 }
 
-/// The connections of viewers whose UDP is blocked, by the number in their [`super::Link`].
+/// The connections of viewers whose UDP is blocked, by the number in their [`Link`].
 pub(in crate::webrtc) trait Outlets: Send + Sync + fmt::Debug {
     /// The queue of a connection that is still there.
     fn outlet(&self, connection: u64) -> Option<Arc<Outlet>>;
@@ -94,7 +94,7 @@ pub(in crate::webrtc) struct Seat {
 }
 
 impl SendThreads {
-    /// Starts one on each of the media threads. `sockets` are those that [`super::Link::Udp`] counts.
+    /// Starts one on each of the media threads. `sockets` are those that [`Link::Udp`] counts.
     pub(in crate::webrtc) fn start(
         media: &MediaThreads,
         sockets: Arc<[Arc<Datagrams>]>,
