@@ -78,7 +78,14 @@ impl Datagrams {
             segment_size: (contents.len() > segment).then_some(segment),
             src_ip: from.filter(|from| from.is_ipv4() == to.is_ipv4()),
         };
-        let once = || self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit));
+        let send = || self.state.try_send((&self.socket).into(), &transmit);
+        let once = || {
+            let outcome = send();
+            let full = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            // The runtime learns of room when it next looks, and it may be another, busy thread's: so the system is asked
+            // first. The runtime hears of a full buffer, so that whoever waits for room sleeps.
+            if full { self.socket.try_io(Interest::WRITABLE, send) } else { outcome }
+        };
         let mut outcome = once();
         // A refusal of an earlier datagram is told by whatever call comes next, which then has done nothing.
         for _ in 0..STRAY_ANSWERS {
@@ -242,6 +249,18 @@ mod tests {
         }
         assert_eq!(seen, contents[..run].chunks(100).map(<[u8]>::to_vec).collect::<Vec<_>>());
     }
+
+    #[tokio::test]
+    async fn a_datagram_leaves_although_the_runtime_of_its_socket_has_not_looked_at_it_yet() {
+        let bind = || Datagrams::new(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()).unwrap();
+        let (from, to) = (bind(), bind());
+        // No await since it was made: send threads share the socket of another thread's runtime.
+        from.try_send(to.local_addr().unwrap(), None, b"hello", 5).unwrap();
+        let (mut buffer, mut seen) = (vec![0; 65_536], Vec::new());
+        to.receive(&mut buffer, |_, datagram| seen.extend_from_slice(datagram)).await.unwrap();
+        assert_eq!(seen, b"hello");
+    }
+
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_datagram_that_found_nobody_is_told_with_its_port_and_keeps_no_other_from_leaving() {
