@@ -95,10 +95,12 @@ async fn vlc_plays(tcp: bool) {
     assert!([5, 6, 7, 9].contains(&begins), "the first packet belongs to a random access point: NAL type {begins}");
     for _ in 0..200 {
         let next = vlc.packet(0).await;
-        assert_eq!(next.sequence, packet.sequence.wrapping_add(1), "nothing is lost on loopback");
+        let step = next.sequence.wrapping_sub(packet.sequence);
+        // A machine that is busy enough loses datagrams even to itself.
+        assert!(step == 1 || !tcp && (1..500).contains(&step), "{step} packets further");
         assert_eq!((next.ssrc, next.payload_type), (packet.ssrc, packet.payload_type));
         // RFC 6184 §5.1: the marker stands on the last packet of an access unit.
-        assert_eq!(packet.marker, next.timestamp != packet.timestamp, "the marker ends an access unit");
+        assert!(step > 1 || packet.marker == (next.timestamp != packet.timestamp), "the marker ends an access unit");
         assert!(next.timestamp.wrapping_sub(packet.timestamp) < 90_000 * 3, "timestamps rise");
         packet = next;
     }

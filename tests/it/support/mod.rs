@@ -35,7 +35,8 @@ pub async fn relay(behaviour: Behaviour) -> (ScriptedCamera, Server) {
     (camera, server)
 }
 
-/// An even UDP port and the next one, as RTP and RTCP use them (RFC 3550 §11).
+/// An even UDP port and the next one, as RTP and RTCP use them (RFC 3550 §11), with room for what comes while a busy
+/// machine does something else.
 pub async fn udp_pair() -> (UdpSocket, UdpSocket) {
     loop {
         let rtp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -43,6 +44,8 @@ pub async fn udp_pair() -> (UdpSocket, UdpSocket) {
         if port % 2 == 0
             && let Ok(rtcp) = UdpSocket::bind(("127.0.0.1", port + 1)).await
         {
+            // The system gives what it allows.
+            let _ = socket2::SockRef::from(&rtp).set_recv_buffer_size(4 << 20);
             return (rtp, rtcp);
         }
     }
