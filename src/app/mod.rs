@@ -8,7 +8,7 @@ mod signals;
 mod sockets;
 mod webrtc;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -57,6 +57,10 @@ pub fn serve(config: Config, origin: &ConfigOrigin, started: Monotonic) -> Resul
     ended
 }
 
+/// How long the packets of cameras are let gather. A picture is a score of packets within a millisecond or two; woken for
+/// each, forty cameras took half as much again. It is what a picture may wait here at most.
+const INGEST_PAUSE: Duration = Duration::from_millis(1);
+
 /// Everything that runs.
 struct Server {
     config: Arc<Config>,
@@ -79,11 +83,20 @@ impl Server {
         let policy = if addresses.are_open() { GatePolicy::Watch } else { GatePolicy::Closed };
         let gate = Gate::new(policy);
         let sessions = sessions(&config);
-        let hub = Hub::start(Box::new(Directory::new(config.clone())), clock, &tasks);
         let info = server_info(&config, &addresses, clock);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = MediaThreads::start(config.media_threads.count(cores))
-            .map_err(|error| Error::new(Kind::Internal, "the system gives no threads").caused_by(error))?;
+        let threads = |name, pause| {
+            MediaThreads::start_named(name, config.media_threads.count(cores), pause)
+                .map_err(|error| Error::new(Kind::Internal, "the system gives no threads").caused_by(error))
+        };
+        // Cameras and viewers on threads of their own: the first must not wait for the second.
+        let hub = Hub::start_on(
+            Box::new(Directory::new(config.clone())),
+            clock,
+            &tasks,
+            threads("ingest", Some(INGEST_PAUSE))?,
+        );
+        let threads = threads("media", None)?;
         let rtsp = RtspServer::start(
             rtsp::options(&config),
             sockets.rtsp,

@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use tokio::runtime::{Builder, Handle};
@@ -114,16 +115,19 @@ impl MediaThreads {
     /// # Errors
     /// The system gives no thread.
     pub fn start(count: usize) -> io::Result<Self> {
-        Self::start_named("media", count)
+        Self::start_named("media", count, None)
     }
 
     /// [`MediaThreads::start`] with threads of another name, for work beside that of viewers' media.
     ///
+    /// With a `pause` a thread that has done what there was to do waits for so long before it looks again: packets that
+    /// come one after the other then wake it once, as an interrupt of a network card is held back.
+    ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start_named(name: &str, count: usize) -> io::Result<Self> {
+    pub fn start_named(name: &str, count: usize, pause: Option<Duration>) -> io::Result<Self> {
         let end = CancellationToken::new();
-        let thread = |number| start_thread(format!("{name}-{number}"), end.clone());
+        let thread = |number| start_thread(format!("{name}-{number}"), pause, end.clone());
         let threads = (0..count.max(1)).map(thread).collect::<io::Result<_>>()?;
         Ok(Self { threads, _end: Arc::new(EndOnDrop(end)) })
     }
@@ -157,8 +161,13 @@ impl MediaThreads {
     }
 }
 
-fn start_thread(name: String, end: CancellationToken) -> io::Result<MediaThread> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+fn start_thread(name: String, pause: Option<Duration>, end: CancellationToken) -> io::Result<MediaThread> {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all();
+    if let Some(pause) = pause {
+        builder.on_thread_park(move || thread::sleep(pause));
+    }
+    let runtime = builder.build()?;
     let handle = runtime.handle().clone();
     let body = move || {
         runtime.block_on(async {
@@ -168,4 +177,39 @@ fn start_thread(name: String, end: CancellationToken) -> io::Result<MediaThread>
     };
     thread::Builder::new().name(name).spawn(body)?;
     Ok(MediaThread { runtime: handle, load: Arc::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[test]
+    fn strokes_that_come_within_a_pause_wake_a_thread_once() {
+        const STROKES: usize = 20;
+        let threads = MediaThreads::start_named("test", 1, Some(Duration::from_millis(500))).unwrap();
+        let (bell, woken) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let seat = threads.seat();
+        let (listener, count) = (bell.clone(), woken.clone());
+        let waits = async move {
+            loop {
+                listener.notified().await;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let _in = seat.runtime().enter();
+        let tasks = Tasks::new();
+        tasks.spawn("waits", Span::none(), waits);
+        for _ in 0..STROKES {
+            bell.notify_one();
+            thread::sleep(Duration::from_millis(1));
+        }
+        let began = crate::base::Clock.now();
+        while woken.load(Ordering::Relaxed) == 0 && crate::base::Clock.now().since(began) < Duration::from_secs(20) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let woken = woken.load(Ordering::Relaxed);
+        assert!((1..STROKES).contains(&woken), "{woken}");
+    }
 }

@@ -93,8 +93,8 @@ impl WebRtc {
     ) -> Result<Self> {
         let failed = |error: io::Error| Error::new(Kind::Internal, "webrtc: the system gives no more").caused_by(error);
         let identity = Arc::new(Identity::kept(&options.state_dir, clock.wall())?);
-        let threads = MediaThreads::start_named("webrtc-control", 1).map_err(failed)?;
-        let media = MediaThreads::start_named("webrtc-send", options.threads).map_err(failed)?;
+        let threads = MediaThreads::start_named("webrtc-control", 1, None).map_err(failed)?;
+        let media = MediaThreads::start_named("webrtc-send", options.threads, None).map_err(failed)?;
         let runtime = threads.seat().runtime().clone();
         let tasks = tasks.child_on(runtime.clone());
         let addresses = |bound: Vec<io::Result<SocketAddr>>| bound.into_iter().collect::<io::Result<Vec<_>>>();

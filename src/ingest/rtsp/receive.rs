@@ -124,7 +124,9 @@ impl<'a> Receiver<'a> {
                 () = stopping.cancelled() => return Ended::Stopped,
                 _ = tick.tick() => self.check(),
                 went_on = read(&mut self.opened.session, &mut batch) => {
-                    let handled = batch.drain(..).try_for_each(|item| self.handle(item));
+                    // One look at the clocks for all that came together.
+                    let (now, wall) = (self.feed.now(), self.feed.clock().wall());
+                    let handled = batch.drain(..).try_for_each(|item| self.handle(item, now, wall));
                     if went_on.is_continue() { handled } else { handled.and(Err(Failure::Ended)) }
                 }
             };
@@ -134,19 +136,23 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    fn handle(&mut self, item: Result<PacketItem, retina::Error>) -> Result<(), Failure> {
+    fn handle(
+        &mut self,
+        item: Result<PacketItem, retina::Error>,
+        now: Monotonic,
+        wall: WallTime,
+    ) -> Result<(), Failure> {
         match item {
             Ok(item) => {
-                self.handle_item(item);
+                self.handle_item(item, now, wall);
                 Ok(())
             }
-            Err(error) => self.handle_error(&error),
+            Err(error) => self.handle_error(&error, now),
         }
     }
 
-    fn handle_item(&mut self, item: PacketItem) {
-        let now = self.feed.now();
-        let taken = take(item, &self.opened.track_of, &mut self.intake, now, self.feed.clock().wall());
+    fn handle_item(&mut self, item: PacketItem, now: Monotonic, wall: WallTime) {
+        let taken = take(item, &self.opened.track_of, &mut self.intake, now, wall);
         if taken.is_media {
             self.newest_packet = now;
             self.errors_in_row = 0;
@@ -200,8 +206,7 @@ impl<'a> Receiver<'a> {
     }
 
     /// An item that is an error is not the end: reading on mostly works.
-    fn handle_error(&mut self, error: &retina::Error) -> Result<(), Failure> {
-        let now = self.feed.now();
+    fn handle_error(&mut self, error: &retina::Error, now: Monotonic) -> Result<(), Failure> {
         add(&self.feed.counters().packets_bad, 1);
         let words = first_line(error);
         self.complain(now, &words);
