@@ -24,7 +24,6 @@ use tracing::{debug, info};
 use super::{
     desk::Desk,
     ice::Credentials,
-    registry::CONNECTING_MAX,
     send::{Key, Order},
     stun,
     tcp::Framed,
@@ -61,8 +60,6 @@ const RECEIVE_BUFFER: usize = 65_536;
 const LOOK_ROUND: Duration = Duration::from_millis(200);
 /// A viewer that has shown no sign of life for this long makes room, when others wait.
 const DISPLACED_AFTER: Duration = Duration::from_secs(5);
-/// So many places among those that connect are kept for those who do.
-const DISPLACED_BELOW: usize = CONNECTING_MAX / 4;
 
 /// The control thread.
 #[derive(Debug)]
@@ -177,7 +174,7 @@ impl Control {
             let viewer = self.viewers.get(&key).filter(|viewer| matches!(viewer.stage, Stage::Connecting(_)));
             let silent = viewer.is_some_and(|viewer| viewer.routes.is_empty());
             let old = viewer.is_none_or(|viewer| now.since(viewer.since) >= DISPLACED_AFTER);
-            if !old || silent && self.desk.registry.places() >= DISPLACED_BELOW {
+            if !old || silent && !self.desk.registry.is_crowded() {
                 return;
             }
             self.connecting.pop_front();

@@ -1,9 +1,11 @@
-//! The sessions there are, as their URLs name them, and how many of them connect at this moment.
+//! The sessions there are, as their URLs name them, and how many of them connect at this moment, in all and from one
+//! address.
 //!
 //! An entry lives as long as its viewer; the control thread drops it, and with it goes the URL.
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,6 +19,9 @@ use crate::base::{PathName, id::SessionId};
 
 /// Viewers that connect at once, from all addresses.
 pub(super) const CONNECTING_MAX: usize = 512;
+/// Viewers that connect at once from one address: half, so that a flood from one leaves room for others. No fewer, since
+/// a whole company may sit behind one address, or a proxy that hides them all.
+pub(super) const CONNECTING_FROM_ADDRESS_MAX: usize = CONNECTING_MAX / 2;
 
 /// One session.
 #[derive(Clone, Debug)]
@@ -46,6 +51,8 @@ struct Shared {
     /// Held for a look-up, an insert or a removal.
     sessions: Mutex<HashMap<SessionId, Listed>>,
     connecting: Arc<Semaphore>,
+    /// How many connect from each address, while any do. Held for a look-up or a change.
+    from: Mutex<HashMap<IpAddr, usize>>,
     next: AtomicU64,
     draining: AtomicBool,
 }
@@ -69,6 +76,26 @@ impl Drop for Entry {
     }
 }
 
+/// A place among those that connect; dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Room {
+    registry: Registry,
+    address: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut from = self.registry.from();
+        if let Some(count) = from.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                from.remove(&self.address);
+            }
+        }
+    }
+}
+
 /// What a fragment means for a session.
 #[derive(Debug)]
 pub(super) enum Meaning {
@@ -83,6 +110,7 @@ impl Registry {
         let shared = Shared {
             sessions: Mutex::default(),
             connecting: Arc::new(Semaphore::new(CONNECTING_MAX)),
+            from: Mutex::default(),
             next: AtomicU64::new(0),
             draining: AtomicBool::new(false),
         };
@@ -93,14 +121,31 @@ impl Registry {
         self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place among those that connect, if there is one.
-    pub(super) fn room(&self) -> Option<OwnedSemaphorePermit> {
-        self.shared.connecting.clone().try_acquire_owned().ok()
+    fn from(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.shared.from.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place among those that connect, if there is one left for this address.
+    pub(super) fn room(&self, address: IpAddr) -> Option<Room> {
+        let permit = self.shared.connecting.clone().try_acquire_owned().ok()?;
+        let mut from = self.from();
+        let count = from.entry(address).or_default();
+        if *count >= CONNECTING_FROM_ADDRESS_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Room { registry: self.clone(), address, _permit: permit })
     }
 
     /// How many places are left among those that connect.
     pub(super) fn places(&self) -> usize {
         self.shared.connecting.available_permits()
+    }
+
+    /// Whether fewer than a quarter of the places are left, in all or for any address.
+    pub(super) fn is_crowded(&self) -> bool {
+        let most = self.from().values().max().copied().unwrap_or_default();
+        self.places() < CONNECTING_MAX / 4 || most > CONNECTING_FROM_ADDRESS_MAX / 4 * 3
     }
 
     /// From now on no session is opened.
@@ -188,6 +233,22 @@ pub(super) fn etag(ufrag: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_address_takes_half_of_the_places_and_gives_them_back() {
+        let registry = Registry::new();
+        let [one, other]: [IpAddr; 2] = [[10, 0, 0, 1].into(), [10, 0, 0, 2].into()];
+        let mut flood: Vec<_> = (0..600).filter_map(|_| registry.room(one)).collect();
+        assert_eq!(flood.len(), CONNECTING_FROM_ADDRESS_MAX);
+        assert!(registry.is_crowded() && registry.places() == CONNECTING_MAX / 2);
+        let others: Vec<_> = (0..600).filter_map(|_| registry.room(other)).collect();
+        assert_eq!((others.len(), registry.places()), (CONNECTING_MAX / 2, 0));
+        drop(others);
+        flood.truncate(CONNECTING_FROM_ADDRESS_MAX / 2);
+        assert!(!registry.is_crowded() && registry.room(one).is_some());
+        drop(flood);
+        assert!(registry.places() == CONNECTING_MAX && registry.from().is_empty(), "nothing is kept of who has gone");
+    }
 
     #[test]
     fn an_entity_tag_holds_for_one_ice_session() {

@@ -190,7 +190,7 @@ impl WebRtc {
         });
         let session = session.map_err(full)?;
         let busy = || OpenRefused::Full { error: is_busy(), retry_after: RETRY_BUSY };
-        let room = shared.registry.room().ok_or_else(busy)?;
+        let room = shared.registry.room(peer.ip()).ok_or_else(busy)?;
 
         let (id, key, local) = (session.id, shared.registry.key(), Credentials::random());
         let cname = SessionId::random().to_string();

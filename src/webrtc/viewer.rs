@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
-    registry::Entry,
+    registry::{Entry, Room},
     sdp::ChosenLine,
     send::{Joining, Key, Readers, Seat, SendEnd, SendThreads},
     srtp::MediaKeys,
@@ -55,7 +55,7 @@ pub(super) struct Waiting {
     /// How it will read.
     pub(super) reading: ReaderOptions,
     /// A place among those that connect.
-    pub(super) room: OwnedSemaphorePermit,
+    pub(super) room: Room,
 }
 
 /// Where a viewer stands.

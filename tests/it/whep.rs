@@ -282,7 +282,8 @@ async fn a_flood_of_offers_disturbs_nobody_who_plays() {
     viewer.play(Duration::from_secs(6)).await;
     eprintln!("{} of 1000 offers refused", flood.await.unwrap());
     let waiting = sessions(&server).await.len();
-    assert!(waiting <= 513, "{waiting}: those who never connect are bounded");
+    // Half of all places, since they come from one address, and the one who plays.
+    assert!(waiting <= 257, "{waiting}: those who never connect are bounded");
     let frames: Vec<_> = viewer.seen.video().collect();
     let gap = frames.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap();
     assert!(frames.iter().all(|frame| frame.contiguous) && gap < Duration::from_millis(1500), "a gap of {gap:?}");
