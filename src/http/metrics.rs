@@ -48,6 +48,8 @@ fn snapshot(front: &Front) -> MetricsSnapshot {
         traffic: rooms.sessions.traffic(),
         sessions: rooms.sessions.totals(),
         webrtc_dropped: rooms.webrtc.as_ref().map(WebRtc::dropped).unwrap_or_default(),
+        webrtc_relay: rooms.webrtc.as_ref().map(WebRtc::relay_delays),
+        webrtc_reused: WebRtc::numbers_reused(),
         connections: front.requests.connections(),
         requests: front.requests.all(),
     }

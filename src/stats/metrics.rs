@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Protocol, process::ProcessFigures, requests::HttpDoor, sessions::Traffic};
+use super::{Protocol, delays::DelaysSnapshot, process::ProcessFigures, requests::HttpDoor, sessions::Traffic};
 use crate::base::{PathName, Rendition};
 
 /// The media type of the text.
@@ -71,6 +71,10 @@ pub struct MetricsSnapshot {
     pub sessions: (u64, u64),
     /// Datagrams of WebRTC viewers that were dropped, by reason.
     pub webrtc_dropped: Vec<(&'static str, u64)>,
+    /// From a picture's arrival to its last packet to the last of a send thread's WebRTC viewers.
+    pub webrtc_relay: Option<DelaysSnapshot>,
+    /// Numbers of packets that were sealed twice.
+    pub webrtc_reused: u64,
     /// HTTP connections open and accepted.
     pub connections: (u64, u64),
     /// HTTP requests answered, by door and class of status.
@@ -128,6 +132,14 @@ impl Families<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Families<'_> {
+    fn histogram(&mut self, (name, help, unit): (&str, &str, Option<Unit>), delays: &DelaysSnapshot) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Histogram)?;
+        let count = delays.buckets.iter().map(|(_, count)| count).sum();
+        metric.encode_histogram::<NoLabelSet>(delays.sum_seconds, count, &delays.buckets, None)
     }
 }
 
@@ -209,7 +221,14 @@ impl MetricsSnapshot {
         families.counters(("sessions_refused", "Sessions refused by a limit", None), one(self.sessions.1))?;
         let rows = self.webrtc_dropped.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
         families
-            .counters(("webrtc_datagrams_dropped", "Datagrams to the WebRTC listener that were dropped", None), rows)
+            .counters(("webrtc_datagrams_dropped", "Datagrams to the WebRTC listener that were dropped", None), rows)?;
+        families.counters(
+            ("webrtc_packet_numbers_reused", "Packet numbers used twice; each is a fault of campanile", None),
+            one(self.webrtc_reused),
+        )?;
+        let Some(relay) = &self.webrtc_relay else { return Ok(()) };
+        let help = "From a picture's arrival to its last packet to the last WebRTC viewer of a thread";
+        families.histogram(("webrtc_relay", help, Some(Unit::Seconds)), relay)
     }
 
     fn http(&self, families: &mut Families<'_>) -> fmt::Result {
@@ -237,6 +256,8 @@ mod tests {
             packets_lost: 5,
             packets_refused: 6,
         };
+        let relay = crate::stats::Delays::default();
+        relay.count(std::time::Duration::from_micros(400));
         MetricsSnapshot {
             version: "0.1.0",
             start_seconds: 1_700_000_000.5,
@@ -257,6 +278,8 @@ mod tests {
             traffic: BTreeMap::from([((path, Rendition::Main, Protocol::Rtsp), traffic)]),
             sessions: (7, 1),
             webrtc_dropped: vec![("unknown", 3)],
+            webrtc_relay: Some(relay.snapshot()),
+            webrtc_reused: 0,
             connections: (3, 30),
             requests: vec![(HttpDoor::Api, "2xx", 12)],
         }
@@ -277,6 +300,11 @@ mod tests {
             "campanile_path_units_dropped_total{path=\"site/gate\",rendition=\"main\",protocol=\"rtsp\"} 4",
             "campanile_http_requests_total{door=\"api\",class=\"2xx\"} 12",
             "campanile_sessions_refused_total 1",
+            "campanile_webrtc_relay_seconds_bucket{le=\"0.00025\"} 0",
+            "campanile_webrtc_relay_seconds_bucket{le=\"0.0005\"} 1",
+            "campanile_webrtc_relay_seconds_bucket{le=\"+Inf\"} 1",
+            "campanile_webrtc_relay_seconds_count 1",
+            "campanile_webrtc_packet_numbers_reused_total 0",
         ] {
             assert!(text.lines().any(|written| written == line), "{line}\n{text}");
         }
@@ -300,7 +328,11 @@ mod tests {
                     "info" => "_info",
                     _ => "",
                 };
-                assert_eq!(line[..end], format!("{current}{suffix}"), "{line}");
+                let own = match kind {
+                    "histogram" => ["_bucket", "_sum", "_count"].map(|suffix| format!("{current}{suffix}")).to_vec(),
+                    _ => vec![format!("{current}{suffix}")],
+                };
+                assert!(own.iter().any(|own| *own == line[..end]), "{line}");
                 assert!(line.starts_with("campanile_"), "{line}");
                 assert!(!["_ms", "_bps", "_kb", "_percent"].iter().any(|unit| line[..end].contains(unit)), "{line}");
             }

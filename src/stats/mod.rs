@@ -1,11 +1,13 @@
 //! Counters, the list of sessions, and the text of the metrics. Everyone may count here; nobody waits here.
 
+pub mod delays;
 pub mod metrics;
 pub mod process;
 pub mod reception;
 pub mod requests;
 pub mod sessions;
 
+pub use delays::{Delays, DelaysSnapshot};
 pub use metrics::{MetricsSnapshot, StreamMetrics};
 pub use process::ProcessFigures;
 pub use reception::Reception;

@@ -15,7 +15,6 @@ pub mod ice;
 pub mod identity;
 mod records;
 mod registry;
-#[cfg(debug_assertions)]
 mod reseal;
 mod send;
 mod sessions;

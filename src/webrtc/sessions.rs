@@ -23,6 +23,7 @@ use super::{
     ice_servers::ice_servers,
     identity::Identity,
     registry::{Meaning, Registry, etag},
+    reseal,
     sdp::{self, Answering, Fragment, Offer, answer, answer_fragment, choose, reorders_pictures, transport_section},
     send::{SendOptions, SendThreads, reader_options},
     tcp::{self, Connections},
@@ -35,7 +36,7 @@ use crate::{
     base::{Clock, Error, Kind, Monotonic, PathName, Rendition, Result, Tasks, id::SessionId},
     hub::{BurstPolicy, Hub, MediaThreads, PathHandle, ReaderOptions, Start, Stream},
     net::{interfaces, listen::Acceptor, udp::Datagrams},
-    stats::{Protocol, SessionDetails, Sessions},
+    stats::{DelaysSnapshot, Protocol, SessionDetails, Sessions},
 };
 
 /// Commands that may wait for the control thread; whoever has one more waits.
@@ -295,6 +296,16 @@ impl WebRtc {
         let (dropped, count) = (&self.shared.dropped, |counter: &AtomicU64| counter.load(Ordering::Relaxed));
         let feedback = self.shared.senders.feedback_dropped();
         vec![("unknown", count(&dropped.unknown)), ("handshakes", count(&dropped.handshakes)), ("feedback", feedback)]
+    }
+
+    /// How long pictures stayed here, from their arrival to their last packet to the last viewer of a send thread.
+    pub fn relay_delays(&self) -> DelaysSnapshot {
+        self.shared.senders.delays()
+    }
+
+    /// Numbers of packets that were sealed twice since the start: each is a fault, and gives viewers' keys away.
+    pub fn numbers_reused() -> u64 {
+        reseal::reused()
     }
 
     /// Ends every session with a goodbye and takes no more, for `limit` at most; how many sessions are left.

@@ -15,7 +15,6 @@ use aws_lc_rs::{
     iv::FixedLength,
 };
 
-#[cfg(debug_assertions)]
 use super::reseal::Watch;
 
 /// How packets are protected (RFC 5764 §4.1.2, RFC 7714 §14.2).
@@ -195,7 +194,6 @@ pub struct Sealer {
     rtcp: Cipher,
     /// The index of the next SRTCP packet, 31 bits.
     rtcp_index: u32,
-    #[cfg(debug_assertions)]
     watch: Watch,
 }
 
@@ -213,7 +211,6 @@ impl Sealer {
             rtp: Cipher::derive(keys, Kind::Rtp),
             rtcp: Cipher::derive(keys, Kind::Rtcp),
             rtcp_index: 0,
-            #[cfg(debug_assertions)]
             watch: Watch::default(),
         }
     }
@@ -231,12 +228,11 @@ impl Sealer {
     /// Seals the packet that ends `buffer` in place: `buffer[start..]` is the header, `header_len` bytes with its
     /// extensions, and the payload. The tag is appended. `index` is the roll-over counter and the sequence number,
     /// `ROC << 16 | SEQ`. One index of an SSRC is for one content: another one would give both away, and the key of
-    /// GCM's tags with them. Debug builds watch that.
+    /// GCM's tags with them. An index that is not new is counted ([`super::reseal`]); debug builds end there.
     ///
     /// # Panics
     /// `buffer[start..]` is shorter than its header; in debug builds, an index is used for another content.
     pub fn seal(&mut self, buffer: &mut Vec<u8>, start: usize, header_len: usize, ssrc: u32, index: u64) {
-        #[cfg(debug_assertions)]
         self.watch.sealing(ssrc, index, &buffer[start..]);
         let (header, payload) = buffer[start..].split_at_mut(header_len);
         match &self.rtp {

@@ -252,7 +252,7 @@ impl Stage {
     }
 
     fn turn(&mut self) {
-        let (mut buffer, mut batch) = (Vec::new(), Vec::new());
+        let (mut buffer, mut batch, mut sent) = (Vec::new(), Vec::new(), None);
         let Self { viewer, left, reports, calls, now, full, room, .. } = self;
         let mut turn = Turn {
             now: at(*now),
@@ -261,6 +261,7 @@ impl Stage {
             room: *room,
             buffer: &mut buffer,
             batch: &mut batch,
+            sent: &mut sent,
             out: |run: &[u8], segment: usize| {
                 assert!(run.len() <= 65_000 && run.len().div_ceil(segment) <= 64);
                 if *full > 0 {

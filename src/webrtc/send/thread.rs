@@ -35,6 +35,7 @@ use crate::{
     hub::{Ears, MediaThreads, RingKey},
     media::Unit,
     net::udp::Datagrams,
+    stats::{Delays, DelaysSnapshot},
     webrtc::{
         srtp::Sealer,
         transport::{Link, Route},
@@ -75,6 +76,7 @@ pub(in crate::webrtc) trait Outlets: Send + Sync + fmt::Debug {
 #[derive(Clone, Debug)]
 pub(in crate::webrtc) struct SendThreads {
     threads: Arc<[SendThread]>,
+    delays: Arc<Delays>,
 }
 
 #[derive(Debug)]
@@ -103,15 +105,17 @@ impl SendThreads {
         clock: Clock,
         tasks: &Tasks,
     ) -> Self {
+        let delays = Arc::<Delays>::default();
         let thread = |(number, runtime): (usize, &tokio::runtime::Handle)| {
             let (orders_tx, orders) = mpsc::channel(ORDERS);
             let tasks = tasks.child_on(runtime.clone());
-            let driver = Driver::new(orders, sockets.clone(), outlets.clone(), options, clock);
+            let wire = Wire { sockets: sockets.clone(), outlets: outlets.clone() };
+            let driver = Driver::new(orders, wire, options, clock, delays.clone());
             let stop = tasks.stopping().clone();
             tasks.spawn(format!("webrtc/send/{number}"), Span::none(), driver.run(stop));
             SendThread { orders: orders_tx, load: Arc::default(), dropped: Arc::default() }
         };
-        Self { threads: media.runtimes().enumerate().map(thread).collect() }
+        Self { threads: media.runtimes().enumerate().map(thread).collect(), delays }
     }
 
     /// A seat on the thread with the fewest viewers.
@@ -120,6 +124,11 @@ impl SendThreads {
         let thread = least.expect("there should be at least one send thread");
         thread.load.fetch_add(1, Ordering::Relaxed);
         Seat { orders: thread.orders.clone(), load: thread.load.clone(), dropped: thread.dropped.clone() }
+    }
+
+    /// How long pictures stayed here, from their arrival to their last packet to the last viewer of a thread.
+    pub(in crate::webrtc) fn delays(&self) -> DelaysSnapshot {
+        self.delays.snapshot()
     }
 
     /// Feedback that was dropped since the start because a thread had too much to do.
@@ -293,19 +302,16 @@ struct Driver {
     busy: VecDeque<Key>,
     buffer: Vec<u8>,
     batch: Vec<Arc<Unit>>,
+    /// When the oldest live picture arrived whose last packet was sent since this was last looked at.
+    sent: Option<Monotonic>,
+    delays: Arc<Delays>,
 }
 
 impl Driver {
-    fn new(
-        orders: mpsc::Receiver<Order>,
-        sockets: Arc<[Arc<Datagrams>]>,
-        outlets: Arc<dyn Outlets>,
-        options: SendOptions,
-        clock: Clock,
-    ) -> Self {
+    fn new(orders: mpsc::Receiver<Order>, wire: Wire, options: SendOptions, clock: Clock, delays: Arc<Delays>) -> Self {
         Self {
             orders,
-            wire: Wire { sockets, outlets },
+            wire,
             options,
             clock,
             alarm: Arc::default(),
@@ -314,6 +320,8 @@ impl Driver {
             busy: VecDeque::new(),
             buffer: Vec::with_capacity(crate::net::udp::CALL_MAX + 4096),
             batch: Vec::with_capacity(crate::hub::BATCH),
+            sent: None,
+            delays,
         }
     }
 
@@ -474,6 +482,7 @@ impl Driver {
         for key in hearers.drain(..) {
             self.turn(key, false);
         }
+        self.count_delay();
         if let Some(heard) = self.rings.get_mut(&ring)
             && heard.ears.poll_heard(&Context::from_waker(&heard.waker)).is_ready()
         {
@@ -493,6 +502,7 @@ impl Driver {
             room: Wire::room(way),
             buffer: &mut self.buffer,
             batch: &mut self.batch,
+            sent: &mut self.sent,
             out: |run: &[u8], segment: usize| wire.send(way, run, segment),
         };
         let now = turn.now;
@@ -533,6 +543,14 @@ impl Driver {
             }
             seated.busy = false;
             self.turn(key, true);
+        }
+        self.count_delay();
+    }
+
+    /// Counts how long the oldest picture that was sent since the last call has been here.
+    fn count_delay(&mut self) {
+        if let Some(arrived) = self.sent.take() {
+            self.delays.count(self.clock.now().since(arrived));
         }
     }
 

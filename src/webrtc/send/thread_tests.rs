@@ -212,4 +212,6 @@ async fn a_picture_leaves_for_all_viewers_soon_after_it_came() {
     assert!(p95 < Duration::from_millis(500), "{p95:?}");
     let dropped: u64 = sessions.iter().map(|session| session.units_dropped.load(Relaxed)).sum();
     assert_eq!(dropped, 0);
+    let counted: u64 = rig.threads.delays().buckets.iter().map(|(_, count)| count).sum();
+    assert!(counted >= PICTURES, "{counted} delays counted");
 }

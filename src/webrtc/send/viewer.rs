@@ -58,6 +58,8 @@ pub(super) struct Turn<'a, O> {
     pub(super) buffer: &'a mut Vec<u8>,
     /// Where units are read into; the thread's.
     pub(super) batch: &'a mut Vec<Arc<Unit>>,
+    /// When the oldest live picture arrived that has left whole; the thread's.
+    pub(super) sent: &'a mut Option<Monotonic>,
     /// Sends a run: its bytes and the size of its packets.
     pub(super) out: O,
 }
@@ -108,6 +110,8 @@ pub(super) struct Viewer<S> {
     pub(super) round_trip: Duration,
     /// A start burst, until it has caught up.
     pub(super) burst: Option<Burst>,
+    /// It has not yet been sent all there was: pictures wait for its start, not for us.
+    behind: bool,
     /// Before this a lost picture is not sent again.
     pub(super) no_picture_before: Monotonic,
     /// The rate of live pictures: when it was last looked at, what had been sent, and what came out in bits a second.
@@ -142,6 +146,7 @@ impl<S: Seal> Viewer<S> {
             reports: Reports::new(),
             session,
             round_trip: Duration::ZERO,
+            behind: burst.is_some(),
             burst,
             no_picture_before: now + super::feedback::PICTURE_EVERY,
             rate: (now, 0, 0),
@@ -176,7 +181,7 @@ impl<S: Seal> Viewer<S> {
         if went {
             self.held.clear();
             line.skipping = false;
-            self.burst = Some(Burst::default());
+            (self.burst, self.behind) = (Some(Burst::default()), true);
         }
         went
     }
@@ -232,6 +237,7 @@ impl<S: Seal> Viewer<S> {
         if let Some(due) = self.send_held(turn) {
             return Outcome::Due(due);
         }
+        self.behind = false;
         self.send_reports(turn);
         Outcome::Waits
     }
@@ -331,6 +337,9 @@ impl<S: Seal> Viewer<S> {
         if *place == 0 {
             if !*backlog {
                 self.burst = None;
+                if !self.behind {
+                    *turn.sent = turn.sent.map_or(Some(unit.arrived), |oldest| Some(oldest.min(unit.arrived)));
+                }
             }
             if unit.spliced {
                 self.reports.hurry();
