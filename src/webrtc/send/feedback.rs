@@ -17,11 +17,13 @@ use crate::{
 
 /// How often a lost picture is sent again.
 pub(super) const PICTURE_EVERY: Duration = Duration::from_millis(500);
-/// How long a viewer whose burst was lost waits for a random access point by itself.
+/// How long a viewer whose burst comes once more is not sent it a third time.
+const AFTER_SLOWING_DOWN: Duration = Duration::from_secs(3);
+/// How long a viewer whose burst was lost twice waits for a random access point by itself.
 const AFTER_LOST_BURST: Duration = Duration::from_secs(10);
 /// Lost packets taken from one compound packet.
 const NACKS_MAX: usize = 256;
-/// A burst is given up when so many of its packets, and more than a fifth of them, are lost.
+/// A burst is too fast for its line when so many of its packets, and more than a fifth of them, are lost.
 const BURST_LOSS: usize = 32;
 /// Bytes of a retransmission run.
 const REPAIR_RUN: usize = 16 << 10;
@@ -112,10 +114,20 @@ impl<S: Seal> Viewer<S> {
         if let Some(burst) = &mut self.burst {
             burst.lost += asked;
             if burst.lost >= BURST_LOSS && burst.lost > burst.sent / 5 {
-                self.give_up_burst();
                 *budget = 0;
-                self.no_picture_before = now + AFTER_LOST_BURST;
+                self.handle_lost_burst(now);
             }
+        }
+    }
+
+    /// The line is narrower than the burst. It comes once more, slower; if that is lost too, motion begins at the next
+    /// random access point.
+    fn handle_lost_burst(&mut self, now: Monotonic) {
+        if self.pacer.slow_down(now) && self.begin_again() {
+            self.no_picture_before = now + AFTER_SLOWING_DOWN;
+        } else {
+            self.give_up_burst();
+            self.no_picture_before = now + AFTER_LOST_BURST;
         }
     }
 

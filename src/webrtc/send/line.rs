@@ -149,6 +149,8 @@ pub(super) struct Line {
     pub(super) repairs: Repairs,
     /// Packets the viewer has reported as lost.
     pub(super) lost: u64,
+    /// What was lost before this index is not needed any more.
+    needed_from: u64,
     codec: Codec,
     transcoded: bool,
     payload_type: u8,
@@ -192,6 +194,7 @@ impl Line {
             skipping: false,
             repairs: Repairs::new(),
             lost: 0,
+            needed_from: 0,
             codec: chosen.codec,
             transcoded: chosen.transcoded,
             payload_type: chosen.payload_type,
@@ -363,9 +366,15 @@ impl Line {
         self.numbers.index_of(sequence)
     }
 
-    /// What an index stands for, if it can be sent again.
+    /// It goes back to a random access point, after which nothing before is needed any more.
+    pub(super) fn begin_again(&mut self) {
+        (self.skipping, self.needed_from) = (false, self.numbers.next());
+        self.repairs.clear();
+    }
+
+    /// What an index stands for, if it can be sent again and is of use.
     pub(super) fn repairable(&self, index: u64) -> Option<Numbered> {
-        self.rtx.as_ref()?;
+        self.rtx.as_ref().filter(|_| index >= self.needed_from)?;
         self.numbers.find(index)
     }
 

@@ -93,7 +93,6 @@ impl Numbers {
     }
 
     /// The index of the next packet.
-    #[cfg(test)]
     pub(super) const fn next(&self) -> u64 {
         self.next
     }

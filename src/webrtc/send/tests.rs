@@ -557,13 +557,29 @@ fn a_run_without_room_uses_its_numbers_and_a_large_hole_ends_at_a_random_access_
 }
 
 #[test]
-fn a_burst_that_is_lost_is_given_up_and_motion_begins_at_the_next_random_access_point() {
+fn a_burst_that_is_lost_comes_once_more_slower_and_is_given_up_when_that_is_lost_too() {
     let mut stage = Stage::new(200, 250, 15_000, false);
+    let lost = |stage: &Stage| -> Vec<u16> {
+        stage.numbers(VIDEO_SSRC).iter().map(|(sequence, _)| *sequence).skip(30).take(150).collect()
+    };
     stage.play(60);
-    let sent = stage.left.len();
+    let (sent, first) = (stage.left.len(), lost(&stage));
     assert!((100..1000).contains(&sent));
-    let lost: Vec<_> = stage.numbers(VIDEO_SSRC).iter().map(|(sequence, _)| *sequence).skip(30).take(150).collect();
-    stage.feedback(&nack(VIDEO_SSRC, &lost));
+    stage.feedback(&nack(VIDEO_SSRC, &first));
+    let newest = stage.numbers(VIDEO_SSRC).last().unwrap().1;
+    stage.left.clear();
+    stage.play(200);
+    assert!(stage.left.is_empty(), "what is under way gets through first");
+    stage.feedback(&nack(VIDEO_SSRC, &first));
+    stage.play(400);
+    let again: Vec<_> = stage.numbers(VIDEO_SSRC);
+    assert!(stage.left.iter().all(|left| left.ssrc() == VIDEO_SSRC), "nothing from before is repaired");
+    assert!(again.iter().all(|(_, time)| time.wrapping_sub(newest) < 90_000), "time goes on");
+    let bytes: usize = stage.left.iter().map(|left| left.bytes.len()).sum();
+    // 15 Mbit/s for 350 ms, and what may leave at once.
+    assert!((500_000..800_000).contains(&bytes), "{bytes}");
+
+    stage.feedback(&nack(VIDEO_SSRC, &lost(&stage)));
     stage.left.clear();
     stage.play(500);
     assert!(stage.left.is_empty());

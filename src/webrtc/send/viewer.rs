@@ -180,7 +180,7 @@ impl<S: Seal> Viewer<S> {
         let went = self.feeds[line.feed].reader.restart();
         if went {
             self.held.clear();
-            line.skipping = false;
+            line.begin_again();
             (self.burst, self.behind) = (Some(Burst::default()), true);
         }
         went
@@ -307,7 +307,7 @@ impl<S: Seal> Viewer<S> {
         let count = unit.plan.fragments.len();
         while begun.sent < count {
             let run = line.run(unit, begun, self.sealer.overhead(), turn.segments, *backlog);
-            let due = self.pacer.due(run.bytes, *backlog);
+            let due = self.pacer.due(run.bytes, *backlog || self.behind);
             if due > turn.now {
                 return Some(due);
             }
@@ -320,7 +320,7 @@ impl<S: Seal> Viewer<S> {
             turn.buffer.clear();
             line.seal(&mut self.sealer, unit, begun, run.packets, turn.buffer);
             let taken = (turn.out)(turn.buffer, run.segment);
-            self.pacer.sent(run.bytes, *backlog, turn.now);
+            self.pacer.sent(run.bytes, *backlog || self.behind, turn.now);
             if taken == Taken::Full {
                 // The numbers of the rest are used. A small hole is repaired, a large one ends at a random access point.
                 let missing = count - begun.sent + run.packets;
