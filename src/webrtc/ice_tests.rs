@@ -85,7 +85,7 @@ fn guessers_are_not_served_faster_than_they_should_be() {
 }
 
 #[test]
-fn consent_ends_after_ten_seconds_and_the_session_after_thirty() {
+fn consent_ends_after_ten_seconds_and_the_session_after_thirty_wh_12() {
     let mut agent = agent();
     agent.handle_stun(at(1), route(1), &check("us").nominating().build());
     events(&mut agent);

@@ -129,6 +129,35 @@ async fn viewer_without_udp_plays_over_tcp() {
 }
 
 #[tokio::test]
+async fn viewers_of_both_address_families_play_side_by_side_over_udp_and_over_tcp() {
+    if let Err(error) = std::net::TcpListener::bind("[::1]:0") {
+        eprintln!("skipped: this machine has no IPv6 loopback ({error})");
+        return;
+    }
+    let server = demo(json!({ "webrtc": { "address": ["[::1]:0", "127.0.0.1:0"] } })).await;
+    assert!(server.address("webrtc_tcp").is_ipv6());
+    let mut viewers = Vec::new();
+    for (v6, tcp) in [(true, false), (true, true), (false, false)] {
+        viewers.push(join(&server, WhepOptions { v6, tcp, ..WhepOptions::default() }).await);
+    }
+    let played = futures_util::future::join_all(
+        viewers
+            .iter_mut()
+            .map(|viewer| viewer.play_until(PATIENCE, |seen| seen.video().count() > 60 && seen.sound().count() > 60)),
+    );
+    assert_eq!(played.await, [true; 3]);
+    let mut travels: Vec<_> =
+        sessions(&server).await.iter().map(|session| session["transport"].as_str().unwrap().to_owned()).collect();
+    travels.sort_unstable();
+    assert_eq!(travels, ["tcp", "udp", "udp"]);
+    // A restart, and a lost picture, over IPv6 too.
+    assert_eq!(viewers[0].restart().await, StatusCode::OK);
+    let before = viewers[0].seen.video().count();
+    viewers[0].ask_for_key_frame();
+    assert!(viewers[0].play_until(PATIENCE, |seen| seen.video().count() > before + 40).await, "it plays on");
+}
+
+#[tokio::test]
 async fn nothing_is_sent_to_a_closed_port() {
     let server = demo(json!({})).await;
     let mut viewer = join(&server, WhepOptions::default()).await;

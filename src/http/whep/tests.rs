@@ -52,7 +52,7 @@ async fn a_session_is_created_with_all_it_takes_to_go_on_wh_01() {
 }
 
 #[test]
-fn what_is_wrong_with_an_offer_has_a_status_of_its_own_wh_02_wh_03_wh_04_wh_09() {
+fn what_is_wrong_with_an_offer_has_a_status_and_a_problem_of_its_own_wh_02_wh_03_wh_04_wh_09_wh_12() {
     let secs = Duration::from_millis(2500);
     let table = [
         (OpenRefused::Invalid(error("x")), (400, "")),

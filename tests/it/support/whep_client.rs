@@ -29,6 +29,8 @@ pub struct WhepOptions {
     pub h264: bool,
     /// Whether it comes over TCP.
     pub tcp: bool,
+    /// Whether it comes over IPv6.
+    pub v6: bool,
     /// Every so many media packets one is lost; 0 is never.
     pub loses: u64,
     /// The query of its URL, with its question mark.
@@ -37,7 +39,7 @@ pub struct WhepOptions {
 
 impl Default for WhepOptions {
     fn default() -> Self {
-        Self { sound: true, h264: true, tcp: false, loses: 0, query: "" }
+        Self { sound: true, h264: true, tcp: false, v6: false, loses: 0, query: "" }
     }
 }
 
@@ -145,7 +147,7 @@ impl WhepClient {
             let (read, write) = stream.into_split();
             (Way::Tcp { read, write, waiting: Vec::new() }, local, remote)
         } else {
-            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let socket = UdpSocket::bind(if options.v6 { "[::1]:0" } else { "127.0.0.1:0" }).await.unwrap();
             socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20).unwrap();
             let local = socket.local_addr().unwrap();
             (Way::Udp(socket), local, local)
