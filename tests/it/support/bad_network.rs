@@ -39,7 +39,7 @@ pub struct BadNetwork {
 impl BadNetwork {
     /// A proxy before `server`, on its address; `seed` chooses what is lost.
     pub async fn before(server: SocketAddr, weather: Weather, seed: u64) -> Self {
-        let socket = Arc::new(UdpSocket::bind((server.ip(), 0)).await.unwrap());
+        let socket = Arc::new(bind(server).await);
         let address = socket.local_addr().unwrap();
         let weather = Arc::new(Mutex::new(weather));
         let (lost, carried) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
@@ -64,6 +64,14 @@ impl BadNetwork {
     pub fn counted(&self) -> (u64, u64) {
         (self.lost.load(Relaxed), self.carried.load(Relaxed))
     }
+}
+
+/// A socket beside `server`, with room for bursts: what this network loses, it loses on purpose.
+async fn bind(server: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind((server.ip(), 0)).await.unwrap();
+    // The system gives what it allows.
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
+    socket
 }
 
 /// One direction.
@@ -171,7 +179,7 @@ async fn up(socket: Arc<UdpSocket>, server: SocketAddr, up: Way, down: Way) {
             received = socket.recv_from(&mut buffer) => {
                 let Ok((length, client)) = received else { continue };
                 if let hash_map::Entry::Vacant(entry) = clients.entry(client) {
-                    let upstream = Arc::new(UdpSocket::bind((server.ip(), 0)).await.unwrap());
+                    let upstream = Arc::new(bind(server).await);
                     tasks.spawn(carry_down(upstream.clone(), socket.clone(), client, down.clone()));
                     entry.insert(upstream);
                 }

@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use url::Url;
 
 use crate::{
-    clients::Kind, hls::HlsOptions, measure::MeasureOptions, rtsp::RtspOptions, rtsp::Transport, whep::WhepOptions,
+    clients::Kind, hls::HlsOptions, measure::MeasureOptions, network::NetworkOptions, rtsp::RtspOptions,
+    rtsp::Transport, whep::WhepOptions,
 };
 
 /// Loads a media server with viewers that count, and measures what that costs it.
@@ -62,6 +63,30 @@ pub(crate) enum Command {
         patience: u64,
         #[command(flatten)]
         hls: HlsChoices,
+    },
+    /// Viewers that connect and leave, over and over, and what memory and descriptors that leaves in the server.
+    Cycles {
+        /// As in `start`.
+        #[arg(long)]
+        url: Url,
+        #[arg(long, value_enum, default_value = "tcp")]
+        transport: Transport,
+        /// How many viewers, after a few hundred that warm the server up.
+        #[arg(long, default_value_t = 1000, value_name = "N")]
+        count: usize,
+        /// How many at a time.
+        #[arg(long, default_value_t = 4, value_name = "N")]
+        at_once: usize,
+        /// The server's process; may be given several times.
+        #[arg(long, required = true)]
+        pid: Vec<u32>,
+        #[command(flatten)]
+        hls: HlsChoices,
+    },
+    /// Passes UDP on to a server as a bad network does, until standard input ends; prints where it listens.
+    Network {
+        #[command(flatten)]
+        network: NetworkOptions,
     },
     /// CPU and memory of a process over a window, without any load from here.
     Idle {

@@ -17,7 +17,7 @@ use std::{
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use crate::{
-    counters::Counters,
+    counters::{Counter, Counters},
     hls::{self, HlsOptions},
     rtsp::{self, RtspOptions},
     shared::{Scratch, Shared, scratch},
@@ -145,10 +145,20 @@ pub(crate) async fn first_picture(
     scratch: &Scratch,
     patience: Duration,
 ) -> (Arc<Counters>, Option<String>) {
+    until(kind, scratch, |one| &one.first_picture_us, patience).await
+}
+
+/// One client alone, until the `wanted` time is known or `patience` is over; says why when it never was.
+pub(crate) async fn until(
+    kind: &Kind,
+    scratch: &Scratch,
+    wanted: fn(&Counters) -> &Counter,
+    patience: Duration,
+) -> (Arc<Counters>, Option<String>) {
     let counters = Arc::<Counters>::default();
     let (stop, stopped) = watch::channel(false);
     let seen = async {
-        while counters.first_picture_us.read() == 0 {
+        while wanted(&counters).read() == 0 {
             sleep(Duration::from_millis(2)).await;
         }
     };
@@ -156,7 +166,7 @@ pub(crate) async fn first_picture(
     let error = tokio::select! {
         ended = &mut client => return (counters.clone(), Some(ended.err().unwrap_or_else(|| "ended".to_owned()))),
         () = seen => None,
-        () = sleep(patience) => Some(format!("no picture in {} s", patience.as_secs())),
+        () = sleep(patience) => Some(format!("nothing in {} s", patience.as_secs())),
     };
     stop.send_replace(true);
     let _ = client.await;

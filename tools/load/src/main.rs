@@ -8,8 +8,10 @@ mod clients;
 mod clock;
 mod compare;
 mod counters;
+mod cycles;
 mod hls;
 mod measure;
+mod network;
 mod picture;
 mod process;
 mod report;
@@ -61,6 +63,12 @@ fn run(cli: &Cli) -> Result<(), String> {
             let (pause, patience) = (Duration::from_millis(*pause), Duration::from_secs(*patience));
             show(cli, &start::run(&kind, &bare(url), *joins, pause, patience).map_err(text)?)
         }
+        Command::Cycles { url, transport, count, at_once, pid, hls } => {
+            let kind = cli::kind_of(url, *transport, *hls)?;
+            let options = cycles::CyclesOptions { cycles: *count, at_once: *at_once, pids: pid.clone() };
+            show(cli, &cycles::run(&kind, &bare(url), &options).map_err(text)?)
+        }
+        Command::Network { network } => network::run(*network, |entry| show(cli, entry)),
         Command::Idle { pid, seconds } => {
             let server = measure::idle(pid, cli::seconds(*seconds)).map_err(text)?;
             show(cli, &report::Idle(server))

@@ -28,6 +28,15 @@ impl Usage {
         Ok(sum)
     }
 
+    /// File descriptors open, the sum over the processes.
+    ///
+    /// # Errors
+    /// As [`Usage::of`].
+    pub(crate) fn descriptors(pids: &[u32]) -> io::Result<u64> {
+        let of = |pid: &u32| fs::read_dir(format!("/proc/{pid}/fd")).map(|open| open.count() as u64);
+        pids.iter().map(of).sum()
+    }
+
     /// This process.
     ///
     /// # Errors
@@ -119,5 +128,6 @@ mod tests {
         let usage = Usage::own().unwrap();
         assert!(usage.rss_bytes > 0 && usage.threads > 0);
         assert!(Usage::of(&[u32::MAX]).is_err());
+        assert!(Usage::descriptors(&[std::process::id()]).is_ok_and(|open| open > 2));
     }
 }
