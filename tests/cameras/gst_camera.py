@@ -69,6 +69,7 @@ MOUNTS = {
     "/h264_long_gop": sample("h264_g10.mp4", H264, AAC),
     "/h264_1080p": sample("h264_1080p.mp4", H264, AAC),
     "/h264_1080p_long_gop": sample("h264_1080p_long_gop.mp4", H264, AAC),
+    "/h264_720p": sample("h264_720p.mp4", H264, AAC),
     "/h265_aac": sample("h265_aac.mp4", H265, AAC),
     "/b_frames": sample("h264_bf.mp4", H264, AAC),
     "/slices": sample("h264_slices.mp4", H264),
