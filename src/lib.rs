@@ -18,6 +18,7 @@ pub mod base;
 pub mod cli;
 pub mod cmaf;
 pub mod config;
+pub mod events;
 pub mod hls;
 pub mod http;
 pub mod hub;

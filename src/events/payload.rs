@@ -1,0 +1,153 @@
+//! What stands in `data`, by type of event: every shape in one place, as it goes over the wire.
+//!
+//! Times are RFC 3339 with milliseconds, durations and rates are numbers with the unit in their name.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use super::envelope::{SensorId, Severity};
+use crate::base::PathName;
+
+/// What a sensor showed: a number in its unit, yes or no, or a word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ReadingValue {
+    /// Something happens or does not: motion, smoke, an open door.
+    Flag(bool),
+    /// In the sensor's unit; always finite.
+    Number(f64),
+    /// A state with a name.
+    Text(String),
+}
+
+impl fmt::Display for ReadingValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => fmt::Display::fmt(flag, f),
+            Self::Number(number) => fmt::Display::fmt(number, f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// `data` of an `alert`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertEvent {
+    /// What changed.
+    pub change: AlertChange,
+    /// The alert as it stands after that.
+    pub alert: AlertRecord,
+}
+
+/// What changed of an alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertChange {
+    /// It began.
+    Raised,
+    /// It goes on, with another value or severity, or as a reminder.
+    Updated,
+    /// Somebody took note.
+    Acknowledged,
+    /// It is over.
+    Cleared,
+}
+
+/// One alert, from its beginning to its end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertRecord {
+    /// The same for every alert of the same rule about the same thing; 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// The rule that raised it.
+    pub rule: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whether it goes on.
+    pub state: AlertState,
+    /// One line for people, from the rule's template: device, value and the reading's own time.
+    pub title: String,
+    /// A sentence for people.
+    pub message: String,
+    /// The camera it is about.
+    pub path: Option<PathName>,
+    /// The sensor it is about.
+    pub sensor: Option<SensorId>,
+    /// What was read.
+    pub value: Option<ReadingValue>,
+    /// The unit of the value and the threshold.
+    pub unit: Option<String>,
+    /// What the value was compared with.
+    pub threshold: Option<f64>,
+    /// When it began: the time of the reading.
+    pub started_at: String,
+    /// When it last changed.
+    pub updated_at: String,
+    /// When it ended.
+    pub ended_at: Option<String>,
+    /// Who took note.
+    pub ack: Option<Acknowledgement>,
+    /// Pictures and clips.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Whether an alert goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// It goes on.
+    Active,
+    /// It is over.
+    Cleared,
+}
+
+/// Somebody took note of an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// What they said.
+    pub note: Option<String>,
+    /// Until when it holds; for the rest of the alert if absent.
+    pub until: Option<String>,
+}
+
+/// A picture or a clip that shows what an alert is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// `picture` or `clip`.
+    pub kind: String,
+    /// `before`, `at` or `after` the moment.
+    pub moment: String,
+    /// Where it is, relative to the server.
+    pub url: String,
+}
+
+/// `data` of a `camera_event`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CameraEvent {
+    /// `online`, `offline`, `stalled`, `recovered`, `motion`, `doorbell_pressed`, `face_detected`, or what a sender says.
+    pub kind: String,
+    /// Whatever else belongs to it.
+    #[serde(flatten)]
+    pub details: BTreeMap<String, serde_json::Value>,
+}
+
+/// `data` of a `sensor_reading`; the envelope names the sensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SensorReading {
+    /// The name people see.
+    pub name: String,
+    /// `temperature`, `motion`, …
+    pub kind: String,
+    /// What it shows; nothing before the first reading.
+    pub value: Option<ReadingValue>,
+    /// Of a number.
+    pub unit: Option<String>,
+    /// When it was read.
+    pub time: Option<String>,
+    /// It is older than the sensor's interval allows.
+    pub stale: bool,
+}
