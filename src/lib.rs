@@ -5,7 +5,7 @@
 //! open downwards only; `tests/it/architecture.rs` reads the sources and holds the rule.
 //!
 //! ```text
-//! L0 base                         L3 net  hub
+//! L0 base                         L3 net  hub  store → events
 //! L1 media                        L4 ingest  rtsp  webrtc  cmaf → hls
 //! L2 rtp  config  stats  auth     L5 http
 //!                                 L6 app → cli → main
@@ -28,4 +28,5 @@ pub mod net;
 pub mod rtp;
 pub mod rtsp;
 pub mod stats;
+pub mod store;
 pub mod webrtc;

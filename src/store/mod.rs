@@ -1,0 +1,68 @@
+//! What outlives a restart, in SQLite: the only room with SQL.
+//!
+//! Two files, so that a slow one never holds up the other: `facts.db`, where a commit is on the disk when it returns
+//! (`synchronous=FULL`), and `history.db`, where the last moments may be lost with the machine's power (`NORMAL`).
+//! Each has one writer at a time with a bounded queue, and a few readers beside it. A file that is torn is set aside
+//! under another name, never deleted, and a new one begins; one that cannot be opened is tried again with every write.
+//! The room decides nothing: what to do without a disk is for those who call.
+
+mod database;
+mod facts;
+mod file;
+mod history;
+mod migrations;
+
+use std::path::{Path, PathBuf};
+
+pub use self::{
+    database::Database,
+    facts::{FactRow, Facts, Mark, Retained, Standing},
+};
+use crate::base::{Clock, Error};
+
+/// The files of the state directory. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Store {
+    facts: Facts,
+    history: Database,
+}
+
+/// Something that was wrong with a file when it was opened.
+#[derive(Debug)]
+pub enum Incident {
+    /// It was damaged: it has another name now, and a new one began.
+    SetAside {
+        /// Its name in the state directory.
+        file: &'static str,
+        /// What it is called now.
+        now: PathBuf,
+    },
+    /// It cannot be opened; every write tries again.
+    Unavailable {
+        /// Its name in the state directory.
+        file: &'static str,
+        /// Why.
+        error: Error,
+    },
+}
+
+impl Store {
+    /// Opens both files, made if they are not there. Whatever is wrong with them, there is a store; what was wrong
+    /// comes back beside it.
+    pub async fn open(state_dir: &Path, clock: Clock) -> (Self, Vec<Incident>) {
+        let (facts, mut incidents) = Facts::open(state_dir, clock).await;
+        let (history, more) = history::open(state_dir, clock).await;
+        incidents.extend(more);
+        (Self { facts, history }, incidents)
+    }
+
+    /// The facts of the log.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The file of readings and figures over time; whoever keeps some puts its SQL beside this file.
+    pub fn history(&self) -> &Database {
+        &self.history
+    }
+}
