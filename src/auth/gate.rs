@@ -36,7 +36,7 @@ pub enum GatePolicy {
     /// Nothing: every listener is on loopback.
     #[default]
     Closed,
-    /// Watch, and read statistics: the configuration opened a listener, which the server warns of.
+    /// Watch, and read alerts, sensors and statistics: the configuration opened a listener, which the server warns of.
     Watch,
 }
 
@@ -73,7 +73,9 @@ impl Gate {
             return Ok(Subject::Loopback);
         }
         match (self.policy, P::ACTION) {
-            (GatePolicy::Watch, Action::View | Action::Stats) => Ok(Subject::Anonymous),
+            (GatePolicy::Watch, Action::View | Action::Alerts | Action::Sensors | Action::Stats) => {
+                Ok(Subject::Anonymous)
+            }
             _ => Err(Error::new(Kind::Unauthenticated, "this needs a caller on the server's own machine")
                 .with_hint("call it through a loopback address, without a proxy in between")),
         }
@@ -83,7 +85,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Control, View};
+    use crate::auth::{Ack, Admin, Alerts, Control, Publish, Sensors, Stats, View};
 
     fn caller(address: &str, relayed: bool) -> Caller {
         Caller { peer: address.parse().unwrap(), relayed }
@@ -104,7 +106,19 @@ mod tests {
             let caller = caller(address, relayed);
             assert_eq!(closed.check::<View>(&caller, &path).is_ok(), in_closed, "{address} closed");
             assert_eq!(watch.check::<View>(&caller, &path).is_ok(), in_watch, "{address} watch");
-            assert_eq!(watch.check_server::<Control>(&caller).is_ok(), may_control, "{address} control");
+            let reads = [
+                watch.check_server::<Alerts>(&caller).is_ok(),
+                watch.check_server::<Sensors>(&caller).is_ok(),
+                watch.check_server::<Stats>(&caller).is_ok(),
+            ];
+            assert_eq!(reads, [in_watch; 3], "{address} reads");
+            let acts = [
+                watch.check_server::<Publish>(&caller).is_ok(),
+                watch.check_server::<Control>(&caller).is_ok(),
+                watch.check_server::<Ack>(&caller).is_ok(),
+                watch.check_server::<Admin>(&caller).is_ok(),
+            ];
+            assert_eq!(acts, [may_control; 4], "{address} acts");
         }
     }
 

@@ -11,6 +11,16 @@ use crate::base::PathName;
 pub enum Action {
     /// Watch a path on any door.
     View,
+    /// Send a path's media, and say what happens there.
+    Publish,
+    /// Play back what was recorded.
+    Playback,
+    /// See alerts and what happens at cameras.
+    Alerts,
+    /// Take note of alerts, and silence them.
+    Ack,
+    /// See what sensors show.
+    Sensors,
     /// See counters, sessions and metrics.
     Stats,
     /// Act on sessions.
@@ -24,6 +34,11 @@ impl Action {
     pub const fn name(self) -> &'static str {
         match self {
             Self::View => "view",
+            Self::Publish => "publish",
+            Self::Playback => "playback",
+            Self::Alerts => "alerts",
+            Self::Ack => "ack",
+            Self::Sensors => "sensors",
             Self::Stats => "stats",
             Self::Control => "control",
             Self::Admin => "admin",
@@ -51,6 +66,14 @@ macro_rules! permissions {
 permissions! {
     /// [`Action::View`].
     View,
+    /// [`Action::Publish`].
+    Publish,
+    /// [`Action::Alerts`].
+    Alerts,
+    /// [`Action::Ack`].
+    Ack,
+    /// [`Action::Sensors`].
+    Sensors,
     /// [`Action::Stats`].
     Stats,
     /// [`Action::Control`].

@@ -6,4 +6,4 @@ mod gate;
 mod grant;
 
 pub use gate::{Caller, Gate, GatePolicy};
-pub use grant::{Action, Admin, Control, Grant, Permission, Stats, Subject, View};
+pub use grant::{Ack, Action, Admin, Alerts, Control, Grant, Permission, Publish, Sensors, Stats, Subject, View};

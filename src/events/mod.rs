@@ -3,7 +3,141 @@
 //! A *fact* (an alert, a camera event) has a [`Cursor`] and is never dropped; a *value* (statistics, a reading, a
 //! status) has a key, and only the newest counts. A subscriber is a cursor, a board version and a filter: no queue.
 
+mod board;
+mod disk;
 mod envelope;
+mod event;
+mod filter;
+mod follower;
+mod forms;
+mod log;
 pub mod payload;
+mod subscriber;
 
-pub use envelope::{Cursor, Draft, Epoch, EventType, SensorId, SensorIdError, Severity};
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use self::{board::Board, log::Log};
+pub use self::{
+    envelope::{Cursor, Draft, Epoch, EventType, SensorId, SensorIdError, Severity},
+    event::{Fact, Topic, Value},
+    filter::{Filter, Scope, Types},
+    follower::{Delivery, Follower},
+    forms::{Form, Forms},
+    log::{LogFigures, Receipt, Retention},
+    subscriber::From,
+};
+use crate::{
+    base::{Clock, Error, Kind, Result, Tasks},
+    store::{Incident, Store},
+};
+
+/// The log and the board: what every room puts events into, and every door takes them from. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Events {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    log: Log,
+    board: Board,
+}
+
+impl Events {
+    /// Starts the log on what the store kept; what was wrong with the store when it was opened becomes alerts.
+    pub async fn start(
+        store: &Store,
+        incidents: &[Incident],
+        retention: Retention,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Self {
+        let log = Log::start(store.facts().clone(), incidents, retention, clock, &tasks.child()).await;
+        Self { shared: Arc::new(Shared { log, board: Board::new() }) }
+    }
+
+    fn log(&self) -> &Log {
+        &self.shared.log
+    }
+
+    fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
+    /// Puts a fact into the log. It is on the disk, or given out marked as not durable, when this returns; a caller
+    /// that goes away does not take it back.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceExhausted`]: too many wait for the disk. [`Kind::Cancelled`]: the server ends.
+    /// [`Kind::InvalidArgument`]: it is a value.
+    pub async fn append(&self, draft: Draft) -> Result<Receipt> {
+        is_fact(&draft)?;
+        self.log().append(draft).await
+    }
+
+    /// [`Events::append`] for those who do not wait: facts have the order of these calls.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn post(&self, draft: Draft) -> Result<()> {
+        is_fact(&draft)?;
+        self.log().enqueue(draft).map(drop)
+    }
+
+    /// Puts a value on the board, in the place of the one of the same type, path and sensor.
+    ///
+    /// # Errors
+    /// [`Kind::ResourceExhausted`]: there are too many keys. [`Kind::InvalidArgument`]: it is a fact.
+    pub fn set(&self, draft: Draft) -> Result<()> {
+        if draft.kind.is_fact() {
+            return Err(misplaced(&draft, "a fact, it belongs into the log"));
+        }
+        self.board().set(draft)
+    }
+
+    /// Takes values off the board; nobody is told.
+    pub fn remove(&self, matching: impl Fn(&Topic) -> bool) {
+        self.board().remove(matching);
+    }
+
+    /// Follows both: what the filter asks for and the scope lets through.
+    pub fn follow(&self, scope: Scope, filter: Filter, from: From) -> Follower {
+        Follower::new(self.clone(), scope, filter, from)
+    }
+
+    /// The place after the newest fact.
+    pub fn cursor(&self) -> Cursor {
+        self.log().cursor()
+    }
+
+    /// The newest facts that pass, the oldest first, `most` at most.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn recent(&self, scope: &Scope, filter: &Filter, most: usize) -> Result<Vec<Arc<Fact>>> {
+        self.log().recent(most, |topic| filter.wants(topic) && scope.sees(topic)).await
+    }
+
+    /// The values that pass, as they are now.
+    pub fn values(&self, scope: &Scope, filter: &Filter) -> Vec<Arc<Value>> {
+        self.board().since(0, |topic| filter.wants(topic) && scope.sees(topic)).0
+    }
+
+    /// How the log does.
+    pub fn figures(&self) -> LogFigures {
+        self.log().figures()
+    }
+}
+
+fn is_fact(draft: &Draft) -> Result<()> {
+    if draft.kind.is_fact() { Ok(()) } else { Err(misplaced(draft, "a value, it belongs on the board")) }
+}
+
+fn misplaced(draft: &Draft, why: &str) -> Error {
+    Error::new(Kind::InvalidArgument, format!("{}: this is {why}", draft.kind.name()))
+}
