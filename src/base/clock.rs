@@ -6,6 +6,7 @@
 use std::{
     fmt,
     ops::{Add, Sub},
+    str::FromStr,
     sync::LazyLock,
     time::{Duration, SystemTime},
 };
@@ -111,6 +112,21 @@ impl fmt::Display for WallTime {
     }
 }
 
+impl FromStr for WallTime {
+    type Err = TimeError;
+
+    /// RFC 3339, with any offset from UTC and any number of decimals.
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| TimeError)?;
+        i64::try_from(time.as_nanosecond()).map(Self).map_err(|_| TimeError)
+    }
+}
+
+/// A text is no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time as in RFC 3339, such as `2026-11-20T10:15:00.123Z`")]
+pub struct TimeError;
+
 impl fmt::Debug for WallTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -161,6 +177,17 @@ mod tests {
     #[test]
     fn wall_time_prints_as_rfc_3339_with_milliseconds() {
         assert_eq!(WallTime::from_unix_nanos(1_732_097_700_123_999_999).to_string(), "2024-11-20T10:15:00.123Z");
+    }
+
+    #[test]
+    fn a_time_is_read_with_its_offset_and_nothing_else_is() {
+        let time = WallTime::from_unix_nanos(1_732_097_700_123_000_000);
+        for text in ["2024-11-20T10:15:00.123Z", "2024-11-20T11:15:00.123+01:00"] {
+            assert_eq!(text.parse(), Ok(time), "{text}");
+        }
+        for text in ["", "now", "2024-11-20", "2024-11-20T10:15:00", "9999-12-31T23:59:59Z"] {
+            assert_eq!(text.parse::<WallTime>(), Err(TimeError), "{text}");
+        }
     }
 
     #[test]
