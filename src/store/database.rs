@@ -3,7 +3,6 @@
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -45,12 +44,10 @@ impl fmt::Debug for Database {
 }
 
 /// The one connection that writes; opened when it is wanted and not there.
-pub(super) struct Writer {
+struct Writer {
     spec: FileSpec,
     clock: Clock,
     connection: Option<Connection>,
-    /// What the log knows of the file besides its rows: the epoch it last read there or wrote.
-    pub(super) epoch: Option<u32>,
 }
 
 impl Writer {
@@ -58,20 +55,11 @@ impl Writer {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub(super) fn connection(&mut self) -> Result<&mut Connection> {
+    fn connection(&mut self) -> Result<&mut Connection> {
         if self.connection.is_none() {
             self.connection = Some(self.spec.open(self.clock.wall())?.connection);
         }
         self.connection.as_mut().ok_or_else(|| Error::new(Kind::Internal, "a connection that was made is gone"))
-    }
-
-    /// Gives the file another name, and begins a new one.
-    ///
-    /// # Errors
-    /// The directory cannot be written.
-    pub(super) fn begin_anew(&mut self, why: &str) -> Result<PathBuf> {
-        self.connection = None;
-        self.spec.set_aside(why, self.clock.wall())
     }
 }
 
@@ -88,7 +76,12 @@ impl Database {
             }
             Err(error) => (None, Some(Incident::Unavailable { file: name, error })),
         };
-        let writer = Writer { spec: spec.clone(), clock, connection, epoch: None };
+        (Self::with(spec, clock, connection), incident.into_iter().collect())
+    }
+
+    /// A file that is opened with the first write, unless it is open.
+    pub(super) fn with(spec: FileSpec, clock: Clock, connection: Option<Connection>) -> Self {
+        let writer = Writer { spec: spec.clone(), clock, connection };
         let shared = Shared {
             spec,
             writer: Arc::new(Turn::new(writer)),
@@ -97,35 +90,24 @@ impl Database {
             reads: Semaphore::new(READERS),
             reads_waiting: Semaphore::new(READS_WAITING),
         };
-        (Self { shared: Arc::new(shared) }, incident.into_iter().collect())
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Runs `work` with the writer, after those that asked before. A caller that goes away does not end it.
+    /// Runs `work` on the connection that writes, after those that asked before. A caller that goes away does not end
+    /// it.
     ///
     /// # Errors
     /// [`Kind::ResourceExhausted`] when too many wait; [`Kind::Unavailable`] with `disk_full`, `disk_read_only`,
     /// `store_locked`, `store_damaged`, `disk_failed` or `store_failed`.
-    pub(super) async fn write_with<T, F>(&self, work: F) -> Result<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Writer) -> Result<T> + Send + 'static,
-    {
-        let _place = self.shared.writes.try_acquire().map_err(|_| self.busy())?;
-        let mut writer = self.shared.writer.clone().lock_owned().await;
-        blocking(move || work(&mut writer)).await?
-    }
-
-    /// [`Database::write_with`], in SQL alone.
-    ///
-    /// # Errors
-    /// As there.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let name = self.shared.spec.name;
-        self.write_with(move |writer| work(writer.connection()?).map_err(|error| explain(name, error))).await
+        let _place = self.shared.writes.try_acquire().map_err(|_| self.busy())?;
+        let mut writer = self.shared.writer.clone().lock_owned().await;
+        blocking(move || work(writer.connection()?).map_err(|error| explain(name, error))).await?
     }
 
     /// Runs `work` on a connection that only reads.
@@ -156,11 +138,6 @@ impl Database {
             Ok(read)
         })
         .await?
-    }
-
-    /// The readers look at the file that has its name now.
-    pub(super) fn forget_readers(&self) {
-        self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The file's name in messages.

@@ -5,12 +5,7 @@ use std::{borrow::Cow, path::Path, sync::Arc};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::{
-    Incident,
-    database::{Database, Writer},
-    file::{FileSpec, explain},
-    migrations,
-};
+use super::{Incident, database::Database, file::FileSpec, migrations};
 use crate::base::{Clock, PathName, Result};
 
 /// A fact as it is kept.
@@ -73,12 +68,21 @@ pub struct Facts {
 
 impl Facts {
     pub(super) async fn open(state_dir: &Path, clock: Clock) -> (Self, Vec<Incident>) {
-        let spec =
-            FileSpec { path: state_dir.join("facts.db"), name: "facts.db", full: true, migrations: migrations::FACTS };
-        let (database, incidents) = Database::open(spec, clock).await;
-        let opened = !incidents.iter().any(|incident| matches!(incident, Incident::Unavailable { .. }));
-        let standing = if opened { read_standing(&database).await } else { None };
+        let (database, mut incidents) = Database::open(spec(state_dir), clock).await;
+        let mut standing = None;
+        if !incidents.iter().any(|incident| matches!(incident, Incident::Unavailable { .. })) {
+            match database.write(|connection| read_standing(connection)).await {
+                Ok(found) => standing = found,
+                Err(error) => incidents.push(Incident::Unavailable { file: database.name(), error }),
+            }
+        }
         (Self { database, standing }, incidents)
+    }
+
+    /// A file that is opened with the first write.
+    #[cfg(test)]
+    pub(super) fn lazy(state_dir: &Path, clock: Clock) -> Self {
+        Self { database: Database::with(spec(state_dir), clock, None), standing: None }
     }
 
     /// What was found when the file was opened; nothing if it could not be, or if it is a new one.
@@ -86,26 +90,18 @@ impl Facts {
         self.standing
     }
 
-    /// Writes facts and the numbers in one transaction, which is on the disk when this returns. A file that came back
-    /// with the numbers of another log is set aside first.
+    /// The file itself.
+    #[cfg(test)]
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Writes facts and the numbers in one transaction, which is on the disk when this returns.
     ///
     /// # Errors
     /// Nothing was written: the disk is full or read-only, another program holds the file, or too many wait.
     pub async fn append(&self, rows: Vec<FactRow>, mark: Mark) -> Result<()> {
-        let name = self.database.name();
-        let database = self.database.clone();
-        self.database
-            .write_with(move |writer| {
-                let found = epoch(writer.connection()?).map_err(|error| explain(name, error))?;
-                if found.is_some() && found != writer.epoch && found != Some(mark.epoch) {
-                    writer.begin_anew("foreign")?;
-                    database.forget_readers();
-                }
-                insert(writer.connection()?, &rows, mark).map_err(|error| explain(name, error))?;
-                writer.epoch = Some(mark.epoch);
-                Ok(())
-            })
-            .await
+        self.database.write(move |connection| insert(connection, &rows, mark)).await
     }
 
     /// The oldest facts beyond `after`, `most` at most, and no more than `bytes` of them but for the first.
@@ -194,21 +190,15 @@ impl Facts {
     }
 }
 
-async fn read_standing(database: &Database) -> Option<Standing> {
-    let read = |writer: &mut Writer| {
-        let connection = writer.connection()?;
-        let found = || -> rusqlite::Result<Option<Standing>> {
-            let (Some(epoch), Some(reserve)) = (epoch(connection)?, meta(connection, "reserve")?) else {
-                return Ok(None);
-            };
-            let gone = unsigned(meta(connection, "gone")?.unwrap_or(0));
-            Ok(Some(Standing { mark: Mark { epoch, reserve: unsigned(reserve) }, gone }))
-        };
-        let found = found().map_err(|error| explain("facts.db", error))?;
-        writer.epoch = found.map(|standing| standing.mark.epoch);
-        Ok(found)
-    };
-    database.write_with(read).await.unwrap_or_default()
+fn spec(state_dir: &Path) -> FileSpec {
+    FileSpec { path: state_dir.join("facts.db"), name: "facts.db", full: true, migrations: migrations::FACTS }
+}
+
+fn read_standing(connection: &Connection) -> rusqlite::Result<Option<Standing>> {
+    let epoch = meta(connection, "epoch")?.and_then(|epoch| u32::try_from(epoch).ok());
+    let (Some(epoch), Some(reserve)) = (epoch, meta(connection, "reserve")?) else { return Ok(None) };
+    let gone = unsigned(meta(connection, "gone")?.unwrap_or(0));
+    Ok(Some(Standing { mark: Mark { epoch, reserve: unsigned(reserve) }, gone }))
 }
 
 fn insert(connection: &mut Connection, rows: &[FactRow], mark: Mark) -> rusqlite::Result<()> {
@@ -252,10 +242,6 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<FactRow> {
         severity: row.get::<_, Option<String>>(6)?.map(Cow::Owned),
         body: body.into(),
     })
-}
-
-fn epoch(connection: &Connection) -> rusqlite::Result<Option<u32>> {
-    Ok(meta(connection, "epoch")?.and_then(|epoch| u32::try_from(epoch).ok()))
 }
 
 fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {

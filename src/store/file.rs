@@ -43,7 +43,7 @@ impl FileSpec {
     pub(super) fn open(&self, now: WallTime) -> Result<Opened, Error> {
         match self.open_whole(now) {
             Err(Damage::Broken) => {
-                let set_aside = self.set_aside("corrupt", now)?;
+                let set_aside = self.set_aside(now)?;
                 let connection = self.open_whole(now).map_err(|damage| damage.into_error(self.name))?;
                 Ok(Opened { connection, set_aside: Some(set_aside) })
             }
@@ -112,8 +112,8 @@ impl FileSpec {
     }
 
     /// Gives the file another name; what belongs to it goes along.
-    pub(super) fn set_aside(&self, why: &str, now: WallTime) -> Result<PathBuf, Error> {
-        let aside = self.beside(why, now);
+    fn set_aside(&self, now: WallTime) -> Result<PathBuf, Error> {
+        let aside = self.beside("corrupt", now);
         let named = |path: &Path, end: &str| {
             let mut name = path.as_os_str().to_owned();
             name.push(end);

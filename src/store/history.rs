@@ -7,11 +7,9 @@ use crate::base::Clock;
 
 /// Opens the file.
 pub(super) async fn open(state_dir: &Path, clock: Clock) -> (Database, Vec<Incident>) {
-    let spec = FileSpec {
-        path: state_dir.join("history.db"),
-        name: "history.db",
-        full: false,
-        migrations: migrations::HISTORY,
-    };
-    Database::open(spec, clock).await
+    Database::open(spec(state_dir), clock).await
+}
+
+pub(super) fn spec(state_dir: &Path) -> FileSpec {
+    FileSpec { path: state_dir.join("history.db"), name: "history.db", full: false, migrations: migrations::HISTORY }
 }

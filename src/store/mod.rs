@@ -11,6 +11,8 @@ mod facts;
 mod file;
 mod history;
 mod migrations;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -54,6 +56,13 @@ impl Store {
         let (history, more) = history::open(state_dir, clock).await;
         incidents.extend(more);
         (Self { facts, history }, incidents)
+    }
+
+    /// A store whose files are opened with the first write.
+    #[cfg(test)]
+    pub(crate) fn lazy(state_dir: &Path, clock: Clock) -> Self {
+        let history = Database::with(history::spec(state_dir), clock, None);
+        Self { facts: Facts::lazy(state_dir, clock), history }
     }
 
     /// The facts of the log.
