@@ -173,9 +173,11 @@ mod tests {
 
     #[test]
     fn the_envelope_is_that_of_the_documentation() {
+        let page = include_str!("../../docs/events.md");
         let mut motion = draft(EventType::CameraEvent, "motion");
         motion.severity = Some(Severity::Warning);
         let fact = Fact::new(CURSOR, motion.clone());
+        assert!(page.contains(std::str::from_utf8(&fact.body).unwrap()));
         assert_eq!(
             fact.body,
             r#"{"id":"5d2b1c1e-42","type":"camera_event","time":"2025-11-20T10:15:00.123Z","path":"front-door","sensor":null,"severity":"warning","data":{"kind":"motion"}}"#

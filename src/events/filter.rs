@@ -25,6 +25,9 @@ impl Types {
     /// Every one.
     pub const ALL: Self = Self((1 << EventType::ALL.len()) - 1);
 
+    /// Those that are facts.
+    pub const FACTS: Self = Self(0).with(EventType::Alert).with(EventType::CameraEvent).with(EventType::Audit);
+
     /// These.
     pub fn of(kinds: &[EventType]) -> Self {
         kinds.iter().fold(Self::default(), |types, kind| types.with(*kind))
@@ -39,6 +42,12 @@ impl Types {
     /// Whether a type is among them.
     pub const fn has(self, kind: EventType) -> bool {
         self.0 & 1 << kind as u8 != 0
+    }
+
+    /// Those that are in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether a value is among them.
@@ -188,6 +197,13 @@ impl Scope {
         self
     }
 
+    /// The same, but nothing of other types than these.
+    #[must_use]
+    pub fn within(mut self, types: Types) -> Self {
+        self.rules.iter_mut().for_each(|rule| rule.types = rule.types.and(types));
+        self
+    }
+
     /// Whether the caller may see an event now.
     pub fn sees(&self, topic: &Topic) -> bool {
         self.rules.iter().any(|rule| {
@@ -267,6 +283,8 @@ mod tests {
         let figures = topic(EventType::StatisticsUpdate, "", Some("gate"), None);
         assert_eq!([&here, &there, &figures].map(|topic| scope.sees(topic)), [true, false, false]);
         assert!(!scope.sees_values() && !scope.is_over());
+        assert!(EventType::ALL.iter().all(|kind| Types::FACTS.has(*kind) == kind.is_fact()));
+        assert!(!Scope::house().within(Types::FACTS).sees(&figures) && Scope::house().sees(&figures));
         alerts.ended().cancel();
         assert!(!scope.sees(&here) && scope.is_over() && Scope::nothing().is_over());
     }

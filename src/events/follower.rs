@@ -9,6 +9,7 @@ use super::{
     envelope::Cursor,
     event::{Fact, Value},
     filter::{Filter, Scope},
+    log::BATCH,
     subscriber::{From, Step, Subscriber},
 };
 
@@ -64,6 +65,12 @@ impl Follower {
 
     /// What there is to tell now, without waiting for anything to happen; nothing if there is nothing.
     pub async fn ready(&mut self) -> Option<Delivery> {
+        self.ready_at_most(BATCH).await
+    }
+
+    /// [`Follower::ready`], with `most` facts at most; at least one.
+    pub async fn ready_at_most(&mut self, most: usize) -> Option<Delivery> {
+        let most = most.max(1);
         loop {
             if self.subscriber.is_over() {
                 return Some(Delivery::Over);
@@ -73,7 +80,7 @@ impl Follower {
             if let Some(board) = &mut self.board {
                 board.mark_unchanged();
             }
-            let step = self.subscriber.poll(&self.events.log().tail(), self.events.board());
+            let step = self.subscriber.poll(&self.events.log().tail(), self.events.board(), most);
             match step {
                 Step::Facts(facts) if facts.is_empty() => {}
                 Step::Facts(facts) => return Some(Delivery::Facts(facts)),
@@ -81,7 +88,7 @@ impl Follower {
                 Step::Gap(lost) => return Some(Delivery::Gap { lost }),
                 Step::Older { after, floor } => match self.events.log().older(after, floor).await {
                     Ok((facts, upto)) => {
-                        let facts = self.subscriber.handle_older(facts, upto);
+                        let facts = self.subscriber.handle_older(facts, upto, most);
                         if !facts.is_empty() {
                             return Some(Delivery::Facts(facts));
                         }
@@ -105,17 +112,25 @@ impl Follower {
             if let Some(delivery) = self.ready().await {
                 return delivery;
             }
-            let board = async {
-                match &mut self.board {
-                    Some(board) => board.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                // A sender that is gone belongs to a server that is; its doors end by their own tokens.
-                changed = self.facts.changed() => if changed.is_err() { std::future::pending::<()>().await },
-                changed = board => if changed.is_err() { std::future::pending::<()>().await },
+            self.changed().await;
+        }
+    }
+
+    /// Sleeps until there may be something to tell that there was not when it was last asked for.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn changed(&mut self) {
+        let board = async {
+            match &mut self.board {
+                Some(board) => board.changed().await,
+                None => std::future::pending().await,
             }
+        };
+        tokio::select! {
+            // A sender that is gone belongs to a server that is; its doors end by their own tokens.
+            changed = self.facts.changed() => if changed.is_err() { std::future::pending::<()>().await },
+            changed = board => if changed.is_err() { std::future::pending::<()>().await },
         }
     }
 }

@@ -9,6 +9,8 @@ use bytes::Bytes;
 pub enum Form {
     /// A record of a server-sent event stream.
     ServerSent,
+    /// The same deflated.
+    DeflatedServerSent,
     /// A WebSocket frame with the JSON.
     Frame,
     /// A WebSocket frame with the JSON deflated.
@@ -20,7 +22,7 @@ pub enum Form {
 }
 
 impl Form {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 }
 
 /// The forms of one event.

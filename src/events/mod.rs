@@ -21,6 +21,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use self::{board::Board, log::Log};
 pub use self::{
     envelope::{Cursor, Draft, Epoch, EventType, SensorId, SensorIdError, Severity},
@@ -61,6 +63,13 @@ impl Events {
         Self { shared: Arc::new(Shared { log, board: Board::new() }) }
     }
 
+    /// Events on a file that is opened with the first fact.
+    #[cfg(test)]
+    pub(crate) fn lazy(store: &Store, clock: Clock, tasks: &Tasks) -> Self {
+        let log = Log::lazy(store.facts().clone(), clock, &tasks.child());
+        Self { shared: Arc::new(Shared { log, board: Board::new() }) }
+    }
+
     fn log(&self) -> &Log {
         &self.shared.log
     }
@@ -80,13 +89,14 @@ impl Events {
         self.log().append(draft).await
     }
 
-    /// [`Events::append`] for those who do not wait: facts have the order of these calls.
+    /// [`Events::append`] for those who wait later, or not at all: facts have the order of these calls. The receipt does
+    /// not come if the server ends before.
     ///
     /// # Errors
     /// As there.
-    pub fn post(&self, draft: Draft) -> Result<()> {
+    pub fn enqueue(&self, draft: Draft) -> Result<oneshot::Receiver<Receipt>> {
         is_fact(&draft)?;
-        self.log().enqueue(draft).map(drop)
+        self.log().enqueue(draft)
     }
 
     /// Puts a value on the board, in the place of the one of the same type, path and sensor.
@@ -115,11 +125,9 @@ impl Events {
         self.log().cursor()
     }
 
-    /// The newest facts that pass, the oldest first, `most` at most.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn recent(&self, scope: &Scope, filter: &Filter, most: usize) -> Result<Vec<Arc<Fact>>> {
+    /// The newest facts that pass, the oldest first, `most` at most. While the store cannot be read these are the ones in
+    /// memory.
+    pub async fn recent(&self, scope: &Scope, filter: &Filter, most: usize) -> Vec<Arc<Fact>> {
         self.log().recent(most, |topic| filter.wants(topic) && scope.sees(topic)).await
     }
 

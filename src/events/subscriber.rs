@@ -19,6 +19,8 @@ pub enum From {
     Now,
     /// After this fact. If that cannot be told, with a gap, and then with what there is.
     After(Cursor),
+    /// After something that was never of this log: with a gap.
+    Elsewhere,
 }
 
 /// What there is to tell.
@@ -52,8 +54,10 @@ impl Subscriber {
         let values = scope.sees_values() && filter.wants_values();
         let place = tail.cursor().offset;
         let mut subscriber = Self { scope, filter, place, version: 0, gap: None, values };
-        if let From::After(cursor) = from {
-            subscriber.resume(cursor, tail);
+        match from {
+            From::Now => {}
+            From::After(cursor) => subscriber.resume(cursor, tail),
+            From::Elsewhere => subscriber.gap = Some(None),
         }
         subscriber
     }
@@ -88,13 +92,13 @@ impl Subscriber {
         self.place
     }
 
-    /// What there is to tell: a gap, then facts, then values.
-    pub(super) fn poll(&mut self, tail: &Tail, board: &Board) -> Step {
+    /// What there is to tell: a gap, then facts, `most` at most, then values.
+    pub(super) fn poll(&mut self, tail: &Tail, board: &Board, most: usize) -> Step {
         if let Some(lost) = self.gap.take() {
             return Step::Gap(lost);
         }
         let wanted = |topic: &_| self.filter.wants(topic) && self.scope.sees(topic);
-        match tail.look(self.place, wanted) {
+        match tail.look(self.place, most, wanted) {
             Look::Facts { facts, upto } => {
                 self.place = upto;
                 return Step::Facts(facts);
@@ -116,10 +120,12 @@ impl Subscriber {
         Step::Nothing
     }
 
-    /// What was in the store, up to `upto`.
-    pub(super) fn handle_older(&mut self, mut facts: Vec<Arc<Fact>>, upto: u64) -> Vec<Arc<Fact>> {
+    /// What was in the store, up to `upto`; `most` of it at most is told.
+    pub(super) fn handle_older(&mut self, mut facts: Vec<Arc<Fact>>, upto: u64, most: usize) -> Vec<Arc<Fact>> {
         facts.retain(|fact| self.filter.wants(&fact.topic) && self.scope.sees(&fact.topic));
-        self.place = self.place.max(upto);
+        let told = if facts.len() > most { facts[most - 1].cursor.offset } else { upto };
+        facts.truncate(most);
+        self.place = self.place.max(told);
         facts
     }
 

@@ -207,6 +207,11 @@ impl Stream {
         self.snapshot.borrow().clone()
     }
 
+    /// Where it stands, and every change of it.
+    pub fn watch(&self) -> watch::Receiver<StreamSnapshot> {
+        self.snapshot.clone()
+    }
+
     /// What fills it, for people.
     pub fn source(&self) -> String {
         self.source.description()

@@ -255,3 +255,6 @@ impl<T> LogMachine<T> {
         self.released = self.entries.len();
     }
 }
+
+#[cfg(test)]
+mod tests;

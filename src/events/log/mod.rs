@@ -1,8 +1,8 @@
-//! The log of facts: numbered, durable, in order. The driver around [`machine`] and the store's file.
-//!
-//! One task commits whatever waits as soon as the last commit has returned, with no timer; it alone releases, into the
+//! The log of facts: numbered, durable, in order. One task ([`driver`]) around [`machine`] and the
+//! store's file commits whatever waits as soon as the last commit has returned, with no timer; it alone releases, into the
 //! [`tail`] and to the senders. Another takes away what is too old, in small steps.
 
+mod driver;
 mod machine;
 mod tail;
 
@@ -11,22 +11,24 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
 use tokio::{
     sync::{Notify, oneshot, watch},
-    time::{sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
-use tracing::{info_span, warn};
+use tracing::{debug, info_span};
 
-use self::machine::{BLOCK, Disk, LogMachine, Released};
 pub(super) use self::tail::{BATCH, BATCH_BYTES, Look, Tail};
+use self::{
+    driver::Driver,
+    machine::{BLOCK, Disk, LogMachine},
+};
 use super::{
-    disk::{DiskAlert, Trouble, set_aside},
+    disk::set_aside,
     envelope::{Cursor, Draft, Epoch},
     event::{Fact, Topic},
 };
 use crate::{
-    base::{Clock, Error, Kind, Result, Tasks, complaints::Complaints},
+    base::{Clock, Error, Kind, Result, Tasks},
     store::{Facts, Incident, Mark},
 };
 
@@ -91,10 +93,21 @@ struct State {
     open: bool,
 }
 
+/// Where a log stands when it starts.
+struct Beginning {
+    epoch: Epoch,
+    /// The last number that may have been given out.
+    last: u64,
+    /// The last one that may be given out before the next commit.
+    reserve: u64,
+    /// The newest fact that is too old to be kept.
+    gone: u64,
+    /// What the first commit failed with.
+    failed: Option<String>,
+}
+
 /// The first commit, which reserves numbers, is not waited for any longer.
 const FIRST_COMMIT: Duration = Duration::from_secs(2);
-/// How long the last commit may take when the server stops.
-const LAST_COMMIT: Duration = Duration::from_secs(2);
 /// Between two looks at what is too old.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// Rows of one look back in the store.
@@ -111,8 +124,11 @@ impl Log {
         clock: Clock,
         tasks: &Tasks,
     ) -> Self {
+        let unread = incidents.iter().any(|incident| matches!(incident, Incident::Unavailable { .. }));
         let (epoch, last, gone) = match facts.standing() {
             Some(standing) => (Epoch(standing.mark.epoch), standing.mark.reserve, standing.gone),
+            // What stands in a file that cannot be read yet has lower numbers than these, and keeps its place.
+            None if unread => (draw(), u64::try_from(clock.wall().unix_millis()).unwrap_or(0), 0),
             None => (draw(), 0, 0),
         };
         let reserve = last + BLOCK;
@@ -125,6 +141,20 @@ impl Log {
         let new = facts.standing().is_none();
         // Numbers of an epoch that was drawn just now are nobody else's; those of an old one have to be reserved.
         let reserve = if failed.is_none() || new { reserve } else { last };
+        let log = Self::begin(facts, Beginning { epoch, last, reserve, gone, failed }, retention, clock, tasks);
+        for incident in incidents {
+            if let Incident::SetAside { file, now } = incident {
+                let now = now.file_name().unwrap_or_default().to_string_lossy();
+                // The log is new and empty: there is room.
+                let _ = log.enqueue(set_aside(file, &now, clock.wall()));
+            }
+        }
+        log
+    }
+
+    /// Starts the log where it is known to stand.
+    fn begin(facts: Facts, beginning: Beginning, retention: Retention, clock: Clock, tasks: &Tasks) -> Self {
+        let Beginning { epoch, last, reserve, gone, failed } = beginning;
         let disk = if failed.is_none() { Disk::Well } else { Disk::Failing(clock.now()) };
         let machine = LogMachine::new(epoch, last, reserve, disk, draw);
         let shared = Arc::new(Shared {
@@ -136,12 +166,6 @@ impl Log {
             wake: Notify::new(),
         });
         let driver = Driver::new(shared.clone(), failed);
-        for incident in incidents {
-            if let Incident::SetAside { file, now } = incident {
-                let now = now.file_name().unwrap_or_default().to_string_lossy();
-                driver.tell(set_aside(file, &now, clock.wall()));
-            }
-        }
         let stopping = tasks.stopping().clone();
         tasks.spawn("events/log", info_span!("events"), async move { driver.run(stopping).await });
         let (keeper, stopping) = (shared.clone(), tasks.stopping().clone());
@@ -153,6 +177,13 @@ impl Log {
             }
         });
         Self { shared }
+    }
+
+    /// A log on a new file that is opened with the first commit.
+    #[cfg(test)]
+    pub(super) fn lazy(facts: Facts, clock: Clock, tasks: &Tasks) -> Self {
+        let beginning = Beginning { epoch: draw(), last: 0, reserve: BLOCK, gone: 0, failed: None };
+        Self::begin(facts, beginning, Retention::default(), clock, tasks)
     }
 
     /// Puts a fact into the log; it is on the disk, or marked as not durable, when this returns. A sender that goes
@@ -220,23 +251,23 @@ impl Log {
         Ok((rows.filter_map(|row| Fact::from_row(epoch, row)).map(Arc::new).collect(), upto))
     }
 
-    /// The newest facts that are wanted, the oldest first, `most` at most.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub(super) async fn recent(&self, most: usize, wanted: impl Fn(&Topic) -> bool) -> Result<Vec<Arc<Fact>>> {
+    /// The newest facts that are wanted, the oldest first, `most` at most. While the store cannot be read these are the
+    /// ones in memory.
+    pub(super) async fn recent(&self, most: usize, wanted: impl Fn(&Topic) -> bool) -> Vec<Arc<Fact>> {
         let (mut found, mut below) = self.shared.tail().recent(most, &wanted);
         let epoch = self.cursor().epoch;
         let mut looked_at = 0;
         while found.len() < most && looked_at < LOOK_BACK_MOST {
-            let rows = self.shared.facts.before(below, LOOK_BACK).await?;
+            let rows = self.shared.facts.before(below, LOOK_BACK).await;
+            let rows = rows.inspect_err(|error| debug!("facts that are not in memory: {}", error.chain()));
+            let Ok(rows) = rows else { break };
             let Some(last) = rows.last() else { break };
             (below, looked_at) = (last.offset, looked_at + rows.len());
             let facts = rows.into_iter().filter_map(|row| Fact::from_row(epoch, row));
             found.extend(facts.filter(|fact| wanted(&fact.topic)).map(Arc::new).take(most - found.len()));
         }
         found.reverse();
-        Ok(found)
+        found
     }
 }
 
@@ -271,151 +302,5 @@ async fn retain(shared: Arc<Shared>, retention: Retention) {
                 break;
             }
         }
-    }
-}
-
-/// The task that commits and releases.
-struct Driver {
-    shared: Arc<Shared>,
-    running: Option<BoxFuture<'static, Result<()>>>,
-    alert: DiskAlert,
-    /// What the last failure said.
-    failure: Option<String>,
-    complaints: Complaints,
-}
-
-impl Driver {
-    fn new(shared: Arc<Shared>, failure: Option<String>) -> Self {
-        let complaints = Complaints::new(Duration::from_secs(60));
-        Self { shared, running: None, alert: DiskAlert::default(), failure, complaints }
-    }
-
-    async fn run(mut self, stopping: tokio_util::sync::CancellationToken) {
-        loop {
-            tokio::select! {
-                biased;
-                () = stopping.cancelled() => break,
-                () = self.turn() => {}
-            }
-        }
-        let finish = async {
-            while self.shared.state().machine.is_busy() && !self.is_failing() {
-                self.turn().await;
-            }
-        };
-        if timeout(LAST_COMMIT, finish).await.is_err() {
-            warn!("the last facts may not be on the disk");
-        }
-        let mut state = self.shared.state();
-        state.open = false;
-        // Whoever still waits learns that the server ends.
-        let cursor = state.machine.cursor();
-        state.machine = LogMachine::new(cursor.epoch, cursor.offset, cursor.offset, Disk::Well, draw);
-    }
-
-    fn is_failing(&self) -> bool {
-        matches!(self.shared.state().machine.disk(), Disk::Failing(_))
-    }
-
-    /// Does what is due, then waits for the next thing to happen.
-    ///
-    /// # Cancel safety
-    /// The commit that runs stays with the driver.
-    async fn turn(&mut self) {
-        let (clock, wake) = (self.shared.clock, self.shared.clone());
-        let deadline = self.step();
-        let timer = async {
-            match deadline {
-                Some(at) => sleep_until(clock.instant(at)).await,
-                None => std::future::pending().await,
-            }
-        };
-        let committed = async {
-            match &mut self.running {
-                Some(commit) => commit.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            biased;
-            ended = committed => self.handle_end(ended),
-            () = wake.wake.notified() => {}
-            () = timer => {}
-        }
-    }
-
-    fn handle_end(&mut self, ended: Result<()>) {
-        self.running = None;
-        let now = self.shared.clock.now();
-        let machine = &mut self.shared.state().machine;
-        match ended {
-            Ok(()) => machine.handle_committed(now),
-            Err(error) => {
-                machine.handle_failed(now, rand::random());
-                let chain = error.chain();
-                if let Some(times) = self.complaints.note(now) {
-                    warn!(times, "{chain}; events go on in memory");
-                }
-                self.failure = Some(chain);
-            }
-        }
-    }
-
-    /// Runs the machine up to now: releases, starts the next commit, tells of the disk.
-    fn step(&mut self) -> Option<crate::base::Monotonic> {
-        let clock = self.shared.clock;
-        let now = clock.now();
-        let disk = {
-            let machine = &mut self.shared.state().machine;
-            machine.handle_timeout(now);
-            machine.disk()
-        };
-        let trouble = match disk {
-            Disk::Well => None,
-            Disk::Late => Some(Trouble::Late),
-            Disk::Failing(_) => Some(Trouble::Failing(self.failure.clone().unwrap_or_default())),
-        };
-        if let Some(draft) = self.alert.handle_disk(trouble.as_ref(), now, clock.wall()) {
-            self.tell(draft);
-        }
-        let (released, commit, deadline) = {
-            let state = &mut *self.shared.state();
-            let released = state.machine.poll_released();
-            state.figures.released += released.len() as u64;
-            state.figures.not_durable += released.iter().filter(|released| !released.fact.durable).count() as u64;
-            let commit = if self.running.is_none() { state.machine.poll_commit(now) } else { None };
-            (released, commit, state.machine.poll_deadline())
-        };
-        self.release(released);
-        if let Some(commit) = commit {
-            let facts = self.shared.facts.clone();
-            self.running = Some(Box::pin(async move {
-                let rows = commit.facts.iter().map(|fact| fact.row()).collect();
-                facts.append(rows, Mark { epoch: commit.epoch.0, reserve: commit.reserve }).await
-            }));
-        }
-        [deadline, self.alert.poll_deadline()].into_iter().flatten().min()
-    }
-
-    /// Gives facts to everybody, then tells their senders.
-    fn release(&self, released: Vec<Released<oneshot::Sender<Receipt>>>) {
-        let Some(newest) = released.last().map(|released| released.fact.cursor.offset) else { return };
-        {
-            let mut tail = self.shared.tail();
-            released.iter().for_each(|released| tail.push(released.fact.clone()));
-        }
-        self.shared.newest.send_replace(newest);
-        for Released { fact, ticket } in released {
-            if let Some(ticket) = ticket {
-                // A sender that left does not mind.
-                let _ = ticket.send(Receipt { cursor: fact.cursor, durable: fact.durable });
-            }
-        }
-    }
-
-    /// Puts a fact of its own into the log; when nothing more fits, the log's own words wait for another time.
-    fn tell(&self, draft: Draft) {
-        let (ticket, _nobody) = oneshot::channel();
-        let _ = self.shared.state().machine.handle_draft(draft, ticket);
     }
 }

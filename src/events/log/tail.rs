@@ -83,8 +83,8 @@ impl Tail {
         self.gone = self.gone.max(gone);
     }
 
-    /// What there is beyond `after` that is wanted.
-    pub(in crate::events) fn look(&self, after: u64, wanted: impl Fn(&Topic) -> bool) -> Look {
+    /// What there is beyond `after` that is wanted, `most` of it at most.
+    pub(in crate::events) fn look(&self, after: u64, most: usize, wanted: impl Fn(&Topic) -> bool) -> Look {
         if after >= self.newest {
             return Look::Nothing;
         }
@@ -99,7 +99,7 @@ impl Tail {
         for fact in self.facts.range(begin..).take(LOOKED_AT) {
             if wanted(&fact.topic) {
                 bytes += fact.body.len();
-                if facts.len() == BATCH || (bytes > BATCH_BYTES && !facts.is_empty()) {
+                if facts.len() >= most.min(BATCH) || (bytes > BATCH_BYTES && !facts.is_empty()) {
                     break;
                 }
                 facts.push(fact.clone());
@@ -131,13 +131,15 @@ mod tests {
     #[test]
     fn what_is_beyond_a_place_is_in_memory_in_the_store_or_gone() {
         let mut tail = Tail::new(EPOCH, 100, 40);
-        assert!(matches!(tail.look(100, |_| true), Look::Nothing));
+        assert!(matches!(tail.look(100, BATCH, |_| true), Look::Nothing));
         (8_200..8_300).for_each(|offset| tail.push(fact(offset)));
-        assert!(matches!(tail.look(30, |_| true), Look::Gone { lost: 10, upto: 40 }));
-        assert!(matches!(tail.look(99, |_| true), Look::Older { floor: 100 }));
-        let Look::Facts { facts, upto } = tail.look(100, |_| true) else { panic!("a missing number is no gap") };
+        assert!(matches!(tail.look(30, BATCH, |_| true), Look::Gone { lost: 10, upto: 40 }));
+        assert!(matches!(tail.look(99, BATCH, |_| true), Look::Older { floor: 100 }));
+        let Look::Facts { facts, upto } = tail.look(100, BATCH, |_| true) else { panic!("a missing number is no gap") };
         assert_eq!((facts.len(), facts[0].cursor.offset, upto), (BATCH, 8_200, 8_263));
-        let Look::Facts { facts, upto } = tail.look(8_263, |topic| topic.kind == EventType::Audit) else { panic!() };
+        let Look::Facts { facts, upto } = tail.look(8_263, BATCH, |topic| topic.kind == EventType::Audit) else {
+            panic!()
+        };
         assert_eq!((facts.len(), upto), (0, 8_299), "what is not wanted is passed over");
         let (recent, below) = tail.recent(3, |topic| topic.kind == EventType::Alert);
         let offsets: Vec<_> = recent.iter().map(|fact| fact.cursor.offset).collect();
@@ -148,8 +150,8 @@ mod tests {
     fn memory_is_bounded_and_what_leaves_it_is_in_the_store() {
         let mut tail = Tail::new(EPOCH, 0, 0);
         (1..=FACTS as u64 + 10).for_each(|offset| tail.push(fact(offset)));
-        assert!(matches!(tail.look(9, |_| true), Look::Older { floor: 10 }));
-        assert!(matches!(tail.look(10, |_| true), Look::Facts { .. }));
+        assert!(matches!(tail.look(9, BATCH, |_| true), Look::Older { floor: 10 }));
+        assert!(matches!(tail.look(10, BATCH, |_| true), Look::Facts { .. }));
     }
 
     #[test]
