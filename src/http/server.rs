@@ -29,6 +29,8 @@ use hyper_util::{
     server::graceful::GracefulConnection,
 };
 use rustls::ServerConfig;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -41,7 +43,7 @@ use tracing::{Span, debug, info_span, warn};
 use super::{
     HttpOptions, Rooms,
     front::{Phase, Surface},
-    socket::{Watched, WatchedBody},
+    socket::{Asked, Watched, WatchedBody},
     vigil::{Ending, Vigil, VigilLimits},
 };
 use crate::base::{Clock, Monotonic, Tasks, complaints::Complaints};
@@ -241,11 +243,24 @@ async fn run(door: Arc<Door>, socket: TcpStream, _seat: OwnedSemaphorePermit) {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 128 * 1024;
 
+/// What was sent and is not acknowledged for this long was sent to nobody.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const GONE: Duration = Duration::from_secs(45);
+/// How long a connection may say nothing before the kernel asks whether the peer is there.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 fn tune(socket: &TcpStream) -> io::Result<()> {
     // A part is written at once and has to leave at once.
     socket.set_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT)?;
+    {
+        let socket = socket2::SockRef::from(socket);
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+        // A peer that is gone without a word holds its place no longer than this, with something to say to it or not.
+        socket.set_tcp_user_timeout(Some(GONE))?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3))?;
+    }
     Ok(())
 }
 
@@ -347,14 +362,11 @@ impl Service<Request<Incoming>> for Answers {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (surface, vigil, peer, clock) = (self.surface.clone(), self.vigil.clone(), self.peer, self.clock);
-        vigil.handle_request();
-        let asked = vigil.clone();
-        let asked = Leave(move || asked.handle_answered(clock.now()));
+        let (surface, peer) = (self.surface.clone(), self.peer);
+        let asked = Asked::new(self.vigil.clone(), self.clock);
         Box::pin(async move {
-            let _asked = asked;
             let response = surface.answer(request, peer).await;
-            Ok(response.map(|body| WatchedBody::new(body, vigil, clock)))
+            Ok(response.map(|body| WatchedBody::new(body, asked)))
         })
     }
 }

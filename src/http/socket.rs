@@ -78,17 +78,36 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
-/// The body of an answer whose every piece is watched until the codec has let go of it.
+/// A request, from its head to the end of its answer's body: as long as it lasts, its connection is not idle.
 #[derive(Debug)]
-pub(super) struct WatchedBody {
-    body: Body,
+pub(super) struct Asked {
     vigil: Arc<Vigil>,
     clock: Clock,
 }
 
+impl Asked {
+    pub(super) fn new(vigil: Arc<Vigil>, clock: Clock) -> Self {
+        vigil.handle_request();
+        Self { vigil, clock }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.vigil.handle_answered(self.clock.now());
+    }
+}
+
+/// The body of an answer whose every piece is watched until the codec has let go of it.
+#[derive(Debug)]
+pub(super) struct WatchedBody {
+    body: Body,
+    asked: Asked,
+}
+
 impl WatchedBody {
-    pub(super) fn new(body: Body, vigil: Arc<Vigil>, clock: Clock) -> Self {
-        Self { body, vigil, clock }
+    pub(super) fn new(body: Body, asked: Asked) -> Self {
+        Self { body, asked }
     }
 }
 
@@ -101,7 +120,7 @@ impl http_body::Body for WatchedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<WatchedBytes>, axum::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let watch = |bytes| WatchedBytes::new(bytes, self.vigil.clone(), self.clock);
+        let watch = |bytes| WatchedBytes::new(bytes, self.asked.vigil.clone(), self.asked.clock);
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(watch))))
     }
 
