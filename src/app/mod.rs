@@ -2,6 +2,7 @@
 
 pub mod addresses;
 mod directory;
+mod events;
 mod process;
 mod rtsp;
 mod signals;
@@ -24,12 +25,14 @@ use crate::{
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Tasks},
     config::{Config, ConfigOrigin, RtspStart, RtspTransport},
+    events::Events,
     hls::{Hls, HlsOptions},
     http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
     hub::{Hub, MediaThreads},
     net,
     rtsp::RtspServer,
     stats::{SessionLimits, Sessions},
+    store::{Incident, Store},
     webrtc::WebRtc,
 };
 
@@ -65,7 +68,10 @@ const INGEST_PAUSE: Duration = Duration::from_millis(1);
 struct Server {
     config: Arc<Config>,
     tasks: Tasks,
+    /// The log's tasks, which end last.
+    records: Tasks,
     info: ServerInfo,
+    events: Events,
     http: HttpServer,
     rtsp: RtspServer,
     webrtc: Option<WebRtc>,
@@ -82,6 +88,16 @@ impl Server {
         let tasks = Tasks::new();
         let policy = if addresses.are_open() { GatePolicy::Watch } else { GatePolicy::Closed };
         let gate = Gate::new(policy);
+        let (store, incidents) = Store::open(&config.state_dir, clock).await;
+        for incident in &incidents {
+            if let Incident::Unavailable { file, error } = incident {
+                warn!("{file} is not there: {}", error.chain());
+            }
+        }
+        // Its own set: what is said while everything else ends is still written.
+        let records = Tasks::new();
+        let events = Events::start(&store, &incidents, events::retention(&config), clock, &records).await;
+        events::say_status(&events, clock, "running");
         let sessions = sessions(&config);
         let info = server_info(&config, &addresses, clock);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -96,6 +112,7 @@ impl Server {
             &tasks,
             threads("ingest", Some(INGEST_PAUSE))?,
         );
+        events::watch_cameras(hub.clone(), events.clone(), clock, &tasks);
         let threads = threads("media", None)?;
         let rtsp = RtspServer::start(
             rtsp::options(&config),
@@ -122,6 +139,8 @@ impl Server {
             hub,
             hls,
             webrtc: webrtc.clone(),
+            events: events.clone(),
+            event_doors: Arc::default(),
             gate,
             sessions,
             info: info.clone(),
@@ -129,7 +148,7 @@ impl Server {
             clock,
         };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
-        Ok(Self { config, tasks, info, http, rtsp, webrtc })
+        Ok(Self { config, tasks, records, info, events, http, rtsp, webrtc })
     }
 
     /// Says that it is ready, how long that took, and which URLs to open.
@@ -165,6 +184,7 @@ impl Server {
     /// Stops accepting, ends sessions with their protocol's goodbye, then stops the sources. The names of tasks that
     /// did not end come back.
     async fn drain(&self) -> Vec<String> {
+        events::say_status(&self.events, Clock, "ending");
         let limit = self.config.drain.duration();
         let deadline = tokio::time::Instant::now() + limit;
         let webrtc = async {
@@ -174,9 +194,16 @@ impl Server {
         };
         tokio::join!(self.http.drain(limit), self.rtsp.drain(limit), webrtc);
         self.tasks.stop();
-        self.tasks.drained(deadline.saturating_duration_since(tokio::time::Instant::now())).await
+        let left = || deadline.saturating_duration_since(tokio::time::Instant::now());
+        let mut alive = self.tasks.drained(left()).await;
+        self.records.stop();
+        alive.extend(self.records.drained(left().max(LAST_WORDS)).await);
+        alive
     }
 }
+
+/// What the log may take to end beyond the drain.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Hands bound listeners to the runtime.
 fn adopt(listeners: Vec<std::net::TcpListener>) -> Result<Vec<TcpListener>> {
@@ -206,6 +233,7 @@ fn http_options(config: &Config) -> HttpOptions {
         max_body: http.max_body_size.bytes(),
         idle_timeout: http.idle_timeout.duration(),
         write_timeout: http.write_timeout.duration(),
+        events: events::doors(config),
     }
 }
 
@@ -217,6 +245,9 @@ fn capabilities(config: &Config, addresses: &Addresses) -> Arc<[String]> {
         ("renditions", true),
         ("instant_start", config.rtsp.start == RtspStart::Instant),
         ("low_latency_hls", config.hls.enabled),
+        ("events_sse", config.events.server_sent),
+        ("events_long_poll", config.events.long_poll),
+        ("events_ingest", config.events.ingest),
         ("rtsp_tcp", rtsp(RtspTransport::Tcp)),
         ("rtsp_udp", rtsp(RtspTransport::Udp)),
         ("rtsp_http_tunnel", config.rtsp.http_tunnel),
@@ -241,6 +272,9 @@ fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerIn
         doors.push(("whep", web("/{path}/whep")));
     }
     doors.push(("api", web("/api/v1")));
+    if config.events.server_sent {
+        doors.push(("events", web("/stream/events")));
+    }
     let doors = doors.into_iter().filter(|(_, urls)| !urls.is_empty());
     let mut warnings = Vec::new();
     if addresses.are_open() {
@@ -267,12 +301,23 @@ mod tests {
         let mut addresses = Addresses::default();
         let mut config = Config::default();
         let all = capabilities(&config, &addresses);
-        let names =
-            ["on_demand", "renditions", "instant_start", "low_latency_hls", "rtsp_tcp", "rtsp_udp", "rtsp_http_tunnel"];
+        let names = [
+            "on_demand",
+            "renditions",
+            "instant_start",
+            "low_latency_hls",
+            "events_sse",
+            "events_long_poll",
+            "events_ingest",
+            "rtsp_tcp",
+            "rtsp_udp",
+            "rtsp_http_tunnel",
+        ];
         assert_eq!(all.iter().map(String::as_str).collect::<Vec<_>>(), names);
         let told = std::fs::read_to_string("docs/protocols.md").unwrap();
         assert!(names.iter().chain(&["http2"]).all(|name| told.contains(&format!("`{name}`"))));
         config.hls.enabled = false;
+        (config.events.server_sent, config.events.long_poll, config.events.ingest) = (false, false, false);
         config.rtsp.transports.remove(&RtspTransport::Udp);
         config.rtsp.start = RtspStart::Live;
         addresses.insert("https", ["127.0.0.1:1".parse().unwrap()]);

@@ -99,6 +99,7 @@ impl Config {
         self.check_rtsp(all);
         self.check_webrtc(all);
         self.check_hls(all);
+        self.check_events(all);
         self.check_limits(all);
         self.check_listeners(all);
         let patterns = self.paths.iter().filter(|(key, _)| matches!(key, PathKey::Pattern(_))).count();
@@ -185,6 +186,15 @@ impl Config {
         if hls.always_on && !hls.enabled {
             all.add(at("always_on"), "HLS is switched off: nothing is cut").with(at("enabled"));
         }
+    }
+
+    fn check_events(&self, all: &mut Complaints) {
+        let (at, events) = (|key| Route::of(["events", key]), &self.events);
+        all.range(at("max_age"), events.max_age, MINUTE..=secs(10 * 365 * 86_400));
+        all.range(at("max_size"), events.max_size, ByteSize::from_mib(1)..=ByteSize::from_mib(1 << 20));
+        all.range(at("heartbeat"), events.heartbeat, secs(1)..=secs(300));
+        all.range(at("max_followers"), events.max_followers, CONNECTIONS);
+        all.range(at("max_posts_per_second"), events.max_posts_per_second, CONNECTIONS);
     }
 
     fn check_limits(&self, all: &mut Complaints) {

@@ -47,8 +47,20 @@ pub struct Input<'a> {
 }
 
 /// The keys the file may have at its top.
-pub(super) const TOP: [&str; 11] =
-    ["state_dir", "default_path", "media_threads", "drain", "log", "http", "rtsp", "webrtc", "hls", "limits", "paths"];
+pub(super) const TOP: [&str; 12] = [
+    "state_dir",
+    "default_path",
+    "media_threads",
+    "drain",
+    "log",
+    "http",
+    "rtsp",
+    "webrtc",
+    "hls",
+    "events",
+    "limits",
+    "paths",
+];
 
 /// Reads a configuration.
 ///

@@ -11,6 +11,7 @@ pub mod check;
 mod decode;
 pub mod duration;
 pub mod environment;
+pub mod events;
 pub mod files;
 pub mod hls;
 pub mod http;
@@ -48,6 +49,7 @@ pub use camera::{
 pub use check::Complaint;
 pub use duration::HumanDuration;
 pub use environment::Environment;
+pub use events::EventsConfig;
 pub use files::{ConfigError, ConfigOrigin};
 pub use hls::HlsConfig;
 pub use http::HttpConfig;
@@ -93,6 +95,8 @@ pub struct Config {
     pub webrtc: WebRtcConfig,
     /// How streams are cut for HLS players.
     pub hls: HlsConfig,
+    /// Alerts and what happens at cameras: how long they are kept, and who gets them how.
+    pub events: EventsConfig,
     /// How much is served at once.
     pub limits: LimitsConfig,
     /// The cameras: by name, or by a regular expression that begins with `~`.
@@ -111,6 +115,7 @@ impl Default for Config {
             rtsp: RtspConfig::default(),
             webrtc: WebRtcConfig::default(),
             hls: HlsConfig::default(),
+            events: EventsConfig::default(),
             limits: LimitsConfig::default(),
             paths: PathsConfig::default(),
         }
@@ -161,6 +166,8 @@ mod tests {
             ("/$defs/LimitsConfig/properties/sessions_per_path", check::CONNECTIONS),
             ("/$defs/LimitsConfig/properties/sessions_per_address", check::CONNECTIONS),
             ("/$defs/LimitsConfig/properties/dynamic_paths", check::DYNAMIC_PATHS),
+            ("/$defs/EventsConfig/properties/max_followers", check::CONNECTIONS),
+            ("/$defs/EventsConfig/properties/max_posts_per_second", check::CONNECTIONS),
             ("/$defs/HlsConfig/properties/segments", check::SEGMENTS),
             ("/$defs/PathConfig/properties/max_readers", check::CONNECTIONS),
         ];

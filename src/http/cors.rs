@@ -28,10 +28,11 @@ pub(super) struct Cors {
 
 const METHODS_OF_LISTED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const METHODS_OF_ANYONE: HeaderValue = HeaderValue::from_static("GET, HEAD");
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, if-match, if-none-match, if-range, last-event-id, range");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, if-match, if-none-match, if-range, last-event-id, range",
+);
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "accept-patch, accept-ranges, age, campanile-left-out, campanile-notice, campanile-rendition, content-range, \
+    "accept-patch, accept-ranges, age, campanile-cursor, campanile-left-out, campanile-notice, campanile-rendition, content-range, \
          date, etag, link, location, retry-after",
 );
 

@@ -23,6 +23,7 @@ use super::{
     HttpOptions, Rooms,
     caller::{Asking, authority, caller},
     cors::{Cors, Page},
+    events::EventDesk,
     hls_viewers::HlsViewers,
     problem::{Failure, Problem},
     router, whep,
@@ -47,6 +48,8 @@ pub(super) struct Front {
     pub(super) rooms: Rooms,
     pub(super) requests: Arc<Requests>,
     pub(super) viewers: HlsViewers,
+    /// What the doors of events keep.
+    pub(super) desk: EventDesk,
     /// Fires when the listener stops: what is held open ends.
     pub(super) ending: CancellationToken,
     phase: AtomicU8,
@@ -80,7 +83,8 @@ impl Surface {
     pub(super) fn new(rooms: Rooms, options: &HttpOptions, ending: CancellationToken) -> Self {
         let (requests, phase) = (Arc::default(), AtomicU8::new(Phase::Starting as u8));
         let viewers = HlsViewers::new(rooms.sessions.clone());
-        let front = Arc::new(Front { rooms, requests, viewers, ending, phase });
+        let desk = EventDesk::new(options.events);
+        let front = Arc::new(Front { rooms, requests, viewers, desk, ending, phase });
         let router = router::router(front.clone());
         Self { front, router, cors: Arc::new(Cors::new(options.origins.clone())), max_body: options.max_body }
     }
@@ -192,6 +196,8 @@ fn stamp(headers: &mut http::HeaderMap) {
 fn door(path: &str) -> HttpDoor {
     if path.starts_with("/api/") {
         HttpDoor::Api
+    } else if path.starts_with("/stream/") {
+        HttpDoor::Events
     } else if path.starts_with("/assets/") {
         HttpDoor::Page
     } else if path.ends_with(".m3u8") {

@@ -15,8 +15,9 @@ use super::{front::Front, grant::OnServer, problem::ProblemBody};
 use crate::{
     auth::{Grant, Stats},
     base::{Monotonic, tasks::panics},
+    events::LogFigures,
     hub::{PathHandle, Stream},
-    stats::{MetricsSnapshot, StreamMetrics, metrics::CONTENT_TYPE},
+    stats::{LogMetrics, MetricsSnapshot, StreamMetrics, metrics::CONTENT_TYPE},
     webrtc::WebRtc,
 };
 
@@ -50,9 +51,16 @@ fn snapshot(front: &Front) -> MetricsSnapshot {
         webrtc_dropped: rooms.webrtc.as_ref().map(WebRtc::dropped).unwrap_or_default(),
         webrtc_relay: rooms.webrtc.as_ref().map(WebRtc::relay_delays),
         webrtc_reused: WebRtc::numbers_reused(),
+        log: log_metrics(rooms.events.figures()),
+        event_doors: rooms.event_doors.all(),
         connections: front.requests.connections(),
         requests: front.requests.all(),
     }
+}
+
+fn log_metrics(figures: LogFigures) -> LogMetrics {
+    let LogFigures { released, not_durable, unsaved, refused } = figures;
+    LogMetrics { facts: released, not_durable, unsaved, refused }
 }
 
 fn stream_metrics(path: &PathHandle, stream: &Stream, now: Monotonic) -> StreamMetrics {

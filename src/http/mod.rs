@@ -8,6 +8,7 @@ mod api;
 pub mod assets;
 mod caller;
 mod cors;
+mod events;
 mod front;
 mod grant;
 mod health;
@@ -29,19 +30,21 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use self::{
     api::info::{OpenDoor, ServerInfo, Warning},
+    events::EventDoorOptions,
     server::{HttpServer, serve},
 };
 use crate::{
     auth::Gate,
     base::Clock,
     config::AllowedOrigins,
+    events::Events,
     hls::Hls,
     hub::Hub,
-    stats::{ProcessFigures, Sessions},
+    stats::{EventDoors, ProcessFigures, Sessions},
     webrtc::WebRtc,
 };
 
@@ -54,6 +57,10 @@ pub struct Rooms {
     pub hls: Option<Hls>,
     /// WebRTC, unless it is switched off.
     pub webrtc: Option<WebRtc>,
+    /// What happened, and how things stand.
+    pub events: Events,
+    /// What the doors of events count.
+    pub event_doors: Arc<EventDoors>,
     /// Who may do what.
     pub gate: Gate,
     /// Who watches what.
@@ -83,6 +90,8 @@ pub struct HttpOptions {
     pub idle_timeout: Duration,
     /// A client that takes no byte of what is there for it for this long is gone.
     pub write_timeout: Duration,
+    /// The doors of events.
+    pub events: EventDoorOptions,
 }
 
 impl Default for HttpOptions {
@@ -95,6 +104,7 @@ impl Default for HttpOptions {
             max_body: 1024 * 1024,
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(10),
+            events: EventDoorOptions::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use super::{
     api,
     caller::Asking,
+    events,
     front::Front,
     health, hls, metrics, pages,
     problem::Problem,
@@ -26,6 +27,7 @@ use crate::auth::Caller;
 pub(super) fn router(front: Arc<Front>) -> Router {
     Router::new()
         .nest("/api", api::router())
+        .nest("/stream", events::router())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use http::{HeaderMap, Request, StatusCode, header};
@@ -15,6 +15,7 @@ use crate::{
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, PathName, Tasks},
     config::HlsConfig,
+    events::Events,
     hls::{Hls, HlsOptions},
     hub::{Feed, Hub, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
     media::{
@@ -23,6 +24,7 @@ use crate::{
         track::{H264Parameters, PcmParameters},
     },
     stats::{ProcessFigures, Sessions},
+    store::Store,
 };
 
 /// 25 pictures a second, a random access point each second, and sound that HLS cannot carry.
@@ -133,10 +135,13 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
     let hub = Hub::start(Box::new(Directory), clock, tasks);
     let options = HlsOptions { config: HlsConfig::default(), state_dir: state_dir.to_owned() };
     let hls = Hls::new(hub.clone(), Audio::new(clock, tasks), clock, tasks, options);
+    let events = Events::lazy(&Store::lazy(state_dir, clock), clock, tasks);
     Rooms {
         hub,
         hls: Some(hls),
         webrtc: None,
+        events,
+        event_doors: Arc::default(),
         gate: Gate::new(policy),
         sessions: Sessions::default(),
         info: ServerInfo {
@@ -184,6 +189,18 @@ impl House {
     }
 
     pub(super) async fn ask(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> Reply {
+        self.send(method, url, headers, Bytes::new()).await
+    }
+
+    /// A request with a body, and its whole answer.
+    pub(super) async fn send(&self, method: &str, url: &str, headers: &[(&str, &str)], body: Bytes) -> Reply {
+        let (parts, body) = self.open(method, url, headers, body).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Reply { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// A request, and its answer as it comes.
+    pub(super) async fn open(&self, method: &str, url: &str, headers: &[(&str, &str)], body: Bytes) -> Response {
         let mut request = Request::builder().method(method).uri(url).header(header::HOST, "localhost:8080");
         for (name, value) in headers {
             if name.eq_ignore_ascii_case("host") {
@@ -191,10 +208,7 @@ impl House {
             }
             request = request.header(*name, *value);
         }
-        let response = self.surface.answer(request.body(Body::empty()).unwrap(), self.peer).await;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Reply { status: parts.status, headers: parts.headers, body }
+        self.surface.answer(request.body(Body::from(body)).unwrap(), self.peer).await
     }
 }
 

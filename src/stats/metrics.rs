@@ -15,7 +15,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Protocol, delays::DelaysSnapshot, process::ProcessFigures, requests::HttpDoor, sessions::Traffic};
+use super::{
+    EventDoorFigures, Protocol, delays::DelaysSnapshot, process::ProcessFigures, requests::HttpDoor, sessions::Traffic,
+};
 use crate::base::{PathName, Rendition};
 
 /// The media type of the text.
@@ -52,6 +54,19 @@ impl StreamMetrics {
     }
 }
 
+/// What the log of facts did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogMetrics {
+    /// Facts given out.
+    pub facts: u64,
+    /// Those that were given out before they were on the disk.
+    pub not_durable: u64,
+    /// Those that will never be on the disk.
+    pub unsaved: u64,
+    /// Facts that were refused because too many waited.
+    pub refused: u64,
+}
+
 /// Everything the metrics say.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsSnapshot {
@@ -75,6 +90,10 @@ pub struct MetricsSnapshot {
     pub webrtc_relay: Option<DelaysSnapshot>,
     /// Numbers of packets that were sealed twice.
     pub webrtc_reused: u64,
+    /// What the log of facts did.
+    pub log: LogMetrics,
+    /// The doors of events, by name.
+    pub event_doors: Vec<(&'static str, EventDoorFigures)>,
     /// HTTP connections open and accepted.
     pub connections: (u64, u64),
     /// HTTP requests answered, by door and class of status.
@@ -153,6 +172,7 @@ impl Collector for MetricsSnapshot {
         self.program(&mut families)?;
         self.paths(&mut families)?;
         self.viewers(&mut families)?;
+        self.events(&mut families)?;
         self.http(&mut families)
     }
 }
@@ -231,6 +251,29 @@ impl MetricsSnapshot {
         families.histogram(("webrtc_relay", help, Some(Unit::Seconds)), relay)
     }
 
+    fn events(&self, families: &mut Families<'_>) -> fmt::Result {
+        let log = &self.log;
+        families.counters(("events_facts", "Facts given out", None), one(log.facts))?;
+        let early = ("events_facts_not_durable", "Facts given out before they were on the disk", None);
+        families.counters(early, one(log.not_durable))?;
+        let unsaved = ("events_facts_unsaved", "Facts given out that will never be on the disk", None);
+        families.counters(unsaved, one(log.unsaved))?;
+        let refused = ("events_facts_refused", "Facts refused because too many waited for the disk", None);
+        families.counters(refused, one(log.refused))?;
+        let rows = |value: fn(&EventDoorFigures) -> u64| {
+            self.event_doors.iter().map(move |(door, figures)| (vec![("door", *door)], value(figures)))
+        };
+        families.gauges(("event_clients", "Clients that follow events", None), rows(|door| door.open))?;
+        families.counters(("event_clients_opened", "Clients that came to follow", None), rows(|door| door.opened))?;
+        families.counters(("events_delivered", "Events told to clients", None), rows(|door| door.delivered))?;
+        let dropped = ("events_dropped", "Facts asked for that were no longer there", None);
+        families.counters(dropped, rows(|door| door.dropped))?;
+        let refused = self.event_doors.iter().flat_map(|(door, figures)| {
+            figures.refused.iter().map(move |(reason, count)| (vec![("door", *door), ("reason", *reason)], *count))
+        });
+        families.counters(("event_clients_refused", "Clients sent away, by reason", None), refused)
+    }
+
     fn http(&self, families: &mut Families<'_>) -> fmt::Result {
         families.gauges(("http_connections", "HTTP connections open", None), one(self.connections.0))?;
         families.counters(("http_connections_accepted", "HTTP connections accepted", None), one(self.connections.1))?;
@@ -280,6 +323,11 @@ mod tests {
             webrtc_dropped: vec![("unknown", 3)],
             webrtc_relay: Some(relay.snapshot()),
             webrtc_reused: 0,
+            log: LogMetrics { facts: 8, ..LogMetrics::default() },
+            event_doors: vec![(
+                "websocket",
+                EventDoorFigures { open: 4, delivered: 9, refused: vec![("limit", 2)], ..EventDoorFigures::default() },
+            )],
             connections: (3, 30),
             requests: vec![(HttpDoor::Api, "2xx", 12)],
         }
@@ -298,6 +346,9 @@ mod tests {
             "campanile_path_last_unit_age_seconds{path=\"site/gate\",rendition=\"main\"} 0.02",
             "campanile_path_readers{path=\"site/gate\",rendition=\"main\",protocol=\"rtsp\"} 2",
             "campanile_path_units_dropped_total{path=\"site/gate\",rendition=\"main\",protocol=\"rtsp\"} 4",
+            "campanile_event_clients{door=\"websocket\"} 4",
+            "campanile_events_delivered_total{door=\"websocket\"} 9",
+            "campanile_event_clients_refused_total{door=\"websocket\",reason=\"limit\"} 2",
             "campanile_http_requests_total{door=\"api\",class=\"2xx\"} 12",
             "campanile_sessions_refused_total 1",
             "campanile_webrtc_relay_seconds_bucket{le=\"0.00025\"} 0",
@@ -305,6 +356,7 @@ mod tests {
             "campanile_webrtc_relay_seconds_bucket{le=\"+Inf\"} 1",
             "campanile_webrtc_relay_seconds_count 1",
             "campanile_webrtc_packet_numbers_reused_total 0",
+            "campanile_events_facts_total 8",
         ] {
             assert!(text.lines().any(|written| written == line), "{line}\n{text}");
         }

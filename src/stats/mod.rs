@@ -1,6 +1,7 @@
 //! Counters, the list of sessions, and the text of the metrics. Everyone may count here; nobody waits here.
 
 pub mod delays;
+pub mod event_doors;
 pub mod metrics;
 pub mod process;
 pub mod reception;
@@ -8,7 +9,8 @@ pub mod requests;
 pub mod sessions;
 
 pub use delays::{Delays, DelaysSnapshot};
-pub use metrics::{MetricsSnapshot, StreamMetrics};
+pub use event_doors::{EventDoor, EventDoorFigures, EventDoors, Refusal};
+pub use metrics::{LogMetrics, MetricsSnapshot, StreamMetrics};
 pub use process::ProcessFigures;
 pub use reception::Reception;
 pub use requests::{HttpDoor, Requests};

@@ -13,6 +13,8 @@ pub enum HttpDoor {
     Media,
     /// WebRTC's signalling.
     Whep,
+    /// Streams and sockets of events.
+    Events,
     /// Pages and what they are made of.
     Page,
     /// `/healthz`, `/readyz`, `/metrics`.
@@ -21,7 +23,8 @@ pub enum HttpDoor {
 
 impl HttpDoor {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Api, Self::Playlist, Self::Media, Self::Whep, Self::Page, Self::Watch];
+    pub const ALL: [Self; 7] =
+        [Self::Api, Self::Playlist, Self::Media, Self::Whep, Self::Events, Self::Page, Self::Watch];
 
     /// The word of the metrics.
     pub const fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl HttpDoor {
             Self::Playlist => "playlist",
             Self::Media => "media",
             Self::Whep => "whep",
+            Self::Events => "events",
             Self::Page => "page",
             Self::Watch => "watch",
         }

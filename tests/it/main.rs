@@ -15,6 +15,7 @@ mod alone;
 mod architecture;
 mod cameras;
 mod cli;
+mod events;
 mod hls_clients;
 mod hls_media;
 mod hostile;

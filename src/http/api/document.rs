@@ -10,7 +10,7 @@ use http::{HeaderValue, header};
 use utoipa::OpenApi;
 
 use super::{
-    super::{health, metrics, problem::ProblemBody, whep},
+    super::{events, health, metrics, problem::ProblemBody, whep},
     info, paths, sessions,
 };
 
@@ -29,6 +29,10 @@ use super::{
         paths::show,
         sessions::list,
         sessions::kick,
+        events::list,
+        events::take,
+        events::events,
+        events::system_status,
         health::alive,
         health::ready,
         metrics::show,
@@ -41,6 +45,7 @@ use super::{
         (name = "server", description = "The server itself."),
         (name = "paths", description = "Cameras: how they are and what they send."),
         (name = "sessions", description = "Who watches."),
+        (name = "events", description = "What happens: in, and out by any door. `docs/events.md` has the shapes."),
         (name = "whep", description = "WebRTC for viewers (draft-ietf-wish-whep-03). `OPTIONS` never needs a credential."),
         (name = "health", description = "For supervisors and monitoring."),
     )
@@ -95,6 +100,7 @@ mod tests {
                     assert!(said, "{method} {path} {status}");
                 }
                 let guarded = path.starts_with("/api/") || path == "/metrics" || path.starts_with("/{path}/whep");
+                let guarded = guarded || path.starts_with("/stream/");
                 assert_eq!(operation["responses"]["401"].is_object(), guarded, "{method} {path}");
             }
         }

@@ -18,7 +18,7 @@ use axum::{
 use http::{HeaderValue, header};
 use serde::Serialize;
 
-use super::front::Front;
+use super::{events, front::Front};
 
 /// Everything below `/api`.
 pub(super) fn router() -> Router<Arc<Front>> {
@@ -29,6 +29,7 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/info", get(info::show))
         .route("/v1/paths", get(paths::list))
         .route("/v1/paths/{*path}", get(paths::show))
+        .route("/v1/events", get(events::list).post(events::take))
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/sessions/{id}", delete(sessions::kick))
 }

@@ -20,11 +20,13 @@ use tokio_rustls::TlsConnector;
 use crate::{
     auth::GatePolicy,
     base::Tasks,
+    events::{EventType, Events, testing::draft},
     http::{HttpOptions, HttpServer, assets, serve, testing::rooms},
 };
 
 struct Server {
     tasks: Tasks,
+    events: Events,
     http: HttpServer,
     address: SocketAddr,
     _state_dir: TempDir,
@@ -48,9 +50,10 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let state_dir = tempfile::tempdir().unwrap();
         let rooms = rooms(&tasks, GatePolicy::Closed, state_dir.path());
+        let events = rooms.events.clone();
         let http = serve(&options, vec![listener], tls, rooms, &tasks);
         http.set_ready();
-        Self { tasks, http, address, _state_dir: state_dir }
+        Self { tasks, events, http, address, _state_dir: state_dir }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -375,4 +378,67 @@ async fn a_stream_whose_window_never_opens_is_cut_off() {
     let response = response.await.unwrap();
     let _body = response.into_body();
     timeout(PATIENCE, task.ended()).await.expect("a stuck stream should end its connection");
+}
+
+const FOLLOW: &[u8] = b"GET /stream/events HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[tokio::test]
+async fn a_stream_with_nothing_to_say_is_not_idle_and_ends_with_a_goodbye() {
+    let server = Server::start(options()).await;
+    let mut socket = server.connect().await;
+    socket.write_all(FOLLOW).await.unwrap();
+    let (mut seen, mut buffer) = (String::new(), [0; 4096]);
+    while !seen.contains("retry:") {
+        let count = timeout(PATIENCE, socket.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(count > 0, "closed after {seen:?}");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    tokio::time::sleep(LIMIT * 8).await;
+    server.events.append(draft(EventType::CameraEvent, "motion")).await.unwrap();
+    while !seen.contains("camera_event") {
+        let count = timeout(PATIENCE, socket.read(&mut buffer)).await.unwrap().unwrap();
+        assert!(count > 0, "it was closed for being silent");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    let drained = server.http.drain(PATIENCE);
+    let (rest, alive) = tokio::join!(read_to_end(&mut socket), drained);
+    assert!(rest.contains("retry: ") && rest.ends_with("0\r\n\r\n"), "a whole body: {rest:?}");
+    assert_eq!(alive, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_follower_that_takes_nothing_is_sent_away_and_the_others_get_everything() {
+    let server = Server::start(options()).await;
+    let (mut deaf, mut other) = (server.connect().await, server.connect().await);
+    deaf.write_all(FOLLOW).await.unwrap();
+    other.write_all(FOLLOW).await.unwrap();
+    let mut big = draft(EventType::CameraEvent, "motion");
+    let data = format!(r#"{{"kind":"motion","x":"{}"}}"#, "x".repeat(60_000));
+    big.data = serde_json::value::RawValue::from_string(data).unwrap();
+    let mut last = big.clone();
+    last.name = "last".into();
+    last.kind = EventType::Audit;
+    let publish = async {
+        for _ in 0..300 {
+            server.events.append(big.clone()).await.unwrap();
+        }
+        server.events.append(last).await.unwrap();
+    };
+    let listen = async {
+        let (mut seen, mut buffer) = (Vec::new(), vec![0; 65_536]);
+        loop {
+            let read = timeout(PATIENCE, other.read(&mut buffer)).await.expect("it goes on").unwrap();
+            assert!(read > 0, "it was closed");
+            let from = seen.len().saturating_sub(20);
+            seen.extend_from_slice(&buffer[..read]);
+            if memchr::memmem::find(&seen[from..], b"event: audit").is_some() {
+                return memchr::memmem::find_iter(&seen, b"event: camera_event\n").count();
+            }
+        }
+    };
+    let ((), count) = tokio::join!(publish, listen);
+    assert_eq!(count, 300);
+    drop(other);
+    server.until_nobody_is_connected().await;
+    drop(deaf);
 }

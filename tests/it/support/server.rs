@@ -50,9 +50,12 @@ impl Server {
     /// Restarts it with another configuration over the same state. Ports change.
     pub async fn restart(mut self, overrides: Value) -> Self {
         self.terminate().await;
-        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        drop(self);
-        Self::start_in(folder, overrides, &[]).await
+        Self::start_in(self.into_folder(), overrides, &[]).await
+    }
+
+    /// The folder of a server that ended, or ends with this.
+    pub fn into_folder(mut self) -> TempDir {
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
     }
 
     /// The first bound address of a listener: `http`, `rtsp`, `rtsps`.

@@ -1,0 +1,45 @@
+//! The section `events`: how long facts are kept, and the doors that events come and go by.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ByteSize, HumanDuration};
+
+/// Events: alerts, what happens at cameras, values as they change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// Facts that happened longer ago are taken away.
+    pub max_age: HumanDuration,
+    /// The most the facts may take on the disk; the oldest go first.
+    pub max_size: ByteSize,
+    /// Whether events are served as server-sent events: `/stream/events`, `/stream/system-status`.
+    pub server_sent: bool,
+    /// Whether events are served at `/api/v1/events`, at once or when they come.
+    pub long_poll: bool,
+    /// Whether events are taken at `/api/v1/events`.
+    pub ingest: bool,
+    /// How often a stream with nothing to say shows that it is alive.
+    pub heartbeat: HumanDuration,
+    /// Streams and held requests at once, each door by itself; further ones are refused.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_followers: u32,
+    /// Events a second that are taken from one IP address; twice as many at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_posts_per_second: u32,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self {
+            max_age: HumanDuration::from_secs(30 * 86_400),
+            max_size: ByteSize::from_mib(512),
+            server_sent: true,
+            long_poll: true,
+            ingest: true,
+            heartbeat: HumanDuration::from_secs(30),
+            max_followers: 5000,
+            max_posts_per_second: 500,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `/stream/events` and `/stream/system-status`: server-sent events. A stream holds a follower and nothing else; what
+//! it sends are the shared records of [`super::sent`].
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use http::{HeaderMap, HeaderValue, Uri, header};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{
+        assets::accepts,
+        front::Front,
+        problem::{Problem, ProblemBody},
+    },
+    Seat, Sees,
+    asked::{Asked, FilterParams},
+    packed::Gzip,
+    sent, spread, switched_off,
+};
+use crate::{
+    base::Clock,
+    events::{Cursor, Delivery, EventType, Filter, Follower, Forms, From, Scope},
+    stats::EventDoor,
+};
+
+/// Events as they happen, as server-sent events.
+///
+/// The event's name is its type, its data the envelope; facts have an id. `heartbeat` comes when nothing else did,
+/// `gap` when facts are missing. Before the end of a stream `retry` says when to come back.
+#[utoipa::path(get, path = "/stream/events", tag = "events", operation_id = "stream_events",
+    params(
+        FilterParams,
+        ("after" = Option<String>, Query, description = "Begin after this fact; with what comes next if absent."),
+        ("last-event-id" = Option<String>, Header, description = "The same, as browsers say it when they come back; it counts more."),
+    ),
+    responses(
+        (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "The query makes no sense.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Too many follow: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(in crate::http) async fn events(
+    State(front): State<Arc<Front>>,
+    Sees(scope): Sees,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    switched_off(front.desk.options.server_sent, "server_sent")?;
+    let asked = Asked::read(uri.query().unwrap_or_default())?;
+    let from = match headers.get("last-event-id") {
+        // What is no id of ours is of another log; to refuse it would keep the browser out for ever.
+        Some(last) => match last.to_str().ok().and_then(|last| last.parse::<Cursor>().ok()) {
+            Some(cursor) => From::After(cursor),
+            None => From::Elsewhere,
+        },
+        None => asked.after.map_or(From::Now, From::After),
+    };
+    Ok(open(&front, &headers, scope, asked.filter, from)?)
+}
+
+/// How the server is, as server-sent events: `system_status`, now and with every change.
+#[utoipa::path(get, path = "/stream/system-status", tag = "events", operation_id = "stream_system_status", responses(
+    (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
+    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, description = "Too many follow: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(in crate::http) async fn system_status(
+    State(front): State<Arc<Front>>,
+    Sees(scope): Sees,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    switched_off(front.desk.options.server_sent, "server_sent")?;
+    let filter = Filter::everything().event_types([EventType::SystemStatus.name()])?;
+    Ok(open(&front, &headers, scope, filter, From::Now)?)
+}
+
+fn open(front: &Front, asked: &HeaderMap, scope: Scope, filter: Filter, from: From) -> crate::base::Result<Response> {
+    let seat = Seat::take(front, EventDoor::ServerSent)?;
+    let follower = front.rooms.events.follow(scope, filter, from);
+    // Where a client goes on that is gone before its first fact.
+    let first = match from {
+        From::After(cursor) => cursor,
+        From::Now | From::Elsewhere => follower.cursor(),
+    };
+    let accepted = asked.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    let gzip = accepted.is_some_and(|accepted| accepts(accepted, "gzip")).then(Gzip::default);
+    let packed = gzip.is_some();
+    let mut stream = Stream {
+        ready: gzip.iter().map(Gzip::header).collect(),
+        gzip,
+        told: first,
+        follower,
+        seat,
+        heartbeat: front.desk.options.heartbeat,
+        ending: front.ending.clone(),
+        clock: front.rooms.clock,
+        over: false,
+    };
+    [sent::padding(), sent::retry(spread()), sent::place(first)].iter().for_each(|record| stream.say(record));
+    let body = Body::from_stream(unfold(stream, |mut stream| async move {
+        let record = stream.next().await?;
+        Some((Ok::<_, Infallible>(record), stream))
+    }));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
+        (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    let mut response = (headers, body).into_response();
+    if packed {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    Ok(response)
+}
+
+/// One stream.
+struct Stream {
+    follower: Follower,
+    seat: Seat,
+    /// For a client that takes it.
+    gzip: Option<Gzip>,
+    /// What goes out next.
+    ready: VecDeque<Bytes>,
+    /// The place that the client knows.
+    told: Cursor,
+    heartbeat: Duration,
+    ending: CancellationToken,
+    clock: Clock,
+    over: bool,
+}
+
+impl Stream {
+    /// What this client alone is told.
+    fn say(&mut self, record: &Bytes) {
+        self.ready.push_back(match &mut self.gzip {
+            Some(gzip) => gzip.stored(record),
+            None => record.clone(),
+        });
+    }
+
+    /// What all are told, in the form that was made for all.
+    fn tell(&mut self, forms: &Forms, record: &Bytes) {
+        self.ready.push_back(match &mut self.gzip {
+            Some(gzip) => {
+                gzip.note(record);
+                sent::deflated(forms, record).clone()
+            }
+            None => record.clone(),
+        });
+    }
+
+    /// Nothing follows what is ready.
+    fn end(&mut self) {
+        self.over = true;
+        self.ready.extend(self.gzip.as_ref().map(Gzip::trailer));
+    }
+
+    /// The next record; nothing when the stream ends.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(record) = self.ready.pop_front() {
+                return Some(record);
+            }
+            if self.over {
+                return None;
+            }
+            let delivery = tokio::select! {
+                biased;
+                () = self.ending.cancelled() => {
+                    // Many are told at once: each comes back at a time of its own.
+                    self.say(&sent::retry(spread()));
+                    self.end();
+                    continue;
+                }
+                delivery = tokio::time::timeout(self.heartbeat, self.follower.next()) => delivery,
+            };
+            match delivery {
+                Ok(Delivery::Facts(facts)) => {
+                    self.seat.delivered(facts.len());
+                    self.told = facts.last().map_or(self.told, |fact| fact.cursor);
+                    facts.iter().for_each(|fact| self.tell(&fact.forms, sent::fact(fact)));
+                }
+                Ok(Delivery::Values(values)) => {
+                    self.seat.delivered(values.len());
+                    values.iter().for_each(|value| self.tell(&value.forms, sent::value(value)));
+                }
+                Ok(Delivery::Gap { lost }) => {
+                    self.seat.missed(lost);
+                    let (after, now) = (self.told, self.follower.cursor());
+                    let gap = sent::gap(after, now, lost);
+                    self.say(&sent::notice("gap", &gap));
+                    self.say(&sent::place(now));
+                    self.told = now;
+                }
+                Ok(Delivery::Over) => {
+                    let message = "the right to see anything here ended";
+                    let error = json!({"type": "error", "code": "permission_denied", "message": message});
+                    self.say(&sent::notice("error", &error));
+                    self.end();
+                }
+                Err(_elapsed) => {
+                    // What was passed over counts too: a client that wants little does not fall behind the log.
+                    let place = self.follower.cursor();
+                    if place != self.told {
+                        self.told = place;
+                        self.say(&sent::place(place));
+                    }
+                    let time = self.clock.wall().to_string();
+                    self.say(&sent::notice("heartbeat", &sent::heartbeat(&time)));
+                }
+            }
+        }
+    }
+}
