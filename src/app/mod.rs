@@ -7,6 +7,7 @@ mod process;
 mod rtsp;
 mod signals;
 mod sockets;
+mod statistics;
 mod webrtc;
 
 use std::{io, sync::Arc, time::Duration};
@@ -135,8 +136,18 @@ impl Server {
             let options = webrtc::options(&config, cores);
             Some(WebRtc::start(options, sockets.webrtc, hub.clone(), audio, sessions.clone(), clock, &tasks)?)
         };
+        let statistics = statistics::start(
+            hub.clone(),
+            sessions.clone(),
+            events.clone(),
+            store.figures(),
+            config.state_dir.clone(),
+            clock,
+            &tasks,
+        );
         let rooms = Rooms {
             hub,
+            statistics,
             hls,
             webrtc: webrtc.clone(),
             events: events.clone(),

@@ -154,12 +154,23 @@ impl Clock {
         WallTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
     }
 
+    /// The day of a moment in the machine's time zone, as a number that grows by one with each day.
+    pub fn day(self, time: WallTime) -> i64 {
+        let Ok(time) = jiff::Timestamp::from_millisecond(time.unix_millis()) else { return 0 };
+        let offset = jiff::tz::TimeZone::system().to_offset(time).seconds();
+        day_at(time.as_second(), offset.into())
+    }
+
     /// The runtime's instant at which this clock shows `at`, for timers.
     pub fn instant(self, at: Monotonic) -> tokio::time::Instant {
         let now = self.now();
         let base = tokio::time::Instant::now();
         if at >= now { base + at.since(now) } else { base }
     }
+}
+
+const fn day_at(unix_seconds: i64, offset_seconds: i64) -> i64 {
+    (unix_seconds + offset_seconds).div_euclid(86_400)
 }
 
 #[cfg(test)]
@@ -187,6 +198,13 @@ mod tests {
         }
         for text in ["", "now", "2024-11-20", "2024-11-20T10:15:00", "9999-12-31T23:59:59Z"] {
             assert_eq!(text.parse::<WallTime>(), Err(TimeError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_where_the_machine_is() {
+        for (seconds, offset, day) in [(86_399, 0, 0), (86_399, 3600, 1), (86_400, -3600, 0), (0, -3600, -1)] {
+            assert_eq!(day_at(seconds, offset), day, "{seconds} {offset}");
         }
     }
 

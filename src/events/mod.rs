@@ -12,7 +12,10 @@ mod follower;
 mod forms;
 mod log;
 pub mod payload;
+mod statistics;
+mod steadiness;
 mod subscriber;
+mod tally;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -31,7 +34,9 @@ pub use self::{
     follower::{Delivery, Follower},
     forms::{Form, Forms},
     log::{LogFigures, Receipt, Retention},
+    statistics::{Shown, StatisticsReader, StatisticsWriter, statistics},
     subscriber::From,
+    tally::{Tally, Totals},
 };
 use crate::{
     base::{Clock, Error, Kind, Result, Tasks},

@@ -151,3 +151,60 @@ pub struct SensorReading {
     /// It is older than the sensor's interval allows.
     pub stale: bool,
 }
+
+/// `data` of a `statistics_update`. What moves all the time (uptime, memory, processor, rates within a quarter) is no
+/// change by itself: it comes along with the next one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// How long the server has been running.
+    pub uptime_s: u64,
+    /// Memory in use.
+    pub memory_bytes: u64,
+    /// Of one core.
+    pub cpu_percent: f64,
+    /// What is free where the state is kept.
+    pub disk_free_bytes: Option<u64>,
+    /// Paths.
+    pub cameras: u64,
+    /// Paths that show something.
+    pub cameras_active: u64,
+    /// Who watches, on all protocols.
+    pub viewers: u64,
+    /// Who watches, by protocol.
+    pub viewers_by_protocol: BTreeMap<String, u64>,
+    /// What comes from all cameras.
+    pub received_bps: u64,
+    /// What goes to all viewers.
+    pub sent_bps: u64,
+    /// Alerts that were raised today, by severity.
+    pub alerts_today: BTreeMap<String, u64>,
+    /// Facts in the last minute.
+    pub events_per_minute: u64,
+    /// What a `people` event said last, else how many names were recognised.
+    pub total_people: u64,
+    /// Faces recognised today.
+    pub recognitions_today: u64,
+    /// When the last one was.
+    pub last_recognition: Option<String>,
+    /// By camera.
+    pub paths: Vec<PathStatistics>,
+}
+
+/// One camera.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PathStatistics {
+    /// Its name.
+    pub path: String,
+    /// `idle`, `waiting`, `ready`, `stalled` or `lost`.
+    pub state: String,
+    /// Who watches it.
+    pub viewers: u64,
+    /// What comes from it.
+    pub received_bps: u64,
+    /// What goes to its viewers.
+    pub sent_bps: u64,
+    /// Packets of it that did not arrive.
+    pub packets_lost: u64,
+    /// Connections to it beyond the first.
+    pub reconnects: u64,
+}

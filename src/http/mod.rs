@@ -41,7 +41,7 @@ use crate::{
     auth::Gate,
     base::Clock,
     config::AllowedOrigins,
-    events::Events,
+    events::{Events, StatisticsReader},
     hls::Hls,
     hub::Hub,
     stats::{EventDoors, ProcessFigures, Sessions},
@@ -61,6 +61,8 @@ pub struct Rooms {
     pub events: Events,
     /// What the doors of events count.
     pub event_doors: Arc<EventDoors>,
+    /// How the server does.
+    pub statistics: StatisticsReader,
     /// Who may do what.
     pub gate: Gate,
     /// Who watches what.

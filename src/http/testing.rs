@@ -15,7 +15,7 @@ use crate::{
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, PathName, Tasks},
     config::HlsConfig,
-    events::Events,
+    events::{self, Events},
     hls::{Hls, HlsOptions},
     hub::{Feed, Hub, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
     media::{
@@ -135,13 +135,18 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
     let hub = Hub::start(Box::new(Directory), clock, tasks);
     let options = HlsOptions { config: HlsConfig::default(), state_dir: state_dir.to_owned() };
     let hls = Hls::new(hub.clone(), Audio::new(clock, tasks), clock, tasks, options);
-    let events = Events::lazy(&Store::lazy(state_dir, clock), clock, tasks);
+    let store = Store::lazy(state_dir, clock);
+    let events = Events::lazy(&store, clock, tasks);
+    // On a board of their own, so that streams of these rooms begin empty.
+    let (mut writer, statistics) = events::statistics(Events::lazy(&store, clock, tasks), store.figures());
+    writer.put(&events::payload::Statistics::default(), clock.now(), clock.wall()).unwrap();
     Rooms {
         hub,
         hls: Some(hls),
         webrtc: None,
         events,
         event_doors: Arc::default(),
+        statistics,
         gate: Gate::new(policy),
         sessions: Sessions::default(),
         info: ServerInfo {

@@ -21,4 +21,19 @@ pub(super) const FACTS: &[Migration] = &[
 ];
 
 /// Of `history.db`.
-pub(super) const HISTORY: &[Migration] = &[];
+pub(super) const HISTORY: &[Migration] = &[
+    // Sums over a stretch, and of how many samples.
+    "CREATE TABLE figures (
+        step_ms INTEGER NOT NULL,
+        start_ms INTEGER NOT NULL,
+        samples INTEGER NOT NULL,
+        viewers REAL NOT NULL,
+        cameras_active REAL NOT NULL,
+        received_bps REAL NOT NULL,
+        sent_bps REAL NOT NULL,
+        cpu_percent REAL NOT NULL,
+        memory_bytes REAL NOT NULL,
+        events_per_minute REAL NOT NULL,
+        PRIMARY KEY (step_ms, start_ms)
+    ) STRICT, WITHOUT ROWID;",
+];

@@ -8,6 +8,7 @@
 
 mod database;
 mod facts;
+mod figures;
 mod file;
 mod history;
 mod migrations;
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 pub use self::{
     database::Database,
     facts::{FactRow, Facts, Mark, Retained, Standing},
+    figures::{FigureHistory, Figures, STEPS},
 };
 use crate::base::{Clock, Error};
 
@@ -68,6 +70,11 @@ impl Store {
     /// The facts of the log.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// How the server did over time.
+    pub fn figures(&self) -> FigureHistory {
+        FigureHistory(self.history.clone())
     }
 
     /// The file of readings and figures over time; whoever keeps some puts its SQL beside this file.

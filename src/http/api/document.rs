@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
-    info, paths, sessions,
+    info, paths, sessions, statistics,
 };
 
 #[derive(OpenApi)]
@@ -29,6 +29,8 @@ use super::{
         paths::show,
         sessions::list,
         sessions::kick,
+        statistics::show,
+        statistics::history,
         events::list,
         events::take,
         events::events,
@@ -45,6 +47,7 @@ use super::{
         (name = "server", description = "The server itself."),
         (name = "paths", description = "Cameras: how they are and what they send."),
         (name = "sessions", description = "Who watches."),
+        (name = "statistics", description = "How the server and its cameras do, now and over time."),
         (name = "events", description = "What happens: in, and out by any door. `docs/events.md` has the shapes."),
         (name = "whep", description = "WebRTC for viewers (draft-ietf-wish-whep-03). `OPTIONS` never needs a credential."),
         (name = "health", description = "For supervisors and monitoring."),

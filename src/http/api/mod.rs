@@ -7,6 +7,7 @@ pub(super) mod info;
 mod listing;
 mod paths;
 mod sessions;
+mod statistics;
 
 use std::sync::Arc;
 
@@ -31,6 +32,9 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/paths/{*path}", get(paths::show))
         .route("/v1/events", get(events::list).post(events::take))
         .route("/v1/sessions", get(sessions::list))
+        .route("/v1/statistics", get(statistics::show))
+        .route("/v1/statistics/history", get(statistics::history))
+        .route("/statistics", get(statistics::show))
         .route("/v1/sessions/{id}", delete(sessions::kick))
 }
 

@@ -2,6 +2,7 @@
 
 mod hls;
 mod sockets;
+mod statistics;
 
 use proptest::prelude::*;
 use serde_json::Value;

@@ -1,0 +1,240 @@
+//! `/api/v1/statistics` (and `/api/statistics`): how the server and its paths do, now and over time.
+//!
+//! The body is made once a second, whoever asks. Its `ETag` changes with what is worth telling, as it is told to those who
+//! follow: uptime and the like are no change.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Query, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::super::{
+    front::Front,
+    grant::OnServer,
+    problem::{Problem, ProblemBody},
+};
+use crate::{
+    auth::Stats,
+    base::{Error, Kind, Result, WallTime},
+};
+
+/// How the server and its paths do. The shape of `data` of a `statistics_update`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "the shape for the API document; events::payload sends it, and a test holds them equal")]
+pub(in crate::http) struct Statistics {
+    /// How long the server has been running.
+    uptime_s: u64,
+    /// Memory in use.
+    memory_bytes: u64,
+    /// Processor time, in per cent of one core.
+    cpu_percent: f64,
+    /// What is free where the state is kept.
+    disk_free_bytes: Option<u64>,
+    /// Paths.
+    cameras: u64,
+    /// Paths that show something.
+    cameras_active: u64,
+    /// Who watches, on all protocols.
+    viewers: u64,
+    /// Who watches, by protocol.
+    viewers_by_protocol: std::collections::BTreeMap<String, u64>,
+    /// What comes from all cameras.
+    received_bps: u64,
+    /// What goes to all viewers.
+    sent_bps: u64,
+    /// Alerts that were raised today, by severity.
+    alerts_today: std::collections::BTreeMap<String, u64>,
+    /// Facts in the last minute.
+    events_per_minute: u64,
+    /// What a `people` event said last, else how many names were recognised.
+    total_people: u64,
+    /// Faces recognised today.
+    recognitions_today: u64,
+    /// When the last one was.
+    #[schema(format = DateTime)]
+    last_recognition: Option<String>,
+    /// By camera.
+    paths: Vec<PathStatistics>,
+}
+
+/// How one camera does.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "as Statistics")]
+pub(in crate::http) struct PathStatistics {
+    /// Its name.
+    path: String,
+    /// `idle`, `waiting`, `ready`, `stalled` or `lost`.
+    state: String,
+    /// Who watches it.
+    viewers: u64,
+    /// What comes from it.
+    received_bps: u64,
+    /// What goes to its viewers.
+    sent_bps: u64,
+    /// Packets of it that did not arrive.
+    packets_lost: u64,
+    /// Connections to it beyond the first.
+    reconnects: u64,
+}
+
+/// How the server and its cameras do now.
+///
+/// Asking every five seconds is enough; with `If-None-Match` it costs next to nothing.
+#[utoipa::path(get, path = "/api/v1/statistics", tag = "statistics", operation_id = "statistics", responses(
+    (status = 200, description = "As it is now.", body = Statistics),
+    (status = 304, description = "Nothing changed since the answer with this `ETag`."),
+    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, description = "The server just started: ask again.", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(in crate::http) async fn show(
+    State(front): State<Arc<Front>>,
+    _: OnServer<Stats>,
+    headers: HeaderMap,
+) -> std::result::Result<Response, Problem> {
+    let shown = front.rooms.statistics.newest();
+    if shown.body.is_empty() {
+        return Err(Error::new(Kind::Unavailable, "statistics: there are none yet").into());
+    }
+    // Weak: what rides along may differ (RFC 9110 §8.8.1). The start keeps versions of two runs apart.
+    let tag = format!("W/\"{:x}-{}\"", front.rooms.info.started.unix_millis(), shown.version);
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let about = [
+        (header::ETAG, HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("W/\"\""))),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=1")),
+    ];
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, about).into_response());
+    }
+    let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    Ok((about, json, shown.body).into_response())
+}
+
+/// Which time.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct Period {
+    /// From when, RFC 3339; an hour ago if absent.
+    #[param(example = "2026-11-20T10:00:00Z")]
+    from: Option<String>,
+    /// Until when, RFC 3339; now if absent.
+    to: Option<String>,
+    /// Seconds that a stretch has at least. Stretches of 10 s are kept for a day, of 5 min for a month, of 1 h for two
+    /// years.
+    #[param(minimum = 1, maximum = 3600)]
+    step: Option<u32>,
+}
+
+/// How it was over time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct StatisticsHistory {
+    /// The length of a stretch.
+    #[schema(example = 10)]
+    step_s: u64,
+    /// The stretches, the oldest first. One in which the server did not run is not there.
+    items: Vec<Stretch>,
+}
+
+/// The means of one stretch.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Stretch {
+    /// Its beginning.
+    #[schema(format = DateTime)]
+    time: String,
+    /// Who watched.
+    viewers: f64,
+    /// Paths that showed something.
+    cameras_active: f64,
+    /// What came from cameras.
+    received_bps: u64,
+    /// What went to viewers.
+    sent_bps: u64,
+    /// In per cent of one core.
+    cpu_percent: f64,
+    /// Memory in use.
+    memory_bytes: u64,
+    /// Facts a minute.
+    events_per_minute: f64,
+}
+
+/// How the server did over time.
+#[utoipa::path(get, path = "/api/v1/statistics/history", tag = "statistics", operation_id = "statistics_history", params(Period), responses(
+    (status = 200, description = "Means by stretches of time.", body = StatisticsHistory),
+    (status = 400, description = "The query makes no sense.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, description = "The disk does not answer.", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(in crate::http) async fn history(
+    State(front): State<Arc<Front>>,
+    _: OnServer<Stats>,
+    period: std::result::Result<Query<Period>, axum::extract::rejection::QueryRejection>,
+) -> std::result::Result<Response, Problem> {
+    const HOUR_MS: i64 = 3_600_000;
+    let Query(period) = period.map_err(|error| bad(format!("query: {}", error.body_text())))?;
+    let now_ms = front.rooms.clock.wall().unix_millis();
+    let moment = |name: &str, text: &Option<String>| -> Result<Option<i64>> {
+        let Some(text) = text else { return Ok(None) };
+        let time = text.parse::<WallTime>().map_err(|_| bad(format!("{name}: {text:?} is no RFC 3339 time")))?;
+        Ok(Some(time.unix_millis()))
+    };
+    let to_ms = moment("to", &period.to)?.unwrap_or(now_ms);
+    let from_ms = moment("from", &period.from)?.unwrap_or(to_ms - HOUR_MS);
+    if from_ms >= to_ms {
+        return Err(bad("from: it is not before `to`".into()).into());
+    }
+    if period.step.is_some_and(|step| !(1..=3600).contains(&step)) {
+        return Err(bad("step: it is 1 to 3600 seconds".into()).into());
+    }
+    let step_ms = period.step.map(|seconds| i64::from(seconds) * 1000);
+    let (step_ms, figures) = front.rooms.statistics.over_time(now_ms, from_ms, to_ms, step_ms).await?;
+    let items = figures.iter().map(|means| Stretch {
+        time: WallTime::from_unix_nanos(means.time_ms * 1_000_000).to_string(),
+        viewers: rounded(means.viewers),
+        cameras_active: rounded(means.cameras_active),
+        received_bps: means.received_bps as u64,
+        sent_bps: means.sent_bps as u64,
+        cpu_percent: rounded(means.cpu_percent),
+        memory_bytes: means.memory_bytes as u64,
+        events_per_minute: rounded(means.events_per_minute),
+    });
+    let body = StatisticsHistory { step_s: step_ms.unsigned_abs() / 1000, items: items.collect() };
+    Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=10"))], axum::Json(body)).into_response())
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+fn bad(message: String) -> Error {
+    Error::new(Kind::InvalidArgument, message).with_code("invalid_query")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use utoipa::PartialSchema;
+
+    use super::*;
+    use crate::events::payload;
+
+    fn keys(value: &serde_json::Value) -> BTreeSet<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_document_tells_the_shape_that_is_sent() {
+        for (told, sent) in [
+            (Statistics::schema(), serde_json::to_value(payload::Statistics::default()).unwrap()),
+            (PathStatistics::schema(), serde_json::to_value(payload::PathStatistics::default()).unwrap()),
+        ] {
+            let told = serde_json::to_value(told).unwrap();
+            assert_eq!(keys(&told["properties"]), keys(&sent));
+        }
+    }
+}
