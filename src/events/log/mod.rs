@@ -1,6 +1,8 @@
-//! The log of facts: numbered, durable, in order. One task ([`driver`]) around [`machine`] and the
-//! store's file commits whatever waits as soon as the last commit has returned, with no timer; it alone releases, into the
-//! [`tail`] and to the senders. Another takes away what is too old, in small steps.
+//! The log of facts: numbered, durable, in order.
+//!
+//! One task ([`driver`]) around [`machine`] and the store's file commits whatever waits as soon as the last commit has
+//! returned, with no timer; it alone releases, into the [`tail`] and to the senders. Another takes away what is too old,
+//! in small steps.
 
 mod driver;
 mod machine;
