@@ -264,6 +264,18 @@ impl Reader {
         true
     }
 
+    /// [`Reader::restart`] without what follows the random access point: a still picture, and motion at the next one.
+    /// `false`, and nothing changes, if there is none.
+    pub fn restart_still(&mut self) -> bool {
+        let position = self.ring.position(Start::RandomAccess);
+        let same_tracks = position.cursor.tracks.generation == self.cursor.tracks.generation;
+        if position.decodable && same_tracks {
+            (self.cursor, self.live, self.bursting) = (position.cursor, position.live, None);
+            (self.still, self.until_random_access) = (true, false);
+        }
+        position.decodable && same_tracks
+    }
+
     /// Which ring it reads.
     pub fn ring(&self) -> RingKey {
         RingKey(Arc::as_ptr(&self.ring) as usize)

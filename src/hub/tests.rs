@@ -198,6 +198,11 @@ fn a_reader_that_lost_its_picture_goes_back_to_the_newest_random_access_point() 
     let mut bounded = bench.reader(ReaderOptions { burst, start: Start::LiveEdge, ..ReaderOptions::viewer() });
     assert!(!bounded.restart(), "too much to go back for");
     assert_eq!(drain(&mut bounded), [""; 0]);
+    assert!(bounded.restart_still());
+    bench.push(access_unit(VIDEO, 360, false, 10));
+    assert_eq!(drain(&mut bounded), ["P10"], "a still picture");
+    bench.push(access_unit(VIDEO, 400, true, 10));
+    assert_eq!(drain(&mut bounded), ["P18"], "and motion at the next one");
 }
 
 #[test]

@@ -16,7 +16,10 @@ use crate::{
 };
 
 /// How often a lost picture is sent again.
-pub(super) const PICTURE_EVERY: Duration = Duration::from_millis(500);
+const PICTURE_EVERY: Duration = Duration::from_millis(500);
+/// How soon a viewer that joined may miss its first picture. Chromium asks after 200 ms; when the very first packet was
+/// lost it cannot know that there was one, and no retransmission helps.
+pub(super) const FIRST_PICTURE_AFTER: Duration = Duration::from_millis(150);
 /// How long a viewer whose burst comes once more is not sent it a third time.
 const AFTER_SLOWING_DOWN: Duration = Duration::from_secs(3);
 /// How long a viewer whose burst was lost twice waits for a random access point by itself.
@@ -131,8 +134,8 @@ impl<S: Seal> Viewer<S> {
         }
     }
 
-    /// The viewer cannot show what it gets: it is sent the newest random access point and what follows, where that is
-    /// within the bounds of a burst. Else it waits for the next one.
+    /// The viewer cannot show what it gets: it is sent the newest random access point, and what follows where that is
+    /// within the bounds of a burst.
     fn handle_lost_picture(&mut self, now: Monotonic) -> bool {
         if now < self.no_picture_before {
             return false;

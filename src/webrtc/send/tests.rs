@@ -393,7 +393,12 @@ fn a_burst_over_a_connection_takes_as_long_as_that_has_room() {
 fn a_burst_beyond_its_bound_is_a_still_and_motion_at_the_next_random_access_point() {
     let mut stage = Stage::new(200, 250, 40_000, false);
     stage.play(1000);
-    assert_eq!(stage.left.iter().filter(|left| left.packet().header.marker).count(), 1);
+    let pictures = |stage: &Stage| stage.left.iter().filter(|left| left.packet().header.marker).count();
+    assert_eq!(pictures(&stage), 1);
+    // Its first packet was lost, which a viewer that never saw another cannot know of.
+    assert!(stage.feedback(&pli(VIDEO_SSRC)));
+    stage.play(200);
+    assert_eq!(pictures(&stage), 2, "the still picture once more");
     stage.left.clear();
     stage.main.push(unit(VIDEO, 9000, false, 1000));
     stage.play(40);

@@ -148,7 +148,7 @@ impl<S: Seal> Viewer<S> {
             round_trip: Duration::ZERO,
             behind: burst.is_some(),
             burst,
-            no_picture_before: now + super::feedback::PICTURE_EVERY,
+            no_picture_before: now + super::feedback::FIRST_PICTURE_AFTER,
             rate: (now, 0, 0),
             sealer,
             pacer: Pacer::new(burst_rate, now),
@@ -174,10 +174,11 @@ impl<S: Seal> Viewer<S> {
         self.silent = silent;
     }
 
-    /// Goes back to the newest random access point, or waits for the next one where that would be too much.
+    /// Goes back to the newest random access point, which comes alone where what follows it would be too much.
     pub(super) fn begin_again(&mut self) -> bool {
         let Some(line) = self.lines.first_mut() else { return false };
-        let went = self.feeds[line.feed].reader.restart();
+        let reader = &mut self.feeds[line.feed].reader;
+        let went = reader.restart() || reader.restart_still();
         if went {
             self.held.clear();
             line.begin_again();
