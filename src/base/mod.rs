@@ -1,4 +1,4 @@
-//! The ground floor: errors, time, identifiers, secrets, back-off and owned tasks. It knows no other room.
+//! The ground floor: errors, time, identifiers, severities, secrets, back-off and owned tasks. It knows no other room.
 
 pub mod backoff;
 pub mod clock;
@@ -7,10 +7,14 @@ pub mod error;
 pub mod id;
 pub mod name;
 pub mod secret;
+pub mod sensor;
+pub mod severity;
 pub mod tasks;
 
 pub use clock::{Clock, Monotonic, WallTime};
 pub use error::{Error, Kind, Result};
 pub use name::{PathName, Rendition};
 pub use secret::Secret;
+pub use sensor::{SensorId, SensorIdError};
+pub use severity::Severity;
 pub use tasks::Tasks;

@@ -7,9 +7,10 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::base::{PathName, WallTime};
+pub use crate::base::{SensorId, SensorIdError, Severity};
 
 /// Which log an offset belongs to: drawn when a store is made. A client that comes with another epoch has a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,92 +97,6 @@ impl EventType {
     }
 }
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Good to know.
-    #[default]
-    Info,
-    /// Somebody should look.
-    Warning,
-    /// Somebody must act.
-    Critical,
-}
-
-impl Severity {
-    /// Every one, the mildest first.
-    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
-
-    /// The word on the wire.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
-
-    /// The severity of a word, whatever its case.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|severity| severity.name().eq_ignore_ascii_case(word))
-    }
-}
-
-/// The name of a sensor: `[A-Za-z0-9_.:-]`, at most 100 bytes, neither `.` nor `..`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SensorId(Arc<str>);
-
-/// A text is not the name of a sensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a sensor's id has 1 to {} letters, digits, `_`, `.`, `:` and `-`", SensorId::LONGEST)]
-pub struct SensorIdError;
-
-impl SensorId {
-    /// The longest one, in bytes.
-    pub const LONGEST: usize = 100;
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for SensorId {
-    type Err = SensorIdError;
-
-    fn from_str(text: &str) -> Result<Self, SensorIdError> {
-        let known = |b: u8| b.is_ascii_alphanumeric() || b"_.:-".contains(&b);
-        let good = (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(known) && !matches!(text, "." | "..");
-        if good { Ok(Self(text.into())) } else { Err(SensorIdError) }
-    }
-}
-
-impl fmt::Display for SensorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for SensorId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for SensorId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for SensorId {
-    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
-
 /// A fact or a value before it has its place in the log or on the board. Its data are serialised once, here.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -219,18 +134,6 @@ mod tests {
     #[test]
     fn words_match_whatever_their_case() {
         assert_eq!(EventType::parse("CAMERA_EVENT"), Some(EventType::CameraEvent));
-        assert_eq!(Severity::parse("Critical"), Some(Severity::Critical));
         assert!(EventType::ALL.iter().all(|kind| EventType::parse(kind.name()) == Some(*kind)));
-        assert!(Severity::Critical > Severity::Warning);
-    }
-
-    #[test]
-    fn a_sensor_id_has_no_slash_and_no_dots_alone() {
-        for good in ["cellar", "zigbee:0x00158d", "a.b-c_d"] {
-            assert_eq!(good.parse::<SensorId>().unwrap().as_str(), good);
-        }
-        for bad in ["", ".", "..", "a/b", "a b", &"x".repeat(101)] {
-            assert_eq!(bad.parse::<SensorId>(), Err(SensorIdError), "{bad}");
-        }
     }
 }
