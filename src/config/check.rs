@@ -2,6 +2,7 @@
 //! the API's edits are held to the same rules as the file.
 
 mod path;
+mod sensors;
 mod webrtc;
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive};
@@ -83,6 +84,7 @@ const PATTERNS_MAX: usize = 1000;
 pub(super) const CONNECTIONS: RangeInclusive<u32> = 1..=1_000_000;
 pub(super) const SEGMENTS: RangeInclusive<u32> = 3..=1000;
 pub(super) const DYNAMIC_PATHS: RangeInclusive<u32> = 1..=100_000;
+pub(super) const SENSORS: RangeInclusive<u32> = 0..=10_000;
 
 impl Config {
     /// Everything that is wrong with these values. What can only be known from the machine (files, ports in use) is
@@ -101,6 +103,8 @@ impl Config {
         self.check_hls(all);
         self.check_events(all);
         self.check_limits(all);
+        self.check_sensors(all);
+        self.check_mqtt(all);
         self.check_listeners(all);
         let patterns = self.paths.iter().filter(|(key, _)| matches!(key, PathKey::Pattern(_))).count();
         if patterns > PATTERNS_MAX {
@@ -203,6 +207,7 @@ impl Config {
         all.range(at("sessions_per_path"), limits.sessions_per_path, CONNECTIONS);
         all.range(at("sessions_per_address"), limits.sessions_per_address, CONNECTIONS);
         all.range(at("dynamic_paths"), limits.dynamic_paths, DYNAMIC_PATHS);
+        all.range(at("sensors"), limits.sensors, SENSORS);
     }
 
     /// Two TCP listeners on one port: the second one would fail to start.

@@ -19,10 +19,19 @@ pub struct LimitsConfig {
     /// Paths that exist at once through regular expressions; further names are refused.
     #[schemars(range(min = 1, max = 100_000))]
     pub dynamic_paths: u32,
+    /// Sensors that exist at once without an entry in `sensors`, made by what came over MQTT or HTTP.
+    #[schemars(range(min = 0, max = 10_000))]
+    pub sensors: u32,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { sessions: 10_000, sessions_per_path: 10_000, sessions_per_address: 10_000, dynamic_paths: 256 }
+        Self {
+            sessions: 10_000,
+            sessions_per_path: 10_000,
+            sessions_per_address: 10_000,
+            dynamic_paths: 256,
+            sensors: 1_000,
+        }
     }
 }

@@ -47,7 +47,7 @@ pub struct Input<'a> {
 }
 
 /// The keys the file may have at its top.
-pub(super) const TOP: [&str; 12] = [
+pub(super) const TOP: [&str; 14] = [
     "state_dir",
     "default_path",
     "media_threads",
@@ -59,6 +59,8 @@ pub(super) const TOP: [&str; 12] = [
     "hls",
     "events",
     "limits",
+    "mqtt",
+    "sensors",
     "paths",
 ];
 
@@ -188,16 +190,36 @@ fn read_files(config: &mut Config, tree: &Node, files: &dyn Files, problems: &mu
             }
         }
     }
+    for (name, broker) in &config.mqtt.brokers {
+        let tls = &broker.tls;
+        for (key, path) in
+            [("ca_file", &tls.ca_file), ("certificate_file", &tls.certificate_file), ("key_file", &tls.key_file)]
+        {
+            let Some(path) = path else { continue };
+            if let Err(error) = files.probe(path) {
+                complain(Route::of(["mqtt", "brokers", name, "tls", key]), path, &error);
+            }
+        }
+    }
+    let mut fill = |file: &Option<std::path::PathBuf>, password: &mut Option<Secret>, route: Route| {
+        let Some(file) = file else { return };
+        match files.read(file) {
+            // Editors end a file with a line break; no password does.
+            Ok(text) => *password = Some(Secret::new(text.trim_end_matches(['\r', '\n']))),
+            Err(error) => complain(route, file, &error),
+        }
+    };
+    for (name, broker) in &mut config.mqtt.brokers {
+        let base = Route::of(["mqtt", "brokers", name]);
+        fill(&broker.password_file, &mut broker.password, base.then("password_file"));
+    }
+    for (id, sensor) in &mut config.sensors {
+        let Some(pull) = &mut sensor.pull else { continue };
+        let base = Route::of(["sensors", id.as_str(), "pull"]);
+        fill(&pull.password_file, &mut pull.password, base.then("password_file"));
+    }
     for (key, path) in config.paths.iter_mut() {
         let base = Route::of(["paths", &key.to_string()]);
-        let mut fill = |file: &Option<std::path::PathBuf>, password: &mut Option<Secret>, route: Route| {
-            let Some(file) = file else { return };
-            match files.read(file) {
-                // Editors end a file with a line break; no password does.
-                Ok(text) => *password = Some(Secret::new(text.trim_end_matches(['\r', '\n']))),
-                Err(error) => complain(route, file, &error),
-            }
-        };
         fill(&path.password_file, &mut path.password, base.then("password_file"));
         if let Some(sub) = &mut path.sub {
             fill(&sub.password_file, &mut sub.password, base.then("sub").then("password_file"));

@@ -16,15 +16,21 @@ pub mod files;
 pub mod hls;
 pub mod http;
 pub mod ice_servers;
+pub mod json_pointer;
 pub mod limits;
 pub mod load;
 pub mod log;
+pub mod mqtt;
+pub mod mqtt_topic;
 pub mod on_demand;
 pub mod origins;
 pub mod path;
 pub mod paths;
 pub mod problem;
 pub mod rtsp;
+pub mod sensor_kind;
+pub mod sensors;
+pub mod service_url;
 pub mod size;
 pub mod source;
 mod substitute;
@@ -33,10 +39,11 @@ mod text;
 pub mod threads;
 pub mod tls;
 mod tree;
+pub mod unit;
 pub mod webrtc;
 mod yaml;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,22 +61,31 @@ pub use files::{ConfigError, ConfigOrigin};
 pub use hls::HlsConfig;
 pub use http::HttpConfig;
 pub use ice_servers::{IceServerConfig, IceServerUrl, IceServerUrls};
+pub use json_pointer::JsonPointer;
 pub use limits::LimitsConfig;
 pub use load::{Files, Input, load};
 pub use log::{LogConfig, LogFormat, LogLevel};
+pub use mqtt::{
+    AnnounceConfig, BrokerConfig, BrokerTlsConfig, MqttConfig, MqttPreset, MqttVersion, TopicConfig, TopicFormat,
+};
+pub use mqtt_topic::{SensorTemplate, TopicPrefix, TopicTemplate};
 pub use on_demand::OnDemandConfig;
 pub use origins::AllowedOrigins;
 pub use path::{BackoffConfig, HistoryConfig, PathConfig, SubConfig};
 pub use paths::{CameraOptions, PathKey, PathPattern, PathsConfig, ResolvedPath, ResolvedSource};
 pub use problem::{Problem, Problems};
 pub use rtsp::{RtspConfig, RtspStart, RtspTransport, UdpPorts};
+pub use sensor_kind::SensorKind;
+pub use sensors::{PullConfig, SensorConfig};
+pub use service_url::{BrokerUrl, HttpUrl};
 pub use size::ByteSize;
 pub use source::{CameraUrl, Credentials, Source};
 pub use threads::MediaThreads;
 pub use tls::TlsConfig;
+pub use unit::Unit;
 pub use webrtc::WebRtcConfig;
 
-use crate::base::PathName;
+use crate::base::{PathName, SensorId};
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -99,6 +115,11 @@ pub struct Config {
     pub events: EventsConfig,
     /// How much is served at once.
     pub limits: LimitsConfig,
+    /// The MQTT brokers that sensors report to.
+    pub mqtt: MqttConfig,
+    /// The sensors, by id. Those that come over MQTT and HTTP need no entry; one gives them a name, a unit, a path.
+    #[schemars(with = "BTreeMap<String, SensorConfig>")]
+    pub sensors: BTreeMap<SensorId, SensorConfig>,
     /// The cameras: by name, or by a regular expression that begins with `~`.
     pub paths: PathsConfig,
 }
@@ -117,6 +138,8 @@ impl Default for Config {
             hls: HlsConfig::default(),
             events: EventsConfig::default(),
             limits: LimitsConfig::default(),
+            mqtt: MqttConfig::default(),
+            sensors: BTreeMap::new(),
             paths: PathsConfig::default(),
         }
     }
@@ -166,6 +189,7 @@ mod tests {
             ("/$defs/LimitsConfig/properties/sessions_per_path", check::CONNECTIONS),
             ("/$defs/LimitsConfig/properties/sessions_per_address", check::CONNECTIONS),
             ("/$defs/LimitsConfig/properties/dynamic_paths", check::DYNAMIC_PATHS),
+            ("/$defs/LimitsConfig/properties/sensors", check::SENSORS),
             ("/$defs/EventsConfig/properties/max_followers", check::CONNECTIONS),
             ("/$defs/EventsConfig/properties/max_posts_per_second", check::CONNECTIONS),
             ("/$defs/HlsConfig/properties/segments", check::SEGMENTS),

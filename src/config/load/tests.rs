@@ -600,3 +600,106 @@ error: campanile.yaml:12:67: webrtc.ice_servers[5].ttl: expected 1m to 30d, foun
 "#,
     );
 }
+
+#[test]
+fn sensors_and_brokers_are_complained_of_with_their_place() {
+    assert_wrong(
+        r#"
+limits: { sensors: 20000 }
+mqtt:
+  brokers:
+    home:
+      url: tcp://10.0.0.2
+      version: "4"
+      presets: [zigbee2mqt]
+    "bad name": {}
+    cabin:
+      url: mqtt://10.0.0.3
+      tls: { insecure: true, fingerprint: ab }
+      password: secret
+      client_id: "a+b"
+      keep_alive: 1s
+      prefixes: { tasmota: /x }
+      topics: [{ topic: "a/#/b", sensor: x }]
+    barn:
+      url: mqtts://10.0.0.5
+      tls: { insecure: true, ca_file: cert.pem, key_file: key.pem }
+      presets: [shelly]
+      prefixes: { shelly: home }
+      username: me
+      password: a
+      password_file: secret.txt
+      topics: [{ topic: "a/{room}", sensor: "{floor}", time: /t, kind: motion, unit: °C }]
+    boat:
+      url: mqtts://me:hunter2@boat
+    shed:
+      url: mqtt://10.0.0.4
+      client_id: same
+      presets: [tasmota]
+      prefixes: { shelly: x }
+    hut:
+      url: mqtt://10.0.0.4:1883
+      client_id: same
+      password_file: absent.txt
+sensors:
+  "no/slash": {}
+  cellar:
+    kind: Temperature
+    unit: "<b>"
+    expected_interval: 0s
+    path: /x
+  attic:
+    kind: temperature
+    unit: lx
+    pull: { url: ftp://h/, interval: 100ms, time: t }
+  roof:
+    kind: temperature
+    pull: { url: http://10.0.0.8/, unit: "%", time: /t }
+  door:
+    pull: {}
+"#,
+        r#"
+error: campanile.yaml:2:20: limits.sensors: expected 0 to 10000, found `20000`
+error: campanile.yaml:6:12: mqtt.brokers.home.url: expected `mqtt://host`, `mqtts://host` for TLS, either with a port, found `tcp://10.0.0.2`
+error: campanile.yaml:7:16: mqtt.brokers.home.version: expected one of `3.1.1`, `5`, found `4`
+hint: did you mean `5`?
+error: campanile.yaml:8:17: mqtt.brokers.home.presets[0]: expected one of `zigbee2mqtt`, `tasmota`, `esphome`, `shelly`, `home_assistant`, `frigate`, found `zigbee2mqt`
+hint: did you mean `zigbee2mqtt`?
+error: campanile.yaml:9:5: mqtt.brokers.bad name: the name of a broker has 1 to 40 letters, digits, `_` and `-`
+error: campanile.yaml:9:5: mqtt.brokers.bad name: the key `url` is missing
+hint: such as `mqtt://10.0.0.2`
+error: campanile.yaml:10:5: mqtt.brokers.cabin: a password needs a `username`
+error: campanile.yaml:12:7: mqtt.brokers.cabin.tls: the broker's URL has no TLS
+hint: write `mqtts://…`
+error: campanile.yaml:12:43: mqtt.brokers.cabin.tls.fingerprint: expected a SHA-256 fingerprint: 64 hexadecimal digits, with or without colons, found `ab`
+error: campanile.yaml:14:18: mqtt.brokers.cabin.client_id: expected 1 to 64 characters without `+` and `#`
+error: campanile.yaml:15:19: mqtt.brokers.cabin.keep_alive: expected 5s to 1h, found `1s`
+error: campanile.yaml:16:28: mqtt.brokers.cabin.prefixes.tasmota: expected the first levels of a topic, such as `home/sensors`: without `+`, `#`, `$` or a slash at either end, found `/x`
+error: campanile.yaml:17:25: mqtt.brokers.cabin.topics[0].topic: expected a topic such as `home/{room}/temperature`: `{name}` and `+` stand for one level, `#` for all at the end, found `a/#/b`
+error: campanile.yaml:20:7: mqtt.brokers.barn.tls: `certificate_file` and `key_file` belong together
+error: campanile.yaml:20:7: mqtt.brokers.barn.tls: `ca_file`, `fingerprint` and `insecure` are three ways to judge one certificate: one of them
+error: campanile.yaml:22:27: mqtt.brokers.barn.prefixes.shelly: every Shelly has a prefix of its own: there is none to give
+error: campanile.yaml:25:22: mqtt.brokers.barn.password_file: `password` is given as well: one of the two
+error: campanile.yaml:26:45: mqtt.brokers.barn.topics[0].sensor: the topic has no level `{floor}`
+error: campanile.yaml:26:62: mqtt.brokers.barn.topics[0].time: without `value` there is nothing the time belongs to
+error: campanile.yaml:26:86: mqtt.brokers.barn.topics[0].unit: `motion` is yes or no: it has no unit
+error: campanile.yaml:28:12: mqtt.brokers.boat.url: credentials stand in `username` and `password`, not in the URL, found `mqtts://***@boat`
+error: campanile.yaml:31:18: mqtt.brokers.shed.client_id: `mqtt.brokers.hut` has the same at the same broker: one would drive the other out
+error: campanile.yaml:33:27: mqtt.brokers.shed.prefixes.shelly: `presets` does not name `shelly`
+error: campanile.yaml:34:5: mqtt.brokers.hut: a password needs a `username`
+error: campanile.yaml:37:22: mqtt.brokers.hut.password_file: `absent.txt`: no such file
+error: campanile.yaml:39:3: sensors.no/slash: a sensor's id has 1 to 100 letters, digits, `_`, `.`, `:` and `-`
+error: campanile.yaml:41:11: sensors.cellar.kind: expected a kind such as `temperature` or `motion`: 1 to 40 lower-case letters, digits and `_`, found `Temperature`
+error: campanile.yaml:42:11: sensors.cellar.unit: expected a unit such as `°C`, `%`, `hPa` or `µg/m³`: 1 to 16 letters, digits and signs, found `<b>`
+error: campanile.yaml:43:24: sensors.cellar.expected_interval: expected 1s to 7d, found `0s`
+error: campanile.yaml:44:11: sensors.cellar.path: a path name has no empty segment: write `a/b`, without a slash at either end or two in a row, found `/x`
+error: campanile.yaml:47:11: sensors.attic.unit: `temperature` is not measured in `lx`
+hint: such as `°C`
+error: campanile.yaml:48:18: sensors.attic.pull.url: expected `http://…` or `https://…`, found `ftp://h/`
+error: campanile.yaml:48:51: sensors.attic.pull.time: expected a JSON pointer such as `/temperature` or `/list/0/value`, at most 300 bytes, found `t`
+error: campanile.yaml:51:42: sensors.roof.pull.unit: `%` does not convert to the sensor's `°C`
+error: campanile.yaml:51:53: sensors.roof.pull.time: without `value` there is nothing the time belongs to
+error: campanile.yaml:53:5: sensors.door.pull: the key `url` is missing
+"#,
+    );
+}
