@@ -36,4 +36,22 @@ pub(super) const HISTORY: &[Migration] = &[
         events_per_minute REAL NOT NULL,
         PRIMARY KEY (step_ms, start_ms)
     ) STRICT, WITHOUT ROWID;",
+    // `sums` has one row by step, sensor and stretch: what is asked for lies side by side.
+    "CREATE TABLE sensors (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE readings (
+        sensor INTEGER NOT NULL,
+        time_ms INTEGER NOT NULL,
+        value REAL NOT NULL,
+        PRIMARY KEY (sensor, time_ms)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE sums (
+        step_ms INTEGER NOT NULL,
+        sensor INTEGER NOT NULL,
+        start_ms INTEGER NOT NULL,
+        min REAL NOT NULL,
+        max REAL NOT NULL,
+        sum REAL NOT NULL,
+        count INTEGER NOT NULL,
+        PRIMARY KEY (step_ms, sensor, start_ms)
+    ) STRICT, WITHOUT ROWID;",
 ];

@@ -12,6 +12,7 @@ mod figures;
 mod file;
 mod history;
 mod migrations;
+mod readings;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub use self::{
     database::Database,
     facts::{FactRow, Facts, Mark, Retained, Standing},
     figures::{FigureHistory, Figures, STEPS},
+    readings::{Bucket, ReadingRow, Readings, SINGLE_FOR_MS},
 };
 use crate::base::{Clock, Error};
 
@@ -80,5 +82,10 @@ impl Store {
     /// The file of readings and figures over time; whoever keeps some puts its SQL beside this file.
     pub fn history(&self) -> &Database {
         &self.history
+    }
+
+    /// What sensors read over time.
+    pub fn readings(&self) -> Readings {
+        Readings::new(self.history.clone())
     }
 }
