@@ -27,6 +27,7 @@ pub mod media;
 pub mod net;
 pub mod rtp;
 pub mod rtsp;
+pub mod sensors;
 pub mod stats;
 pub mod store;
 pub mod webrtc;

@@ -150,6 +150,8 @@ pub struct SensorReading {
     pub time: Option<String>,
     /// It is older than the sensor's interval allows.
     pub stale: bool,
+    /// What is wrong on the way to it, which is another thing than silence: its broker is away, its URL does not answer.
+    pub source_error: Option<String>,
 }
 
 /// `data` of a `statistics_update`. What moves all the time (uptime, memory, processor, rates within a quarter) is no

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use campanile::{
     base::{Monotonic, Secret, WallTime, id::SessionId},
+    config::{BrokerConfig, MqttPreset, MqttVersion, mqtt_topic::is_topic_name},
     media::{
         ClockRate, CodecParameters, MediaKind, PictureSize, Track, TrackId, TrackSet, av1, h264, h265, jpeg, nal,
         plan::{Body, PAYLOAD_MAX},
@@ -30,6 +31,14 @@ use campanile::{
         rtcp,
     },
     rtsp::framing::{BODY_MAX, Framing, HEAD_MAX},
+    sensors::{
+        formats::{self, REPORTS_MAX, Report, json, line_protocol},
+        mqtt::{
+            routes::{Heard, Routes},
+            session::{Event, OUT_MAX, Session},
+            wire::{Hello, wire},
+        },
+    },
     webrtc::{
         candidates::Candidate,
         dtls::Dtls,
@@ -60,6 +69,8 @@ pub const ENTRIES: &[Entry] = &[
     ("jpeg", jpeg),
     ("jpeg_packets", jpeg_packets),
     ("latm_packets", latm_packets),
+    ("line_protocol", line_protocol_lines),
+    ("mqtt", mqtt),
     ("nal_payload", nal_payload),
     ("opus_packets", opus_packets),
     ("rtcp", rtcp),
@@ -67,6 +78,8 @@ pub const ENTRIES: &[Entry] = &[
     ("rtsp_framing", rtsp_framing),
     ("sdp_fragment", sdp_fragment),
     ("sdp_offer", sdp_offer),
+    ("sensor_json", sensor_json),
+    ("sensor_messages", sensor_messages),
     ("sps_h264", sps_h264),
     ("sps_h265", sps_h265),
     ("srtcp", srtcp),
@@ -453,4 +466,67 @@ pub fn dtls(data: &[u8]) {
     // One or two flights of ours, each sent again a few times.
     assert!(!server.is_connected() && sent <= 40_000, "{sent}");
     server.close(now);
+}
+
+/// Readings in our own form, over HTTP or MQTT.
+pub fn sensor_json(data: &[u8]) {
+    for entry in [json::read("s", data), json::read_any("s", data)].into_iter().flatten().flatten().flatten() {
+        assert!(entry.sensor == "s" && entry.name.is_none_or(|name| name.chars().count() <= 100));
+    }
+}
+
+/// InfluxDB's line protocol.
+pub fn line_protocol_lines(data: &[u8]) {
+    if let Ok(entries) = line_protocol::read("s", line_protocol::Precision::Milliseconds, data) {
+        assert!(entries.len() <= REPORTS_MAX);
+        assert!(entries.into_iter().flatten().all(|sample| sample.sensor == "s" || sample.sensor.starts_with("s.")));
+    }
+}
+
+/// Messages of every system that reports over MQTT: a topic, a line break, a payload.
+pub fn sensor_messages(data: &[u8]) {
+    let presets = [
+        MqttPreset::Zigbee2mqtt,
+        MqttPreset::Tasmota,
+        MqttPreset::Esphome,
+        MqttPreset::Shelly,
+        MqttPreset::HomeAssistant,
+        MqttPreset::Frigate,
+    ];
+    let Some(at) = data.iter().position(|byte| *byte == b'\n') else { return };
+    let Ok(topic) = std::str::from_utf8(&data[..at]) else { return };
+    let mut routes = Routes::new(&BrokerConfig { presets: presets.into(), ..BrokerConfig::default() });
+    let mut heard = routes.handle_message(topic, &data[at + 1..]);
+    for topic in routes.filters() {
+        heard.extend(routes.handle_message(&topic, &data[at + 1..]));
+    }
+    for one in heard {
+        match one {
+            Heard::Subscribe(topics) => assert!(topics.iter().all(|topic| is_topic_name(topic)), "{topics:?}"),
+            Heard::Report(Report::Sample(sample)) => {
+                assert!(sample.name.is_none_or(|name| name.len() <= 2 * data.len() + 100));
+            }
+            Heard::Fault(_, message) => assert!(message.len() <= data.len() + 400, "{message}"),
+            _ => {}
+        }
+    }
+    let _ = formats::text(data);
+}
+
+/// What a broker sends, in both versions and whatever pieces: the session takes it or ends.
+pub fn mqtt(data: &[u8]) {
+    for version in [MqttVersion::V311, MqttVersion::V5] {
+        let hello = Hello { client_id: "c".into(), login: None, keep_alive: 30, will: None, max_packet: 1024 };
+        let Ok(mut session) = Session::new(wire(version), hello, Monotonic::default()) else { return };
+        let _ = session.subscribe(&["a/b".to_owned()], Monotonic::default());
+        for piece in data.chunks(7) {
+            let Ok(events) = session.handle_bytes(piece, Monotonic::default()) else { break };
+            for event in events {
+                if let Event::Message { topic, payload, .. } = event {
+                    assert!(topic.len() + payload.len() <= 1024);
+                }
+            }
+            assert!(session.outgoing().len() <= OUT_MAX);
+        }
+    }
 }

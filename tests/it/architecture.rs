@@ -56,6 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("retina", &["ingest"]),
     ("axum|axum_extra|utoipa|utoipa_swagger_ui|rust_embed", &["http"]),
     ("rusqlite", &["store"]),
+    ("rumqttc", &["sensors"]),
     ("rtc|rtc_dtls|rtc_crypto|rtc_shared|rtc_srtp|str0m", &["webrtc"]),
     ("mp4_atom", &["cmaf", "record", "jpeg"]),
     ("m3u8_rs", &["hls"]),

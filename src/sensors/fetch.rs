@@ -1,0 +1,326 @@
+//! One GET of a URL: a look-up, a connection of its own, a bounded body, a bounded time. It follows a redirect within its
+//! own origin, and to other places only if those are public: a server that answers us may not send us into the network
+//! behind us.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use url::Url;
+
+use super::dial::{self, Stream};
+use crate::{
+    base::{Error, Kind, Result, Secret},
+    config::BrokerTlsConfig,
+};
+
+/// How long it may take, redirects and all.
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
+/// The largest body that is read.
+pub(super) const BODY_MAX: usize = 1 << 20;
+/// Redirects that are followed.
+const REDIRECTS: usize = 3;
+
+/// What a server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fetched {
+    /// The same as the last time.
+    NotModified,
+    /// A body.
+    Body {
+        /// It.
+        bytes: Bytes,
+        /// Its entity tag.
+        etag: Option<HeaderValue>,
+    },
+}
+
+/// GETs a URL; `etag` is that of the last answer.
+///
+/// # Errors
+/// [`Kind::Unavailable`], [`Kind::DeadlineExceeded`], [`Kind::PermissionDenied`] for a redirect that is not followed,
+/// [`Kind::ResourceExhausted`] for a body that is too large. They name the host, never credentials.
+pub(super) async fn get(url: &Url, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Fetched> {
+    let host = url.host_str().unwrap_or_default();
+    let fetched = timeout(LIMIT, follow(url, login, etag)).await;
+    fetched.unwrap_or_else(|_| {
+        Err(Error::new(Kind::DeadlineExceeded, format!("{host}: no whole answer within {} s", LIMIT.as_secs())))
+    })
+}
+
+async fn follow(url: &Url, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Fetched> {
+    let mut at = url.clone();
+    for _ in 0..=REDIRECTS {
+        let home = at.origin() == url.origin();
+        let answer = ask(&at, home, login.filter(|_| home), etag).await?;
+        let host = at.host_str().unwrap_or_default();
+        match answer {
+            Answer::Fetched(fetched) => return Ok(fetched),
+            Answer::Redirect(location) => {
+                let next = at.join(&location).ok().filter(|next| matches!(next.scheme(), "http" | "https"));
+                let next =
+                    next.ok_or_else(|| Error::new(Kind::Unavailable, format!("{host}: it redirects to no URL")))?;
+                if at.scheme() == "https" && next.scheme() == "http" {
+                    return Err(refused(host, "out of TLS"));
+                }
+                at = next;
+            }
+        }
+    }
+    Err(Error::new(Kind::Unavailable, format!("{}: too many redirects", url.host_str().unwrap_or_default())))
+}
+
+fn refused(host: &str, whither: &str) -> Error {
+    Error::new(Kind::PermissionDenied, format!("{host}: it redirects {whither}, which is not followed"))
+}
+
+enum Answer {
+    Fetched(Fetched),
+    Redirect(String),
+}
+
+/// `home` is the origin that the configuration names: it may be anywhere.
+async fn ask(url: &Url, home: bool, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Answer> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_or_known_default().unwrap_or(80);
+    let addresses = dial::look_up(host, port).await?;
+    // What was looked up is what is connected to: a second look-up could answer otherwise.
+    if !home && !addresses.iter().all(|address| is_public(address.ip())) {
+        return Err(refused(host, "into a private network"));
+    }
+    let tcp = dial::connect(&addresses).await?;
+    let stream: Box<dyn Stream> = if url.scheme() == "https" {
+        dial::secure(tcp, host, dial::tls(&BrokerTlsConfig::default())?).await?
+    } else {
+        Box::new(tcp)
+    };
+    let broken = |error: hyper::Error| Error::new(Kind::Unavailable, format!("{host}: http")).caused_by(error);
+    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_buf_size(64 * 1024)
+        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let request = request(url, login, etag)?;
+    let exchange = async move {
+        let response = sender.send_request(request).await.map_err(broken)?;
+        read(host, response).await
+    };
+    // The connection ends when the sender and the body are gone; an error of it is an error of the exchange.
+    let (answer, _) = tokio::join!(exchange, connection);
+    answer
+}
+
+fn request(url: &Url, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Request<Empty<Bytes>>> {
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let authority = match url.port() {
+        Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+        None => url.host_str().unwrap_or_default().to_owned(),
+    };
+    let mut request = Request::get(target)
+        .header(header::HOST, authority)
+        .header(header::USER_AGENT, concat!("campanile/", env!("CARGO_PKG_VERSION")))
+        .header(header::ACCEPT, "application/json, text/plain;q=0.9, */*;q=0.1");
+    if let Some((user, password)) = login {
+        // RFC 7617 §2.
+        let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.reveal()));
+        let mut value = HeaderValue::try_from(format!("Basic {text}"))
+            .map_err(|_| Error::new(Kind::InvalidArgument, "the user is no header value"))?;
+        value.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    if let Some(etag) = etag {
+        request = request.header(header::IF_NONE_MATCH, etag);
+    }
+    request
+        .body(Empty::new())
+        .map_err(|error| Error::new(Kind::InvalidArgument, "the URL makes no request").caused_by(error))
+}
+
+async fn read(host: &str, response: Response<Incoming>) -> Result<Answer> {
+    let (parts, body) = response.into_parts();
+    match parts.status {
+        StatusCode::NOT_MODIFIED => Ok(Answer::Fetched(Fetched::NotModified)),
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::SEE_OTHER
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => {
+            let location = parts.headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
+            let nowhere = || Error::new(Kind::Unavailable, format!("{host}: it redirects to no URL"));
+            Ok(Answer::Redirect(location.ok_or_else(nowhere)?.to_owned()))
+        }
+        status if status.is_success() => {
+            let collected = Limited::new(body, BODY_MAX).collect().await.map_err(|error| {
+                if error.is::<http_body_util::LengthLimitError>() {
+                    Error::new(Kind::ResourceExhausted, format!("{host}: the answer is larger than 1 MB"))
+                } else {
+                    Error::new(Kind::Unavailable, format!("{host}: the answer broke off")).caused_by(error)
+                }
+            })?;
+            let etag = parts.headers.get(header::ETAG).cloned();
+            Ok(Answer::Fetched(Fetched::Body { bytes: collected.to_bytes(), etag }))
+        }
+        status => Err(Error::new(Kind::Unavailable, format!("{host}: http status {}", status.as_u16()))),
+    }
+}
+
+/// Whether an address is one of the Internet, by IANA's registries of special addresses (RFC 6890).
+pub(super) fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = matches!(
+        (a, b, c),
+        (0 | 10 | 127 | 224..=255, _, _)
+            | (100, 64..=127, _)
+            | (169, 254, _)
+            | (172, 16..=31, _)
+            | (192, 168, _)
+            | (192, 0, 0 | 2)
+            | (192, 88, 99)
+            | (198, 18 | 19, _)
+            | (198, 51, 100)
+            | (203, 0, 113)
+    );
+    !special
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let segments = ip.segments();
+    let inner = |high: u16, low: u16| {
+        let [a, b] = high.to_be_bytes();
+        let [c, d] = low.to_be_bytes();
+        is_public_v4(Ipv4Addr::new(a, b, c, d))
+    };
+    match segments {
+        // An IPv4 address in another dress: mapped, translated (RFC 6052), 6to4 (RFC 3056).
+        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => inner(high, low),
+        [0x2002, high, low, ..] => inner(high, low),
+        [0x2001, 0xdb8, ..] | [0x2001, 0..=0x1ff, ..] => false,
+        // Unicast to everybody is 2000::/3 (RFC 4291 §2.4); all else is local, special or not given out.
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// A server that says the given answers, a connection each, and what it was asked.
+    async fn server(answers: Vec<String>) -> (Url, tokio::sync::mpsc::Receiver<String>, crate::base::Tasks) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/status?x=1", listener.local_addr().unwrap())).unwrap();
+        let (asked, questions) = tokio::sync::mpsc::channel(8);
+        let tasks = crate::base::Tasks::new();
+        tasks.spawn("server", tracing::Span::none(), async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).await.unwrap() == 1 {
+                    head.push(byte[0]);
+                }
+                asked.send(String::from_utf8(head).unwrap()).await.unwrap();
+                // The reader may have had enough.
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (url, questions, tasks)
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nETag: \"7\"\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    #[tokio::test]
+    async fn a_body_comes_with_its_tag_and_the_tag_goes_back() {
+        let not_modified = "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned();
+        let (url, mut asked, _tasks) = server(vec![ok("21.5"), not_modified]).await;
+        let login = ("me".to_owned(), Secret::new("hunter2"));
+        let Fetched::Body { bytes, etag } = get(&url, Some(&login), None).await.unwrap() else { panic!("no body") };
+        assert_eq!((&bytes[..], etag.as_ref().unwrap().as_bytes()), (&b"21.5"[..], &b"\"7\""[..]));
+        let question = asked.recv().await.unwrap().to_lowercase();
+        assert!(question.starts_with("get /status?x=1 http/1.1\r\n"), "{question}");
+        assert!(question.contains("authorization: basic bwu6ahvudgvymg=="), "{question}");
+        assert_eq!(get(&url, None, etag.as_ref()).await.unwrap(), Fetched::NotModified);
+        assert!(asked.recv().await.unwrap().contains("if-none-match: \"7\""));
+    }
+
+    #[tokio::test]
+    async fn a_redirect_into_a_private_network_is_not_followed() {
+        let to = |location: &str| format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        let (url, ..) = server(vec![]).await;
+        for location in
+            ["http://127.0.0.2:1/", "http://[::1]:1/", "http://169.254.169.254/latest", "http://localhost:1/"]
+        {
+            let (url, _asked, _tasks) = server(vec![to(location)]).await;
+            let error = get(&url, None, None).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::PermissionDenied, "{location}: {error}");
+        }
+        drop(url);
+        let (url, _asked, _tasks) = server(vec![to("/other"), ok("1")]).await;
+        assert!(matches!(get(&url, None, None).await, Ok(Fetched::Body { .. })), "its own origin may");
+        let (url, _asked, _tasks) = server(vec![to("ftp://x/")]).await;
+        assert!(get(&url, None, None).await.unwrap_err().message().ends_with("redirects to no URL"));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_or_no_success_is_an_error() {
+        let large = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(BODY_MAX + 1));
+        let (url, _asked, _tasks) = server(vec![large]).await;
+        assert_eq!(get(&url, None, None).await.unwrap_err().kind(), Kind::ResourceExhausted);
+        let (url, _asked, _tasks) =
+            server(vec!["HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".into(), "nonsense\r\n\r\n".into()]).await;
+        assert_eq!(get(&url, None, None).await.unwrap_err().message(), "127.0.0.1: http status 503");
+        assert_eq!(get(&url, None, None).await.unwrap_err().kind(), Kind::Unavailable);
+    }
+
+    #[test]
+    fn private_and_special_addresses_are_not_public() {
+        for ip in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.31.0.1",
+            "192.168.1.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:c0a8:101::1",
+            "2001:db8::1",
+        ] {
+            assert!(!is_public(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1"] {
+            assert!(is_public(ip.parse().unwrap()), "{ip}");
+        }
+    }
+}
