@@ -5,6 +5,7 @@ mod directory;
 mod events;
 mod process;
 mod rtsp;
+mod sensors;
 mod signals;
 mod sockets;
 mod statistics;
@@ -51,7 +52,7 @@ pub fn serve(config: Config, origin: &ConfigOrigin, started: Monotonic) -> Resul
     let ended = runtime.block_on(async {
         let mut signals = Signals::catch()
             .map_err(|error| Error::new(Kind::Internal, "signals cannot be caught").caused_by(error))?;
-        let server = Server::start(Arc::new(config)).await?;
+        let server = Server::start(Arc::new(config), origin).await?;
         server.announce(origin, started);
         server.run(&mut signals).await;
         Ok(())
@@ -80,7 +81,7 @@ struct Server {
 
 impl Server {
     /// Binds everything, then starts everything: a listener that cannot be bound ends the start before any task runs.
-    async fn start(config: Arc<Config>) -> Result<Self> {
+    async fn start(config: Arc<Config>, origin: &ConfigOrigin) -> Result<Self> {
         let clock = Clock;
         let sockets = Sockets::bind(&config)?;
         let addresses = sockets.addresses();
@@ -114,6 +115,7 @@ impl Server {
             threads("ingest", Some(INGEST_PAUSE))?,
         );
         events::watch_cameras(hub.clone(), events.clone(), clock, &tasks);
+        let sensors = sensors::start(&config, origin, hub.clone(), &events, &store, clock, &tasks);
         let threads = threads("media", None)?;
         let rtsp = RtspServer::start(
             rtsp::options(&config),
@@ -152,6 +154,7 @@ impl Server {
             webrtc: webrtc.clone(),
             events: events.clone(),
             event_doors: Arc::default(),
+            sensors,
             gate,
             sessions,
             info: info.clone(),

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 
 use super::{
     HttpOptions, Rooms,
+    api::sensors::ReadyPages,
     caller::{Asking, authority, caller},
     cors::{Cors, Page},
     events::EventDesk,
@@ -50,6 +51,8 @@ pub(super) struct Front {
     pub(super) viewers: HlsViewers,
     /// What the doors of events keep.
     pub(super) desk: EventDesk,
+    /// Answers about sensors, made once for all who ask.
+    pub(super) sensor_pages: ReadyPages,
     /// Fires when the listener stops: what is held open ends.
     pub(super) ending: CancellationToken,
     phase: AtomicU8,
@@ -84,7 +87,8 @@ impl Surface {
         let (requests, phase) = (Arc::default(), AtomicU8::new(Phase::Starting as u8));
         let viewers = HlsViewers::new(rooms.sessions.clone());
         let desk = EventDesk::new(options.events);
-        let front = Arc::new(Front { rooms, requests, viewers, desk, ending, phase });
+        let sensor_pages = ReadyPages::default();
+        let front = Arc::new(Front { rooms, requests, viewers, desk, sensor_pages, ending, phase });
         let router = router::router(front.clone());
         Self { front, router, cors: Arc::new(Cors::new(options.origins.clone())), max_body: options.max_body }
     }

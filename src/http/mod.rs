@@ -44,6 +44,7 @@ use crate::{
     events::{Events, StatisticsReader},
     hls::Hls,
     hub::Hub,
+    sensors::Sensors,
     stats::{EventDoors, ProcessFigures, Sessions},
     webrtc::WebRtc,
 };
@@ -63,6 +64,8 @@ pub struct Rooms {
     pub event_doors: Arc<EventDoors>,
     /// How the server does.
     pub statistics: StatisticsReader,
+    /// What sensors show.
+    pub sensors: Sensors,
     /// Who may do what.
     pub gate: Gate,
     /// Who watches what.

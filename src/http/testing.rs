@@ -23,6 +23,7 @@ use crate::{
         testing::hex,
         track::{H264Parameters, PcmParameters},
     },
+    sensors::{Outlets, Sensors, SensorsOptions},
     stats::{ProcessFigures, Sessions},
     store::Store,
 };
@@ -140,6 +141,14 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
     // On a board of their own, so that streams of these rooms begin empty.
     let (mut writer, statistics) = events::statistics(Events::lazy(&store, clock, tasks), store.figures());
     writer.put(&events::payload::Statistics::default(), clock.now(), clock.wall()).unwrap();
+    let sensors = Sensors::start(
+        SensorsOptions { made_max: 10, ..SensorsOptions::default() },
+        events.clone(),
+        store.readings(),
+        Outlets::nobody(),
+        clock,
+        tasks,
+    );
     Rooms {
         hub,
         hls: Some(hls),
@@ -147,6 +156,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         events,
         event_doors: Arc::default(),
         statistics,
+        sensors,
         gate: Gate::new(policy),
         sessions: Sessions::default(),
         info: ServerInfo {

@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
-    info, paths, sessions, statistics,
+    info, paths, sensor_history, sensor_readings, sensors, sessions, statistics,
 };
 
 #[derive(OpenApi)]
@@ -31,6 +31,11 @@ use super::{
         sessions::kick,
         statistics::show,
         statistics::history,
+        sensors::list,
+        sensors::show,
+        sensor_readings::take,
+        sensor_history::history,
+        sensors::brokers,
         events::list,
         events::take,
         events::events,
@@ -48,6 +53,7 @@ use super::{
         (name = "paths", description = "Cameras: how they are and what they send."),
         (name = "sessions", description = "Who watches."),
         (name = "statistics", description = "How the server and its cameras do, now and over time."),
+        (name = "sensors", description = "What sensors show, and how their readings come in. `docs/sensors.md` has examples."),
         (name = "events", description = "What happens: in, and out by any door. `docs/events.md` has the shapes."),
         (name = "whep", description = "WebRTC for viewers (draft-ietf-wish-whep-03). `OPTIONS` never needs a credential."),
         (name = "health", description = "For supervisors and monitoring."),

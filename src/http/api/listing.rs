@@ -14,7 +14,7 @@ const LIMIT: usize = 100;
 const LIMIT_MAX: usize = 1000;
 
 /// Which page of a list.
-#[derive(Debug, PartialEq, Eq, IntoParams)]
+#[derive(Debug, PartialEq, Eq, Hash, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct PageOf {
     /// How many entries at most, 1 to 1000.

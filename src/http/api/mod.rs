@@ -6,6 +6,9 @@ mod document;
 pub(super) mod info;
 mod listing;
 mod paths;
+mod sensor_history;
+mod sensor_readings;
+pub(super) mod sensors;
 mod sessions;
 mod statistics;
 
@@ -14,7 +17,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     response::{IntoResponse, Response},
-    routing::{delete, get},
+    routing::{delete, get, post},
 };
 use http::{HeaderValue, header};
 use serde::Serialize;
@@ -31,6 +34,11 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/paths", get(paths::list))
         .route("/v1/paths/{*path}", get(paths::show))
         .route("/v1/events", get(events::list).post(events::take))
+        .route("/v1/mqtt", get(sensors::brokers))
+        .route("/v1/sensors", get(sensors::list))
+        .route("/v1/sensors/{id}", get(sensors::show))
+        .route("/v1/sensors/{id}/history", get(sensor_history::history))
+        .route("/v1/sensors/{id}/readings", post(sensor_readings::take))
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/statistics", get(statistics::show))
         .route("/v1/statistics/history", get(statistics::history))

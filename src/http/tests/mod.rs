@@ -1,6 +1,7 @@
 //! Tests of the surface as a whole, without a socket; those of the listener, on real ones, stand in [`sockets`].
 
 mod hls;
+mod sensors;
 mod sockets;
 mod statistics;
 
