@@ -26,6 +26,7 @@ mod repository;
 mod robustness;
 mod rtsp_clients;
 mod rtsp_readers;
+mod sensors;
 mod shutdown;
 mod start;
 mod support;

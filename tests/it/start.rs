@@ -36,6 +36,12 @@ async fn without_a_configuration_the_demo_camera_runs() {
     let url = printed(&process.output(), "http://", "/demo/").unwrap_or_else(|| panic!("{:#?}", process.output()));
     let page = reqwest::Client::builder().no_proxy().build().unwrap().get(&url).send().await.unwrap();
     assert_eq!(page.status(), 200, "the page to open is there: {url}");
+    let sensors = reqwest::Client::builder().no_proxy().build().unwrap();
+    let sensors = sensors.get(url.replace("/demo/", "/api/v1/sensors")).send().await.unwrap();
+    let sensors: serde_json::Value = sensors.json().await.unwrap();
+    let ids: Vec<_> =
+        sensors["items"].as_array().unwrap().iter().map(|sensor| sensor["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["demo-leak", "demo-motion", "demo-temperature"], "and sensors beside the camera");
     process.signal("TERM");
     assert_eq!(process.ended(PATIENCE).await.and_then(|status| status.code()), Some(0));
 }

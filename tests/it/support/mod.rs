@@ -5,6 +5,7 @@ pub mod browser;
 pub mod camera;
 pub mod clients;
 pub mod hls_client;
+pub mod mosquitto;
 pub mod process;
 pub mod rtsp_client;
 pub mod samples;
