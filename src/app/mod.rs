@@ -1,6 +1,7 @@
 //! The composition root: configuration → bound sockets → running rooms → drain. The only place that knows every room.
 
 pub mod addresses;
+mod alerts;
 mod directory;
 mod events;
 mod process;
@@ -27,7 +28,7 @@ use crate::{
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Tasks},
     config::{Config, ConfigOrigin, RtspStart, RtspTransport},
-    events::Events,
+    events::{Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
     http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
     hub::{Hub, MediaThreads},
@@ -114,6 +115,7 @@ impl Server {
             &tasks,
             threads("ingest", Some(INGEST_PAUSE))?,
         );
+        let alerts = Alerts::start(alerts::options(&config, hub.clone()), events.clone(), &store, clock, &tasks).await;
         events::watch_cameras(hub.clone(), events.clone(), clock, &tasks);
         let sensors = sensors::start(&config, origin, hub.clone(), &events, &store, clock, &tasks);
         let threads = threads("media", None)?;
@@ -155,6 +157,7 @@ impl Server {
             events: events.clone(),
             event_doors: Arc::default(),
             sensors,
+            alerts,
             gate,
             sessions,
             info: info.clone(),

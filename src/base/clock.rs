@@ -133,6 +133,34 @@ impl fmt::Debug for WallTime {
     }
 }
 
+/// One moment on both clocks, as machines with timers that survive a restart take it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// What timers run on.
+    pub monotonic: Monotonic,
+    /// What people read, and what outlives the process.
+    pub wall: WallTime,
+}
+
+impl Moment {
+    /// The moment at which the monotonic clock showed, or will show, `at`, if the wall clock does not step.
+    pub fn at(self, at: Monotonic) -> Self {
+        Self { monotonic: at, wall: self.wall_of(at) }
+    }
+
+    /// What the wall clock shows when the monotonic clock shows `at`.
+    pub fn wall_of(self, at: Monotonic) -> WallTime {
+        let nanos = i128::from(at.as_nanos()) - i128::from(self.monotonic.as_nanos());
+        self.wall.plus_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+    }
+
+    /// What the monotonic clock shows when the wall clock shows `at`; its zero for what lies before it.
+    pub fn monotonic_of(self, at: WallTime) -> Monotonic {
+        let nanos = i128::from(self.monotonic.as_nanos()) + i128::from(at.nanos_since(self.wall));
+        Monotonic::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
+    }
+}
+
 /// Where services read the time. Under tokio's paused clock [`Clock::now`] follows it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock;
@@ -140,9 +168,9 @@ pub struct Clock;
 static ZERO: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
 
 impl Clock {
-    /// The monotonic clock. Its zero lies a day before the process first asked, so that a span may be taken off.
+    /// The monotonic clock. Its zero lies thirty days before the process first asked, so that a span may be taken off.
     pub fn now(self) -> Monotonic {
-        const LEAD: Duration = Duration::from_secs(86_400);
+        const LEAD: Duration = Duration::from_secs(30 * 86_400);
         let zero = *ZERO;
         Monotonic::default() + LEAD + tokio::time::Instant::now().saturating_duration_since(zero)
     }
@@ -159,6 +187,11 @@ impl Clock {
         let Ok(time) = jiff::Timestamp::from_millisecond(time.unix_millis()) else { return 0 };
         let offset = jiff::tz::TimeZone::system().to_offset(time).seconds();
         day_at(time.as_second(), offset.into())
+    }
+
+    /// Both clocks at once.
+    pub fn moment(self) -> Moment {
+        Moment { monotonic: self.now(), wall: self.wall() }
     }
 
     /// The runtime's instant at which this clock shows `at`, for timers.
@@ -188,6 +221,16 @@ mod tests {
     #[test]
     fn wall_time_prints_as_rfc_3339_with_milliseconds() {
         assert_eq!(WallTime::from_unix_nanos(1_732_097_700_123_999_999).to_string(), "2024-11-20T10:15:00.123Z");
+    }
+
+    #[test]
+    fn a_moment_tells_one_clock_by_the_other() {
+        let now = Moment { monotonic: Monotonic::from_nanos(50), wall: WallTime::from_unix_nanos(1000) };
+        for (monotonic, wall) in [(50, 1000), (60, 1010), (0, 950)] {
+            assert_eq!(now.wall_of(Monotonic::from_nanos(monotonic)), WallTime::from_unix_nanos(wall));
+            assert_eq!(now.monotonic_of(WallTime::from_unix_nanos(wall)), Monotonic::from_nanos(monotonic));
+        }
+        assert_eq!(now.monotonic_of(WallTime::from_unix_nanos(5)), Monotonic::default(), "before the zero");
     }
 
     #[test]

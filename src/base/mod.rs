@@ -11,7 +11,7 @@ pub mod sensor;
 pub mod severity;
 pub mod tasks;
 
-pub use clock::{Clock, Monotonic, WallTime};
+pub use clock::{Clock, Moment, Monotonic, WallTime};
 pub use error::{Error, Kind, Result};
 pub use name::{PathName, Rendition};
 pub use secret::Secret;

@@ -8,6 +8,7 @@ mod healthcheck;
 pub mod log;
 mod probe;
 mod report;
+mod rules;
 mod serve;
 mod version;
 
@@ -57,6 +58,9 @@ enum Command {
     /// Write, show or describe configurations
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Try rules out
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Ask the running server whether it is alive
     Healthcheck(healthcheck::HealthcheckArguments),
     /// Show the version
@@ -129,6 +133,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(arguments) => check::run(&shared, &arguments),
         Command::Probe(arguments) => probe::run(&shared, &arguments),
         Command::Config(command) => config::run(&shared, &command),
+        Command::Rules(command) => rules::run(&shared, &command),
         Command::Healthcheck(arguments) => healthcheck::run(&shared, &arguments),
         Command::Version(arguments) => version::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),

@@ -2,6 +2,7 @@
 //! the API's edits are held to the same rules as the file.
 
 mod path;
+pub(super) mod rules;
 mod sensors;
 mod webrtc;
 
@@ -105,6 +106,7 @@ impl Config {
         self.check_limits(all);
         self.check_sensors(all);
         self.check_mqtt(all);
+        self.check_rules(all);
         self.check_listeners(all);
         let patterns = self.paths.iter().filter(|(key, _)| matches!(key, PathKey::Pattern(_))).count();
         if patterns > PATTERNS_MAX {

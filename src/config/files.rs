@@ -164,7 +164,7 @@ mod tests {
         names(&Config::schema(), &mut keys);
         assert!(keys.len() > 60, "{keys:?}");
         let text: String =
-            REFERENCE.lines().map(|line| line.trim_start().trim_start_matches("# ")).collect::<Vec<_>>().join("\n");
+            REFERENCE.lines().map(|line| line.trim_start_matches([' ', '#', '-'])).collect::<Vec<_>>().join("\n");
         for key in keys {
             let written = regex::Regex::new(&format!(r"(?m)(^|[\{{,]\s*){key}:")).unwrap();
             assert!(written.is_match(&text), "config/campanile.yaml does not show `{key}`");
@@ -191,7 +191,8 @@ mod tests {
         }
         let environment = Environment::from([("FRONT_DOOR_PASSWORD".into(), "secret".into())]);
         let quick_start = include_str!("../../docs/quick-start.md");
-        let blocks: Vec<_> = [page, quick_start]
+        let alerts = include_str!("../../docs/alerts.md");
+        let blocks: Vec<_> = [page, quick_start, alerts]
             .iter()
             .flat_map(|page| page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()))
             .collect();

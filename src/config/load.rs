@@ -47,7 +47,7 @@ pub struct Input<'a> {
 }
 
 /// The keys the file may have at its top.
-pub(super) const TOP: [&str; 14] = [
+pub(super) const TOP: [&str; 15] = [
     "state_dir",
     "default_path",
     "media_threads",
@@ -61,6 +61,7 @@ pub(super) const TOP: [&str; 14] = [
     "limits",
     "mqtt",
     "sensors",
+    "rules",
     "paths",
 ];
 

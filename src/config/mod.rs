@@ -28,6 +28,7 @@ pub mod path;
 pub mod paths;
 pub mod problem;
 pub mod rtsp;
+pub mod rules;
 pub mod sensor_kind;
 pub mod sensors;
 pub mod service_url;
@@ -75,6 +76,7 @@ pub use path::{BackoffConfig, HistoryConfig, PathConfig, SubConfig};
 pub use paths::{CameraOptions, PathKey, PathPattern, PathsConfig, ResolvedPath, ResolvedSource};
 pub use problem::{Problem, Problems};
 pub use rtsp::{RtspConfig, RtspStart, RtspTransport, UdpPorts};
+pub use rules::{Rule, RuleConfig, RuleId};
 pub use sensor_kind::SensorKind;
 pub use sensors::{PullConfig, SensorConfig};
 pub use service_url::{BrokerUrl, HttpUrl};
@@ -120,6 +122,8 @@ pub struct Config {
     /// The sensors, by id. Those that come over MQTT and HTTP need no entry; one gives them a name, a unit, a path.
     #[schemars(with = "BTreeMap<String, SensorConfig>")]
     pub sensors: BTreeMap<SensorId, SensorConfig>,
+    /// What raises an alert.
+    pub rules: Vec<RuleConfig>,
     /// The cameras: by name, or by a regular expression that begins with `~`.
     pub paths: PathsConfig,
 }
@@ -140,6 +144,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             mqtt: MqttConfig::default(),
             sensors: BTreeMap::new(),
+            rules: Vec::new(),
             paths: PathsConfig::default(),
         }
     }
@@ -194,6 +199,7 @@ mod tests {
             ("/$defs/EventsConfig/properties/max_posts_per_second", check::CONNECTIONS),
             ("/$defs/HlsConfig/properties/segments", check::SEGMENTS),
             ("/$defs/PathConfig/properties/max_readers", check::CONNECTIONS),
+            ("/$defs/AbsentCondition/properties/times", check::rules::TIMES),
         ];
         for (place, range) in ranges {
             let property = schema.pointer(place).unwrap_or_else(|| panic!("{place}"));

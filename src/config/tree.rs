@@ -76,6 +76,11 @@ impl Route {
         Self(self.0.iter().chain(&further.0).cloned().collect())
     }
 
+    /// This way from its second step on.
+    pub(super) fn without_first(&self) -> Self {
+        Self(self.0.iter().skip(1).cloned().collect())
+    }
+
     /// Whether the value holds a secret, so that it is never shown.
     pub(super) fn is_secret(&self) -> bool {
         matches!(self.0.last(), Some(Step::Key(key)) if matches!(key.as_str(), "password" | "credential" | "secret"))

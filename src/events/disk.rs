@@ -104,13 +104,8 @@ fn fingerprint(rule: &str, about: &str) -> String {
 }
 
 fn draft(change: AlertChange, alert: &AlertRecord, wall: WallTime) -> Draft {
-    let name = match change {
-        AlertChange::Raised => "raised",
-        AlertChange::Updated => "updated",
-        AlertChange::Acknowledged => "acknowledged",
-        AlertChange::Cleared => "cleared",
-    };
-    let event = AlertEvent { change, alert: alert.clone() };
+    let name = change.name();
+    let event = AlertEvent { change, alert: alert.clone(), group: None, escalation: None, reminder: None };
     Draft {
         kind: EventType::Alert,
         name: name.into(),

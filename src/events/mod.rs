@@ -3,6 +3,8 @@
 //! A *fact* (an alert, a camera event) has a [`Cursor`] and is never dropped; a *value* (statistics, a reading, a
 //! status) has a key, and only the newest counts. A subscriber is a cursor, a board version and a filter: no queue.
 
+pub mod alarms;
+pub mod alerts;
 mod board;
 mod disk;
 mod envelope;
@@ -12,6 +14,7 @@ mod follower;
 mod forms;
 mod log;
 pub mod payload;
+pub mod rules;
 mod statistics;
 mod steadiness;
 mod subscriber;

@@ -38,6 +38,15 @@ pub struct AlertEvent {
     pub change: AlertChange,
     /// The alert as it stands after that.
     pub alert: AlertRecord,
+    /// What bundles it with others, if its rule says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// How many further levels were told because nobody took note; absent if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<u8>,
+    /// Nothing changed; it only goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reminder: Option<bool>,
 }
 
 /// What changed of an alert.
@@ -52,6 +61,31 @@ pub enum AlertChange {
     Acknowledged,
     /// It is over.
     Cleared,
+}
+
+impl AlertChange {
+    /// The word on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Updated => "updated",
+            Self::Acknowledged => "acknowledged",
+            Self::Cleared => "cleared",
+        }
+    }
+}
+
+/// `data` of an `audit`: somebody did something to this server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// What: `alert.acknowledged`, `silence.added`, `rule.changed`, …
+    pub action: String,
+    /// Who.
+    pub by: String,
+    /// To what: a fingerprint, an id, a name.
+    pub target: String,
+    /// What they said of it.
+    pub note: Option<String>,
 }
 
 /// One alert, from its beginning to its end.

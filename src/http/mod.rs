@@ -41,7 +41,7 @@ use crate::{
     auth::Gate,
     base::Clock,
     config::AllowedOrigins,
-    events::{Events, StatisticsReader},
+    events::{Events, StatisticsReader, alerts::Alerts},
     hls::Hls,
     hub::Hub,
     sensors::Sensors,
@@ -66,6 +66,8 @@ pub struct Rooms {
     pub statistics: StatisticsReader,
     /// What sensors show.
     pub sensors: Sensors,
+    /// Rules and alarms.
+    pub alerts: Alerts,
     /// Who may do what.
     pub gate: Gate,
     /// Who watches what.

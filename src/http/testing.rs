@@ -15,7 +15,7 @@ use crate::{
     auth::{Gate, GatePolicy},
     base::{Clock, Error, Kind, PathName, Tasks},
     config::HlsConfig,
-    events::{self, Events},
+    events::{self, Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
     hub::{Feed, Hub, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
     media::{
@@ -157,6 +157,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         event_doors: Arc::default(),
         statistics,
         sensors,
+        alerts: Alerts::fixed(clock),
         gate: Gate::new(policy),
         sessions: Sessions::default(),
         info: ServerInfo {
@@ -190,6 +191,11 @@ impl House {
         let tasks = Tasks::new();
         let state_dir = tempfile::tempdir().unwrap();
         let rooms = rooms(&tasks, policy, state_dir.path());
+        Self::of(rooms, options, tasks, state_dir)
+    }
+
+    /// The same over other rooms.
+    pub(super) fn of(rooms: Rooms, options: &HttpOptions, tasks: Tasks, state_dir: TempDir) -> Self {
         let surface = Surface::new(rooms.clone(), options, tasks.stopping().clone());
         Self { tasks, rooms, surface, peer: "127.0.0.1:50000".parse().unwrap(), _state_dir: state_dir }
     }
@@ -205,6 +211,11 @@ impl House {
 
     pub(super) async fn ask(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> Reply {
         self.send(method, url, headers, Bytes::new()).await
+    }
+
+    /// Sends a body of JSON.
+    pub(super) async fn tell(&self, method: &str, url: &str, body: serde_json::Value) -> Reply {
+        self.send(method, url, &[("content-type", "application/json")], body.to_string().into()).await
     }
 
     /// A request with a body, and its whole answer.

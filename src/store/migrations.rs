@@ -20,6 +20,14 @@ pub(super) const FACTS: &[Migration] = &[
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
+/// Of `documents.db`.
+pub(super) const DOCUMENTS: &[Migration] = &["CREATE TABLE documents (
+        collection TEXT NOT NULL,
+        key TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (collection, key)
+    ) STRICT, WITHOUT ROWID;"];
+
 /// Of `history.db`.
 pub(super) const HISTORY: &[Migration] = &[
     // Sums over a stretch, and of how many samples.

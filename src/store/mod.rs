@@ -1,12 +1,14 @@
 //! What outlives a restart, in SQLite: the only room with SQL.
 //!
-//! Two files, so that a slow one never holds up the other: `facts.db`, where a commit is on the disk when it returns
-//! (`synchronous=FULL`), and `history.db`, where the last moments may be lost with the machine's power (`NORMAL`).
+//! Files of their own, so that a slow one never holds up the others: `facts.db` and `documents.db`, where a commit is on
+//! the disk when it returns (`synchronous=FULL`), and `history.db`, where the last moments may be lost with the machine's
+//! power (`NORMAL`).
 //! Each has one writer at a time with a bounded queue, and a few readers beside it. A file that is torn is set aside
 //! under another name, never deleted, and a new one begins; one that cannot be opened is tried again with every write.
 //! The room decides nothing: what to do without a disk is for those who call.
 
 mod database;
+mod documents;
 mod facts;
 mod figures;
 mod file;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::{
     database::Database,
+    documents::{DocumentChange, Documents},
     facts::{FactRow, Facts, Mark, Retained, Standing},
     figures::{FigureHistory, Figures, STEPS},
     readings::{Bucket, ReadingRow, Readings, SINGLE_FOR_MS},
@@ -31,6 +34,7 @@ use crate::base::{Clock, Error};
 pub struct Store {
     facts: Facts,
     history: Database,
+    documents: Documents,
 }
 
 /// Something that was wrong with a file when it was opened.
@@ -53,20 +57,23 @@ pub enum Incident {
 }
 
 impl Store {
-    /// Opens both files, made if they are not there. Whatever is wrong with them, there is a store; what was wrong
+    /// Opens the files, made if they are not there. Whatever is wrong with them, there is a store; what was wrong
     /// comes back beside it.
     pub async fn open(state_dir: &Path, clock: Clock) -> (Self, Vec<Incident>) {
         let (facts, mut incidents) = Facts::open(state_dir, clock).await;
         let (history, more) = history::open(state_dir, clock).await;
         incidents.extend(more);
-        (Self { facts, history }, incidents)
+        let (documents, more) = Documents::open(state_dir, clock).await;
+        incidents.extend(more);
+        (Self { facts, history, documents }, incidents)
     }
 
     /// A store whose files are opened with the first write.
     #[cfg(test)]
     pub(crate) fn lazy(state_dir: &Path, clock: Clock) -> Self {
         let history = Database::with(history::spec(state_dir), clock, None);
-        Self { facts: Facts::lazy(state_dir, clock), history }
+        let documents = Documents::lazy(state_dir, clock);
+        Self { facts: Facts::lazy(state_dir, clock), history, documents }
     }
 
     /// The facts of the log.
@@ -77,6 +84,11 @@ impl Store {
     /// How the server did over time.
     pub fn figures(&self) -> FigureHistory {
         FigureHistory(self.history.clone())
+    }
+
+    /// What is kept by name.
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// The file of readings and figures over time; whoever keeps some puts its SQL beside this file.

@@ -187,14 +187,14 @@ async fn a_file_that_cannot_be_made_is_made_when_it_can() {
 #[tokio::test(start_paused = true)]
 async fn what_is_no_database_is_set_aside() {
     let directory = tempfile::tempdir().unwrap();
-    for file in ["facts.db", "history.db"] {
+    for file in ["facts.db", "history.db", "documents.db"] {
         fs::write(directory.path().join(file), "this is no database, it is a text of some length").unwrap();
     }
     let (store, incidents) = Store::open(directory.path(), Clock).await;
-    for (incident, name) in incidents.iter().zip(["facts.db", "history.db"]) {
+    for (incident, name) in incidents.iter().zip(["facts.db", "history.db", "documents.db"]) {
         let Incident::SetAside { file, now } = incident else { panic!("{incident:?}") };
         assert!(*file == name && now.exists(), "{incident:?}");
     }
-    assert_eq!(incidents.len(), 2);
+    assert_eq!(incidents.len(), 3);
     store.facts().append(vec![row(1, 1, 10)], MARK).await.unwrap();
 }

@@ -239,3 +239,44 @@ async fn a_reader_that_goes_away_is_no_failure() {
     let ran = run(Command::new("bash").args(["-c", &line])).await.success();
     assert_eq!(ran.stderr, "");
 }
+
+#[tokio::test]
+async fn rules_are_tried_out_on_readings_and_the_exit_code_tells() {
+    let folder = folder_with("campanile.yaml", "rules: [{ preset: temperature }, { id: left_open, preset: door }]");
+    let csv = "time,sensor,kind,value,unit\n\
+               2026-11-20T10:15:00Z,attic,temperature,34.5,°C\n\
+               2026-11-20T10:15:10Z,attic,temperature,36.5,°C\n\
+               2026-11-20T10:15:20Z,attic,temperature,34,°C\n\
+               2026-11-20T10:15:30Z,attic,temperature,32,°C\n\
+               2026-11-20T10:15:40Z,gate,door,true,\n";
+    fs::write(folder.path().join("readings.csv"), csv).unwrap();
+    let ran = campanile_in(folder.path(), &["rules", "test", "readings.csv"]).await.success();
+    assert_eq!(
+        ran.text(),
+        "2026-11-20T10:15:10.000Z raised warning temperature attic: attic: 36.5 °C\n\
+         2026-11-20T10:15:30.000Z cleared warning temperature attic: attic: 34 °C\n\
+         5 lines, 1 alert raised, 0 active at the end\n"
+    );
+    let waited = ["rules", "test", "readings.csv", "--wait", "1m", "--rule", "left_open", "--json", "--fail-if-raised"];
+    let ran = campanile_in(folder.path(), &waited).await;
+    assert_eq!(ran.status.code(), Some(1), "{}", ran.stderr);
+    let event: Value = serde_json::from_str(&ran.text()).unwrap();
+    assert_eq!((&event["change"], &event["alert"]["rule"]), (&"raised".into(), &"left_open".into()));
+    assert_eq!(event["alert"]["started_at"], "2026-11-20T10:15:40.000Z");
+    let quiet = ["rules", "test", "readings.csv", "--rule", "left_open", "--fail-if-raised"];
+    campanile_in(folder.path(), &quiet).await.success();
+
+    fs::write(folder.path().join("bad.csv"), "time,sensor,value\n2026-11-20T10:15:00Z,a b,1\n").unwrap();
+    fs::write(folder.path().join("none.yaml"), "rules: []\n").unwrap();
+    for (arguments, code, begins) in [
+        (&["rules", "test", "bad.csv"][..], 1, "error: bad.csv:2: sensor: a sensor's id has"),
+        (&["rules", "test", "absent.csv"], 1, "error: readings `absent.csv`: No such file"),
+        (&["-c", "none.yaml", "rules", "test", "readings.csv"], 1, "error: none.yaml: there is no rule\nhint: "),
+        (&["rules", "test", "readings.csv", "--rule", "x"], 1, "error: campanile.yaml: no rule `x` is at work\n"),
+        (&["rules", "test"], 2, "error: "),
+    ] {
+        let ran = campanile_in(folder.path(), arguments).await;
+        assert_eq!(ran.status.code(), Some(code), "{arguments:?}");
+        assert!(ran.stderr.starts_with(begins), "{arguments:?}: {}", ran.stderr);
+    }
+}

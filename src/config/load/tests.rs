@@ -703,3 +703,71 @@ error: campanile.yaml:53:5: sensors.door.pull: the key `url` is missing
 "#,
     );
 }
+
+#[test]
+fn rules_are_told_what_is_wrong_with_them() {
+    assert_wrong(
+        r#"
+rules:
+  - preset: temprature
+  - preset: smoke
+    path: yard
+  - { preset: smoke, titel: x }
+  - id: a
+    when: { threshold: { sensor: attic, abvoe: 35 } }
+  - id: b
+    title: "{devise} burns"
+    when: { threshold: { kind: temperature, above: { warning: 45, critical: 35 } } }
+  - id: c
+    when: { threshold: { above: 35 }, state: { kind: door } }
+  - id: d
+    when: { all: [ { camera: { state: offline } }, { state: { kind: door } } ] }
+  - id: e
+    when: { rate: { sensor: "a b", rises: fast } }
+  - id: f
+    for: 5
+    inhibited_by: [camera_ofline]
+    time_zone: Europe/Berlin
+    schedule: [ { days: [mo], from: "25:00" } ]
+    when: { event: { hold: 5m } }
+  - title: nothing
+  - id: g
+    time_zone: Mars
+    when: { any: [] }
+"#,
+        r#"
+error: campanile.yaml:3:13: rules[0].preset: expected one of `temperature`, `motion`, `smoke`, `water_leak`, `door`, `doorbell`, `face`, `person`, `camera_offline`, `camera_stalled`, `camera_frozen`, `camera_low_frame_rate`, `camera_bit_rate_collapse`, `camera_clock_jump`, `disk_low`, `sensor_silent`, found `temprature`
+hint: did you mean `temperature`?
+error: campanile.yaml:5:11: rules[1].path: the preset `smoke` takes no `path`
+error: campanile.yaml:6:15: rules[2].preset: the rule `smoke` is there already, as number 2
+hint: give one of them another `id`
+error: campanile.yaml:6:22: rules[2].titel: unknown key
+hint: did you mean `title`?
+error: campanile.yaml:8:41: rules[3].when.threshold.abvoe: unknown key
+hint: did you mean `above`?
+error: campanile.yaml:10:12: rules[4].title: nothing is called `{devise}`; did you mean `{device}`?, found `{devise} burns`
+error: campanile.yaml:11:45: rules[4].when.threshold.above: the more severe limit `35` is reached before `45`
+error: campanile.yaml:13:13: rules[5].when.threshold: the key `sensor` is missing
+hint: one sensor, `sensor: cellar`, or each of a kind, `kind: temperature`
+error: campanile.yaml:13:39: rules[5].when.state: one condition in each object
+hint: put several into a list: `all: [{ … }, { … }]`, or `any`
+error: campanile.yaml:15:13: rules[6].when.all: one condition is about each sensor and another about each camera: both never hold of one thing
+hint: name the sensor, `sensor: …`, or the camera, `path: …`
+error: campanile.yaml:17:29: rules[7].when.rate.sensor: a sensor's id has 1 to 100 letters, digits, `_`, `.`, `:` and `-`, found `a b`
+error: campanile.yaml:17:43: rules[7].when.rate.rises: expected a number such as `35` or `-4.5`, found `fast`
+error: campanile.yaml:19:10: rules[8].for: expected a span of time with its unit, such as `200ms`, `2s` or `1m30s`, found `5`
+error: campanile.yaml:22:26: rules[8].schedule[0].days[0]: expected one of `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`, found `mo`
+hint: did you mean `mon`?
+error: campanile.yaml:22:37: rules[8].schedule[0].from: expected a time of day from `00:00` to `24:00`, such as `07:30`, found `25:00`
+error: campanile.yaml:23:13: rules[8].when.event: the key `kind` is missing
+hint: such as `kind: motion`
+error: campanile.yaml:24:5: rules[9]: the key `id` is missing
+hint: give the rule a name, such as `id: freezer-warm`, or write `preset: …`
+error: campanile.yaml:24:5: rules[9]: the key `when` is missing
+hint: say what has to be so, such as `when: { threshold: { sensor: freezer, above: -15 } }`
+error: campanile.yaml:26:16: rules[10].time_zone: expected the name of a time zone, such as `Europe/Berlin` or `UTC`, found `Mars`
+error: campanile.yaml:27:13: rules[10].when.any: the list is empty
+hint: give it at least one condition
+"#,
+    );
+}

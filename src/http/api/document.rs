@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
-    info, paths, sensor_history, sensor_readings, sensors, sessions, statistics,
+    alerts, info, paths, rules, sensor_history, sensor_readings, sensors, sessions, silences, statistics,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,16 @@ use super::{
         info::show,
         paths::list,
         paths::show,
+        alerts::list,
+        alerts::acknowledge,
+        alerts::silence,
+        silences::list,
+        silences::add,
+        silences::remove,
+        rules::list,
+        rules::add,
+        rules::change,
+        rules::remove,
         sessions::list,
         sessions::kick,
         statistics::show,
@@ -51,6 +61,7 @@ use super::{
     tags(
         (name = "server", description = "The server itself."),
         (name = "paths", description = "Cameras: how they are and what they send."),
+        (name = "alerts", description = "What wants attention: alerts, silences, and the rules that raise them."),
         (name = "sessions", description = "Who watches."),
         (name = "statistics", description = "How the server and its cameras do, now and over time."),
         (name = "sensors", description = "What sensors show, and how their readings come in. `docs/sensors.md` has examples."),

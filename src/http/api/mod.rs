@@ -1,15 +1,19 @@
 //! The API: `/api/v1/…` and its description. One file per resource; the shapes on the wire stand in the file that sends
 //! them, so that a change inside never changes them by accident.
 
+mod alerts;
 mod docs;
 mod document;
 pub(super) mod info;
 mod listing;
 mod paths;
+mod rules;
 mod sensor_history;
 mod sensor_readings;
 pub(super) mod sensors;
+mod sent;
 mod sessions;
+mod silences;
 mod statistics;
 
 use std::sync::Arc;
@@ -17,7 +21,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use http::{HeaderValue, header};
 use serde::Serialize;
@@ -33,6 +37,13 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/info", get(info::show))
         .route("/v1/paths", get(paths::list))
         .route("/v1/paths/{*path}", get(paths::show))
+        .route("/v1/alerts", get(alerts::list))
+        .route("/v1/alerts/{fingerprint}/ack", post(alerts::acknowledge))
+        .route("/v1/alerts/{fingerprint}/silence", post(alerts::silence))
+        .route("/v1/silences", get(silences::list).post(silences::add))
+        .route("/v1/silences/{id}", delete(silences::remove))
+        .route("/v1/rules", get(rules::list).post(rules::add))
+        .route("/v1/rules/{id}", put(rules::change).delete(rules::remove))
         .route("/v1/events", get(events::list).post(events::take))
         .route("/v1/mqtt", get(sensors::brokers))
         .route("/v1/sensors", get(sensors::list))

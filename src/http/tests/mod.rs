@@ -1,5 +1,6 @@
 //! Tests of the surface as a whole, without a socket; those of the listener, on real ones, stand in [`sockets`].
 
+mod alerts;
 mod hls;
 mod sensors;
 mod sockets;

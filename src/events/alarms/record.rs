@@ -1,0 +1,181 @@
+//! One alarm: the record that goes over the wire, and what is kept beside it.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    base::WallTime,
+    config::{
+        Rule, RuleId,
+        rules::{Placeholder, Wording},
+    },
+    events::{
+        payload::{AlertEvent, AlertRecord, AlertState},
+        rules::{Finding, Subject, Transition},
+    },
+};
+
+/// Why an alarm is kept quiet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Muted {
+    /// By the silence of this id.
+    Silence(String),
+    /// By an alert of this rule about the same camera.
+    Inhibited(RuleId),
+}
+
+/// An alarm, as it is kept. Moments are nanoseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What goes over the wire.
+    pub record: AlertRecord,
+    /// What bundles it with others.
+    pub group: Option<String>,
+    /// Why it is quiet, if it is.
+    pub muted: Option<Muted>,
+    /// How many further levels were told.
+    pub level: u8,
+    pub(super) rule: RuleId,
+    pub(super) subject: Subject,
+    pub(super) device: String,
+    /// Its beginning went out.
+    pub(super) told: bool,
+    /// When it began here, whatever the reading says.
+    pub(super) since: i64,
+    pub(super) repeat_at: Option<i64>,
+    pub(super) ack_until: Option<i64>,
+    /// It comes from a part of the server that is no rule.
+    pub(super) foreign: bool,
+    /// What it does; known again when the rules are.
+    #[serde(skip)]
+    pub(super) policy: Option<Arc<Rule>>,
+}
+
+/// The same for every alert of the same rule about the same thing.
+pub(super) fn fingerprint(rule: &RuleId, subject: &Subject) -> String {
+    let about = match subject {
+        Subject::Sensor(sensor) => format!("{rule}\0sensor\0{sensor}"),
+        Subject::Path(path) => format!("{rule}\0path\0{path}"),
+        Subject::Server => format!("{rule}\0server"),
+    };
+    Sha256::digest(about).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Alarm {
+    /// It begins.
+    pub(super) fn new(transition: &Transition, finding: &Finding) -> Self {
+        let rule = &transition.rule;
+        let record = AlertRecord {
+            fingerprint: fingerprint(&rule.id, &transition.subject),
+            rule: rule.id.to_string(),
+            severity: finding.severity,
+            state: AlertState::Active,
+            title: String::new(),
+            message: String::new(),
+            path: transition.path.clone(),
+            sensor: match &transition.subject {
+                Subject::Sensor(sensor) => Some(sensor.clone()),
+                Subject::Path(_) | Subject::Server => None,
+            },
+            value: None,
+            unit: None,
+            threshold: None,
+            started_at: finding.time.to_string(),
+            updated_at: String::new(),
+            ended_at: None,
+            ack: None,
+            evidence: Vec::new(),
+        };
+        let mut alarm = Self {
+            record,
+            group: None,
+            muted: None,
+            level: 0,
+            rule: rule.id.clone(),
+            subject: transition.subject.clone(),
+            device: transition.device.clone(),
+            told: false,
+            since: transition.at.unix_nanos(),
+            repeat_at: None,
+            ack_until: None,
+            foreign: false,
+            policy: Some(rule.clone()),
+        };
+        alarm.find(finding);
+        alarm.group = rule.group.as_ref().map(|group| alarm.word(group, finding));
+        alarm
+    }
+
+    /// One that a part of the server raised by itself.
+    pub(super) fn foreign(event: &AlertEvent, rule: RuleId, at: WallTime) -> Self {
+        Self {
+            record: event.alert.clone(),
+            group: None,
+            muted: None,
+            level: 0,
+            rule,
+            subject: Subject::Server,
+            device: "server".to_owned(),
+            told: true,
+            since: at.unix_nanos(),
+            repeat_at: None,
+            ack_until: None,
+            foreign: true,
+            policy: None,
+        }
+    }
+
+    /// It goes on, and rests on this now.
+    pub(super) fn find(&mut self, finding: &Finding) {
+        let record = &mut self.record;
+        record.severity = finding.severity;
+        record.value.clone_from(&finding.value);
+        record.unit.clone_from(&finding.unit);
+        record.threshold = finding.threshold;
+        record.updated_at = finding.time.to_string();
+        if let Some(rule) = self.policy.clone() {
+            self.record.title = self.word(&rule.title, finding);
+            self.record.message = self.word(&rule.message, finding);
+        }
+    }
+
+    fn word(&self, wording: &Wording, finding: &Finding) -> String {
+        let record = &self.record;
+        let text = |text: Option<String>| text.unwrap_or_default();
+        wording.fill(|placeholder| match placeholder {
+            Placeholder::Device => self.device.clone(),
+            Placeholder::Sensor => text(record.sensor.as_ref().map(ToString::to_string)),
+            Placeholder::Path => text(record.path.as_ref().map(ToString::to_string)),
+            Placeholder::Rule => record.rule.clone(),
+            Placeholder::Severity => record.severity.name().to_owned(),
+            Placeholder::Value => text(record.value.as_ref().map(ToString::to_string)),
+            Placeholder::Unit => text(record.unit.clone()),
+            Placeholder::Threshold => text(record.threshold.map(|threshold| threshold.to_string())),
+            Placeholder::Time => finding.time.to_string(),
+        })
+    }
+
+    /// It goes on.
+    pub fn is_active(&self) -> bool {
+        self.record.state == AlertState::Active
+    }
+
+    /// When the next level is told, if nobody takes note.
+    pub(super) fn escalates_at(&self) -> Option<i64> {
+        let span = self.policy.as_ref()?.escalate_after.get(usize::from(self.level))?;
+        Some(after(WallTime::from_unix_nanos(self.since), *span))
+    }
+
+    /// Nobody took note of it, and nothing keeps it quiet.
+    pub(super) const fn is_open(&self) -> bool {
+        self.told && self.muted.is_none() && self.record.ack.is_none()
+    }
+}
+
+/// A moment so much later.
+pub(super) fn after(at: WallTime, span: std::time::Duration) -> i64 {
+    at.unix_nanos().saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,364 @@
+//! The task: one loop around the machines. It looks at the cameras every second and at the disk every half minute.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tracing::{error, info, info_span, warn};
+
+use super::{AlertsSnapshot, Cameras, DiskProbe, Rules, SensorReport, Silence, book::RuleBook, keeper::Keeper};
+use crate::{
+    base::{Clock, Error, Kind, Result, Tasks, WallTime, complaints::Complaints},
+    config::{RuleConfig, RuleId},
+    events::{
+        Delivery, Draft, EventType, Events, Fact, Filter, Follower, From, Scope,
+        alarms::{Alarms, Notice, Output, Reason},
+        payload::AlertEvent,
+        rules::{Occurrence, SavedRules},
+    },
+};
+
+/// Between two looks at the cameras.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at the disk, and two savings of what rules remember.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// What waits for the disk is tried again after this; an alarm's new value alone waits as long.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
+/// A fact the log does not take is tried again so often, and so long apart.
+const TRIES: u32 = 40;
+const TRY_EVERY: Duration = Duration::from_millis(250);
+/// The wall clock may step: what is due by it is looked at again after this.
+const WALL_MOST: Duration = Duration::from_secs(60);
+
+/// An order or a report.
+#[derive(Debug)]
+pub(super) enum Command {
+    Observe(Box<SensorReport>),
+    Acknowledge {
+        fingerprint: String,
+        by: String,
+        note: Option<String>,
+        until: Option<WallTime>,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Silence {
+        silence: Silence,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    Unsilence {
+        id: String,
+        by: String,
+        reply: oneshot::Sender<Result<()>>,
+    },
+    PutRule {
+        config: Box<RuleConfig>,
+        new: bool,
+        by: String,
+        reply: oneshot::Sender<Result<RuleId>>,
+    },
+    RemoveRule {
+        id: RuleId,
+        by: String,
+        reply: oneshot::Sender<Result<()>>,
+    },
+}
+
+/// What the task owns.
+pub(super) struct Task {
+    pub(super) rules: Rules,
+    pub(super) alarms: Alarms,
+    pub(super) book: RuleBook,
+    pub(super) keeper: Keeper,
+    pub(super) events: Events,
+    pub(super) cameras: Arc<dyn Cameras>,
+    pub(super) disk: DiskProbe,
+    pub(super) told: watch::Sender<Arc<AlertsSnapshot>>,
+    pub(super) clock: Clock,
+    pub(super) complaints: Complaints,
+    /// What was shown last, by the revisions it was made of.
+    pub(super) shown: Option<(u64, u64)>,
+}
+
+impl Task {
+    /// Tells what came of the start, then goes on for itself.
+    pub(super) async fn start(mut self, orders: mpsc::Receiver<Command>, tasks: &Tasks) {
+        let filter = Filter::everything().event_types([EventType::CameraEvent.name(), EventType::Alert.name()]);
+        let follower = match filter {
+            Ok(filter) => self.events.follow(Scope::house(), filter, From::Now),
+            Err(_) => self.events.follow(Scope::house(), Filter::everything(), From::Now),
+        };
+        self.catch_up().await;
+        let stopping = tasks.stopping().clone();
+        tasks.spawn("alerts", info_span!("alerts"), async move {
+            let run = self.run(orders, follower, &stopping);
+            run.await;
+        });
+    }
+
+    async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Command>,
+        mut follower: Follower,
+        stopping: &tokio_util::sync::CancellationToken,
+    ) {
+        let [mut look, mut save, mut write] = [LOOK_EVERY, SAVE_EVERY, WRITE_EVERY].map(|every| {
+            let mut ticks = interval(every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        let mut saved = None;
+        loop {
+            let due = self.due();
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => break,
+                order = orders.recv() => match order {
+                    Some(order) => self.take(order).await,
+                    None => break,
+                },
+                delivery = follower.next() => self.hear(&delivery),
+                _ = look.tick() => {
+                    let now = self.clock.moment();
+                    let samples = self.cameras.look();
+                    self.rules.handle_cameras(&samples, now);
+                }
+                _ = save.tick() => {
+                    if let Some(room) = self.room().await {
+                        self.rules.handle_disk(room, self.clock.moment());
+                    }
+                    self.save(&mut saved);
+                }
+                _ = write.tick() => self.write().await,
+                () = sleep_until(due) => {}
+            }
+            self.catch_up().await;
+        }
+        self.save(&mut saved);
+        self.write().await;
+    }
+
+    /// When the machines want to be asked.
+    fn due(&self) -> Instant {
+        let now = self.clock.moment();
+        let wall = self.alarms.poll_deadline(now.wall).map(|at| now.monotonic_of(at).min(now.monotonic + WALL_MOST));
+        let most = now.monotonic + WALL_MOST;
+        let next = [wall, self.rules.poll_deadline()].into_iter().flatten().fold(most, Ord::min);
+        self.clock.instant(next)
+    }
+
+    /// The system call may wait for a disk: not on the threads that serve.
+    async fn room(&self) -> Option<crate::events::rules::DiskRoom> {
+        let disk = self.disk.clone();
+        tokio::task::spawn_blocking(move || disk()).await.ok().flatten()
+    }
+
+    async fn take(&mut self, order: Command) {
+        let now = self.clock.moment();
+        match order {
+            Command::Observe(report) => {
+                let SensorReport { device, reading, broken } = *report;
+                let sensor = device.sensor.clone();
+                self.rules.handle_device(device, now);
+                if let Some(reading) = reading {
+                    self.rules.handle_reading(reading, now);
+                }
+                self.rules.handle_source(&sensor, broken, now);
+            }
+            Command::Acknowledge { fingerprint, by, note, until, reply } => {
+                let done = self.alarms.acknowledge(&fingerprint, &by, note, until, now.wall);
+                self.answer(reply, done.map_err(Error::from)).await;
+            }
+            Command::Silence { silence, reply } => {
+                let done = self.alarms.silence(silence, now.wall);
+                self.answer(reply, done.map_err(Error::from)).await;
+            }
+            Command::Unsilence { id, by, reply } => {
+                let done = self.alarms.unsilence(&id, &by, now.wall);
+                self.answer(reply, done.map_err(Error::from)).await;
+            }
+            Command::PutRule { config, new, by, reply } => {
+                let done = self.put_rule(*config, new, &by).await;
+                self.answer(reply, done).await;
+            }
+            Command::RemoveRule { id, by, reply } => {
+                let done = self.remove_rule(&id, &by).await;
+                self.answer(reply, done).await;
+            }
+        }
+    }
+
+    /// Answers after what was done has its place in the log.
+    async fn answer<T>(&mut self, reply: oneshot::Sender<Result<T>>, done: Result<T>) {
+        self.catch_up().await;
+        // Whoever asked may have gone.
+        let _ = reply.send(done);
+    }
+
+    async fn put_rule(&mut self, config: RuleConfig, new: bool, by: &str) -> Result<RuleId> {
+        let before: Vec<_> = self.book.entries().to_vec();
+        let id = self.book.put(config.clone(), new)?;
+        if let Err(error) = self.keeper.put_rule(&id, Some(&config)).await {
+            self.book.restore(before);
+            return Err(error);
+        }
+        let action = if new { "rule.added" } else { "rule.changed" };
+        self.deed(action, by, &id);
+        Ok(id)
+    }
+
+    async fn remove_rule(&mut self, id: &RuleId, by: &str) -> Result<()> {
+        let before: Vec<_> = self.book.entries().to_vec();
+        self.book.remove(id)?;
+        if let Err(error) = self.keeper.put_rule(id, None).await {
+            self.book.restore(before);
+            return Err(error);
+        }
+        self.deed("rule.removed", by, id);
+        Ok(())
+    }
+
+    fn deed(&mut self, action: &str, by: &str, id: &RuleId) {
+        let now = self.clock.moment();
+        self.alarms.deed(action, by, id.as_str(), None, now.wall);
+        self.rules.set_rules(self.book.resolved(), now);
+    }
+
+    /// What the log tells: events of cameras, and alerts that a part of the server raised by itself.
+    fn hear(&mut self, delivery: &Delivery) {
+        let Delivery::Facts(facts) = delivery else { return };
+        let now = self.clock.moment();
+        for fact in facts {
+            match fact.topic.kind {
+                EventType::CameraEvent => {
+                    let kind = fact.topic.name.to_ascii_lowercase();
+                    let occurrence = Occurrence { kind, path: fact.topic.path.clone(), time: fact.time };
+                    self.rules.handle_event(&occurrence, now);
+                }
+                EventType::Alert => {
+                    if let Some(event) = alert(fact) {
+                        self.alarms.handle_foreign(&event, now.wall);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets what is due happen, and does what the machines want done.
+    async fn catch_up(&mut self) {
+        let now = self.clock.moment();
+        self.rules.handle_timeout(now);
+        while let Some(transition) = self.rules.poll_output() {
+            self.alarms.handle_transition(&transition, now.wall);
+        }
+        if self.alarms.poll_deadline(now.wall).is_some_and(|due| due <= now.wall) {
+            self.alarms.handle_timeout(now.wall);
+        }
+        let mut drafts = Vec::new();
+        while let Some(output) = self.alarms.poll_output() {
+            match output {
+                Output::Append(draft) => drafts.push(draft),
+                Output::Notify(notice) => log(&notice),
+                Output::KeepAlarm(alarm) => self.keeper.keep_alarm(alarm),
+                Output::ForgetAlarm(fingerprint) => self.keeper.forget_alarm(fingerprint),
+                Output::KeepSilence(silence) => self.keeper.keep_silence(&silence),
+                Output::ForgetSilence(id) => self.keeper.forget_silence(id),
+            }
+        }
+        // Whoever hears of a fact finds what it tells of.
+        self.tell();
+        if !drafts.is_empty() {
+            self.append_all(drafts).await;
+            self.write().await;
+        }
+    }
+
+    /// Hands them over in order, then waits for all of them: a thousand at once are a few commits, not a thousand.
+    async fn append_all(&self, drafts: Vec<Draft>) {
+        let mut sent = Vec::new();
+        for draft in drafts {
+            let mut append = Box::pin(self.append(draft));
+            if poll_fn(|cx| Poll::Ready(append.as_mut().poll(cx))).await.is_pending() {
+                sent.push(append);
+            }
+        }
+        for append in sent {
+            append.await;
+        }
+    }
+
+    /// An alert is worth some patience: the log may be full for a moment.
+    async fn append(&self, draft: Draft) {
+        for attempt in 1..=TRIES {
+            match self.events.append(draft.clone()).await {
+                Ok(_) => return,
+                Err(failure) if failure.kind() != Kind::ResourceExhausted || attempt == TRIES => {
+                    error!("a fact is lost: {}", failure.chain());
+                    return;
+                }
+                Err(_) => tokio::time::sleep(TRY_EVERY).await,
+            }
+        }
+    }
+
+    fn save(&mut self, saved: &mut Option<SavedRules>) {
+        let memory = self.rules.save(self.clock.moment());
+        if !saved.as_ref().is_some_and(|saved| saved.says(&memory)) {
+            self.keeper.keep_memory(&memory);
+            *saved = Some(memory);
+        }
+    }
+
+    async fn write(&mut self) {
+        if !self.keeper.is_behind() {
+            return;
+        }
+        if let Err(failure) = self.keeper.write().await
+            && let Some(times) = self.complaints.note(self.clock.now())
+        {
+            warn!(times, "alerts and silences are not kept over a restart: {}", failure.chain());
+        }
+    }
+
+    /// Shows everything as it is to those who look, if anything changed.
+    fn tell(&mut self) {
+        let revision = (self.alarms.revision(), self.book.revision());
+        if self.shown.replace(revision) == Some(revision) {
+            return;
+        }
+        let alarms: Vec<_> = self.alarms.all().cloned().collect();
+        let silences: Vec<_> = self.alarms.silences().cloned().collect();
+        let rules = self.book.entries().to_vec();
+        self.told.send_modify(|before| {
+            let version = before.version + 1;
+            *before = Arc::new(AlertsSnapshot { version, alarms, silences, rules });
+        });
+    }
+}
+
+/// The alert that a fact tells of.
+fn alert(fact: &Fact) -> Option<AlertEvent> {
+    #[derive(serde::Deserialize)]
+    struct Envelope {
+        data: AlertEvent,
+    }
+    serde_json::from_slice::<Envelope>(&fact.body).ok().map(|envelope| envelope.data)
+}
+
+/// The one way out that is always there.
+fn log(notice: &Notice) {
+    let Notice { reason, group, severity, alerts, title } = notice;
+    let (group, severity, count) = (group.as_deref().unwrap_or_default(), severity.name(), alerts.len());
+    match reason {
+        Reason::Raised => info!(severity, group, count, "alert: {title}"),
+        Reason::Reminder => info!(severity, group, count, "alert goes on: {title}"),
+        Reason::Escalated(level) => warn!(severity, group, count, level, "alert that nobody took note of: {title}"),
+    }
+}

@@ -1,0 +1,75 @@
+//! What clients of the API send: JSON of a bounded size, and moments.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+use http::{StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::super::{front::Front, problem::Problem};
+use crate::{
+    auth::Subject,
+    base::{Error, Kind, WallTime},
+};
+
+/// The most bytes of a body.
+const MOST: usize = 64 << 10;
+
+/// A body of JSON. An empty one is an object without fields.
+#[derive(Debug)]
+pub(super) struct Sent<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Front>> for Sent<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Arc<Front>) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let named = parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+        let body = Limited::new(body, MOST).collect().await.map_err(|error| {
+            if error.downcast_ref::<LengthLimitError>().is_some() {
+                let message = format!("this URL takes at most {MOST} bytes");
+                Problem::of_http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+            } else {
+                invalid("the body did not come whole".to_owned()).into()
+            }
+        })?;
+        let bytes = body.to_bytes();
+        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        // RFC 8259 §11; a structured suffix (RFC 6839 §3.1) is JSON too. Without a name it is taken for what it should be.
+        let media = named.map(|named| named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        if media.is_some_and(|media| media != "application/json" && !media.ends_with("+json")) {
+            let message = "this URL takes application/json";
+            return Err(Problem::of_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
+        }
+        serde_json::from_slice(bytes).map(Self).map_err(|error| invalid(error.to_string()).into())
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(Kind::InvalidArgument, message).with_code("invalid_body")
+}
+
+/// A moment of a body, RFC 3339.
+pub(super) fn moment(field: &str, text: Option<&str>) -> Result<Option<WallTime>, Error> {
+    let read = |text: &str| text.parse::<WallTime>().map_err(|error| invalid(format!("{field}: {error}")));
+    text.map(read).transpose()
+}
+
+/// A note of a body: one that is not too long.
+pub(super) fn note(text: Option<String>) -> Result<Option<String>, Error> {
+    const NOTE_MOST: usize = 1000;
+    match text {
+        Some(text) if text.len() > NOTE_MOST => Err(invalid(format!("note: it has at most {NOTE_MOST} bytes"))),
+        text => Ok(text.filter(|text| !text.is_empty())),
+    }
+}
+
+/// Who did something, as the audit and others read it.
+pub(super) fn name_of(subject: &Subject) -> String {
+    match subject {
+        Subject::Loopback => "local".to_owned(),
+        Subject::Anonymous => "anonymous".to_owned(),
+        Subject::House(reason) => (*reason).to_owned(),
+    }
+}

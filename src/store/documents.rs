@@ -1,0 +1,107 @@
+//! `documents.db`: small things that are kept by name, as JSON: rules that were added over the API, alarms that go on,
+//! silences. What they mean is known to the rooms that keep them.
+
+use std::path::Path;
+
+use rusqlite::{TransactionBehavior, params};
+
+use super::{Incident, database::Database, file::FileSpec, migrations};
+use crate::base::{Clock, Result};
+
+/// One change of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentChange {
+    /// What kind of thing it is.
+    pub collection: &'static str,
+    /// Its name among those.
+    pub key: String,
+    /// What it is from now on; nothing: it is gone.
+    pub body: Option<String>,
+}
+
+/// The file. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Documents {
+    database: Database,
+}
+
+impl Documents {
+    pub(super) async fn open(state_dir: &Path, clock: Clock) -> (Self, Vec<Incident>) {
+        let (database, incidents) = Database::open(spec(state_dir), clock).await;
+        (Self { database }, incidents)
+    }
+
+    /// A file that is opened with the first write.
+    #[cfg(test)]
+    pub(super) fn lazy(state_dir: &Path, clock: Clock) -> Self {
+        Self { database: Database::with(spec(state_dir), clock, None) }
+    }
+
+    /// Makes the changes, all of them or none, in this order; they are on the disk when this returns.
+    ///
+    /// # Errors
+    /// Nothing was written: the disk is full or read-only, another program holds the file, or too many wait.
+    pub async fn apply(&self, changes: Vec<DocumentChange>) -> Result<()> {
+        self.database
+            .write(move |connection| {
+                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                for DocumentChange { collection, key, body } in &changes {
+                    match body {
+                        Some(body) => transaction
+                            .prepare_cached(
+                                "INSERT OR REPLACE INTO documents (collection, key, body) VALUES (?1, ?2, ?3)",
+                            )?
+                            .execute(params![collection, key, body])?,
+                        None => transaction
+                            .prepare_cached("DELETE FROM documents WHERE collection = ?1 AND key = ?2")?
+                            .execute(params![collection, key])?,
+                    };
+                }
+                transaction.commit()
+            })
+            .await
+    }
+
+    /// Everything in a collection: names and bodies, by name.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn all(&self, collection: &'static str) -> Result<Vec<(String, String)>> {
+        self.database
+            .read(move |connection| {
+                let mut statement =
+                    connection.prepare_cached("SELECT key, body FROM documents WHERE collection = ?1 ORDER BY key")?;
+                let rows = statement.query_map([collection], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect()
+            })
+            .await
+    }
+}
+
+fn spec(state_dir: &Path) -> FileSpec {
+    let (path, migrations) = (state_dir.join("documents.db"), migrations::DOCUMENTS);
+    FileSpec { path, name: "documents.db", full: true, migrations }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(key: &str, body: Option<&str>) -> DocumentChange {
+        DocumentChange { collection: "rules", key: key.into(), body: body.map(Into::into) }
+    }
+
+    #[tokio::test]
+    async fn documents_outlive_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (documents, incidents) = Documents::open(folder.path(), Clock).await;
+        assert!(incidents.is_empty());
+        documents.apply(vec![change("a", Some("1")), change("b", Some("2")), change("a", Some("3"))]).await.unwrap();
+        documents.apply(vec![change("b", None), change("c", Some("4"))]).await.unwrap();
+        drop(documents);
+        let (documents, _) = Documents::open(folder.path(), Clock).await;
+        let found = documents.all("rules").await.unwrap();
+        assert_eq!(found, [("a".into(), "3".into()), ("c".into(), "4".into())]);
+        assert_eq!(documents.all("silences").await.unwrap(), []);
+    }
+}
