@@ -93,7 +93,7 @@ impl HubCameras {
 
 /// What is left on the disk of a directory, for those who are not its administrator.
 #[cfg(target_os = "linux")]
-fn room(folder: &Path) -> Option<DiskRoom> {
+pub(super) fn room(folder: &Path) -> Option<DiskRoom> {
     let found = nix::sys::statvfs::statvfs(folder).ok()?;
     // Their sizes differ by architecture.
     fn bytes(blocks: impl Into<u64>, size: impl Into<u64>) -> u64 {
@@ -104,7 +104,7 @@ fn room(folder: &Path) -> Option<DiskRoom> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn room(_: &Path) -> Option<DiskRoom> {
+pub(super) fn room(_: &Path) -> Option<DiskRoom> {
     None
 }
 

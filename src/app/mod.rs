@@ -10,6 +10,7 @@ mod sensors;
 mod signals;
 mod sockets;
 mod statistics;
+mod watchers;
 mod webrtc;
 
 use std::{io, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ use self::{
     directory::Directory,
     signals::Signals,
     sockets::Sockets,
+    watchers::RuleWatcher,
 };
 use crate::{
     audio::Audio,
@@ -117,7 +119,8 @@ impl Server {
         );
         let alerts = Alerts::start(alerts::options(&config, hub.clone()), events.clone(), &store, clock, &tasks).await;
         events::watch_cameras(hub.clone(), events.clone(), clock, &tasks);
-        let sensors = sensors::start(&config, origin, hub.clone(), &events, &store, clock, &tasks);
+        let rules = RuleWatcher::new(alerts.clone(), clock);
+        let sensors = sensors::start(&config, origin, hub.clone(), (&events, &store), rules, clock, &tasks);
         let threads = threads("media", None)?;
         let rtsp = RtspServer::start(
             rtsp::options(&config),

@@ -8,6 +8,7 @@ use std::{
 use tokio::time::sleep;
 use tracing::info_span;
 
+use super::watchers::RuleWatcher;
 use crate::{
     auth::Grant,
     base::{Clock, PathName, Tasks},
@@ -76,14 +77,19 @@ pub(super) fn start(
     config: &Arc<Config>,
     origin: &ConfigOrigin,
     hub: Hub,
-    events: &Events,
-    store: &Store,
+    (events, store): (&Events, &Store),
+    rules: Arc<RuleWatcher>,
     clock: Clock,
     tasks: &Tasks,
 ) -> Sensors {
     let alerts = Arc::<Mutex<BTreeMap<String, AlertState>>>::default();
     let house = Announced { hub: hub.clone(), config: config.clone(), alerts: alerts.clone() };
-    let outlets = Outlets { house: Arc::new(house), ..Outlets::nobody() };
+    let told = rules.clone();
+    let outlets = Outlets {
+        readings: Box::new(move |taken| taken.iter().for_each(|reading| rules.handle_reading(reading))),
+        changed: Box::new(move |changed| changed.iter().for_each(|sensor| told.handle_change(sensor))),
+        house: Arc::new(house),
+    };
     let sensors = Sensors::start(options(config, origin), events.clone(), store.readings(), outlets, clock, tasks);
     if config.mqtt.brokers.values().any(|broker| broker.announce.is_some()) {
         watch_house(config.clone(), hub, events.clone(), alerts, sensors.clone(), tasks);

@@ -10,7 +10,7 @@ use std::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, info_span};
 
-use super::process;
+use super::{alerts, process};
 use crate::{
     auth::Grant,
     base::{Clock, Monotonic, PathName, Tasks, complaints::Complaints},
@@ -230,7 +230,7 @@ struct Process {
 
 impl Process {
     fn sample(&mut self, now: Monotonic, state_dir: &std::path::Path) {
-        self.disk_free_bytes = process::disk_free(state_dir);
+        self.disk_free_bytes = alerts::room(state_dir).map(|room| room.free);
         let Some(figures) = process::sample() else { return };
         self.memory_bytes = figures.resident_bytes;
         if let Some((then, cpu_seconds)) = self.before.replace((now, figures.cpu_seconds)) {
