@@ -19,6 +19,7 @@ mod statistics;
 mod steadiness;
 mod subscriber;
 mod tally;
+pub mod ws;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -15,6 +15,12 @@ use bytes::Bytes;
 use campanile::{
     base::{Monotonic, Secret, WallTime, id::SessionId},
     config::{BrokerConfig, MqttPreset, MqttVersion, mqtt_topic::is_topic_name},
+    events::ws::{
+        encoding::{Encoding, Format},
+        handshake::negotiate,
+        inbound::{Inbound, Incoming, MESSAGE_MAX},
+        session::Session as WsSession,
+    },
     media::{
         ClockRate, CodecParameters, MediaKind, PictureSize, Track, TrackId, TrackSet, av1, h264, h265, jpeg, nal,
         plan::{Body, PAYLOAD_MAX},
@@ -86,6 +92,8 @@ pub const ENTRIES: &[Entry] = &[
     ("stun", stun),
     ("vp8_packets", vp8_packets),
     ("vp9_packets", vp9_packets),
+    ("ws_handshake", ws_handshake),
+    ("ws_session", ws_session),
 ];
 
 /// A WebRTC viewer's offer: what is taken is answered, section by section, and nothing of it leaves its line.
@@ -529,4 +537,69 @@ pub fn mqtt(data: &[u8]) {
             assert!(session.outgoing().len() <= OUT_MAX);
         }
     }
+}
+
+/// The headers of an opening handshake, a line each: what is agreed can be written.
+pub fn ws_handshake(data: &[u8]) {
+    let mut headers = http::HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n').take(64) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = http::HeaderName::from_bytes(&line[..colon]);
+        if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(line[colon + 1..].trim_ascii())) {
+            headers.append(name, value);
+        }
+    }
+    if let Ok(agreed) = negotiate(&headers, true) {
+        assert!(headers.get("sec-websocket-version").is_some_and(|version| version == "13"));
+        assert!(agreed.headers.len() <= 3);
+    }
+}
+
+/// What comes on a WebSocket: cut the same way whatever pieces it comes in, bounded, and the connection ends. The first
+/// byte says what was agreed.
+pub fn ws_session(data: &[u8]) {
+    let Some((agreed, data)) = data.split_first() else { return };
+    let deflate = agreed & 1 != 0;
+    let read = |piece: usize| {
+        let (mut inbound, mut read) = (Inbound::new(deflate), Vec::new());
+        for bytes in data.chunks(piece.max(1)) {
+            inbound.push(bytes);
+            loop {
+                match inbound.next_incoming() {
+                    Ok(Some(incoming)) => {
+                        if let Incoming::Text(text) = &incoming {
+                            assert!(text.len() <= MESSAGE_MAX);
+                        }
+                        read.push(format!("{incoming:?}"));
+                    }
+                    Ok(None) => break,
+                    Err(violation) => {
+                        read.push(format!("{violation:?}"));
+                        return read;
+                    }
+                }
+            }
+            assert!(inbound.pending() <= 2 * MESSAGE_MAX + data.len());
+        }
+        read
+    };
+    assert_eq!(read(data.len()), read(7));
+
+    let format = if agreed & 2 != 0 { Format::MessagePack } else { Format::Json };
+    let mut now = Monotonic::from_nanos(1_000_000_000);
+    let mut session = WsSession::new(Encoding { format, deflate }, now);
+    for bytes in data.chunks(16) {
+        if session.wants_bytes() {
+            session.handle_bytes(now, bytes);
+            while session.poll_request(now).is_some() {}
+        }
+        now = now + Duration::from_millis(u64::from(bytes[0]));
+        session.handle_timeout(now);
+        assert!(session.pending() <= 256 << 10);
+    }
+    for _ in 0..20 {
+        let due = session.poll_deadline();
+        session.handle_timeout(due);
+    }
+    assert!(session.end().is_some());
 }

@@ -1,0 +1,253 @@
+//! What becomes of a client's messages: who it is, what it may do, and what is said back.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{
+    bucket::Bucket,
+    commands::audit,
+    door::{Rights, Shared, VideoUrls, holds},
+    messages::{Ack, ClientMessage, Command, ServerMessage, Subscribe, VideoRequest},
+    presence::{Seat, Taken},
+    session::Session,
+    wishes::Wishes,
+};
+use crate::{
+    base::{Error, Kind, Monotonic, Result},
+    events::{Cursor, Follower},
+    stats::EventDoor,
+};
+
+/// Nobody waits longer for what he asked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Words to others: at once, and by the second.
+const WORDS_BURST: f32 = 10.0;
+const WORDS_PER_SECOND: f32 = 1.0;
+/// The longest of them.
+const WORDS_MAX: usize = 2000;
+
+/// One client's side of the conversation.
+pub(super) struct Answers {
+    shared: Arc<Shared>,
+    taken: Taken,
+    rights: Rights,
+    video: Arc<dyn VideoUrls>,
+    wishes: Wishes,
+    words: Bucket,
+    /// The last fact that the client has, as far as that is known.
+    pub(super) after: Option<Cursor>,
+}
+
+impl Answers {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        taken: Taken,
+        rights: Rights,
+        video: Arc<dyn VideoUrls>,
+        wishes: Wishes,
+        after: Option<Cursor>,
+    ) -> Self {
+        let words = Bucket::new(WORDS_BURST, WORDS_PER_SECOND, shared.clock.now());
+        Self { shared, taken, rights, video, wishes, words, after }
+    }
+
+    fn seat(&self) -> &Seat {
+        &self.taken.seat
+    }
+
+    fn user(&self) -> &str {
+        &self.seat().guest.user
+    }
+
+    pub(super) fn now(&self) -> Monotonic {
+        self.shared.clock.now()
+    }
+
+    /// Connections that there are.
+    pub(super) fn connections(&self) -> usize {
+        self.shared.presence.count()
+    }
+
+    pub(super) fn delivered(&self, events: usize) {
+        self.shared.doors.delivered(EventDoor::WebSocket, events as u64);
+    }
+
+    pub(super) fn dropped(&self, events: u64) {
+        self.shared.doors.dropped(EventDoor::WebSocket, events);
+    }
+
+    /// The first two messages.
+    pub(super) fn greet(&self, session: &mut Session, cursor: Cursor) {
+        let able = [
+            ("live_events", true),
+            ("resume", true),
+            ("video_stream", true),
+            ("ack", self.shared.alarms.is_some() && holds(self.rights.ack.as_ref())),
+            ("system_control", holds(self.rights.control.as_ref())),
+            ("messages", holds(self.rights.control.as_ref())),
+        ];
+        let commands = if holds(self.rights.control.as_ref()) {
+            self.shared.commands.names().map(str::to_owned).collect()
+        } else {
+            Vec::new()
+        };
+        session.say(&ServerMessage::Connected {
+            connection_id: self.seat().id.to_string(),
+            server_capabilities: able.iter().filter(|(_, can)| *can).map(|(name, _)| (*name).to_owned()).collect(),
+            commands,
+            cursor: cursor.to_string(),
+        });
+        self.status(session, "connected");
+    }
+
+    fn status(&self, session: &mut Session, status: &str) {
+        session.say(&ServerMessage::ConnectionStatus {
+            status: status.to_owned(),
+            connection_id: self.seat().id.to_string(),
+            user: self.user().to_owned(),
+            users_online: self.shared.presence.count(),
+        });
+    }
+
+    /// Does what a message asks for, and says what came of it.
+    pub(super) async fn answer(&mut self, session: &mut Session, follower: &mut Follower, message: ClientMessage) {
+        let id = match &message {
+            ClientMessage::Command(Command { id, .. }) => id.clone(),
+            _ => None,
+        };
+        let done = match message {
+            ClientMessage::Ping {} => {
+                session.say(&ServerMessage::Pong { time: self.shared.clock.wall().to_string() });
+                Ok(())
+            }
+            ClientMessage::Subscribe(asked) => self.subscribe(session, follower, asked),
+            ClientMessage::Unsubscribe { event_types } => {
+                let rest = self.wishes.without(&event_types);
+                self.want(session, follower, rest, "unsubscribed")
+            }
+            ClientMessage::Resume { after } => self.resume(session, follower, &after),
+            ClientMessage::Ack(ack) => self.acknowledge(session, ack).await,
+            ClientMessage::Command(command) => self.command(session, command).await,
+            ClientMessage::RequestVideoStream(request) => self.video(session, &request),
+            ClientMessage::Message { to, text } => self.message(session, &to, &text),
+            ClientMessage::Token { .. } => {
+                let message = "this server has no users yet, and a connection needs no token";
+                Err(Error::new(Kind::Unsupported, message).with_code("tokens_not_supported"))
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(connection = %self.seat().id, "websocket: {}", error.chain());
+            session.say(&ServerMessage::error(error.code(), error.message(), id.as_deref()));
+        }
+    }
+
+    fn subscribe(&mut self, session: &mut Session, follower: &mut Follower, asked: Subscribe) -> Result<()> {
+        self.want(session, follower, Wishes::subscribed(asked), "subscribed")
+    }
+
+    fn want(&mut self, session: &mut Session, follower: &mut Follower, wishes: Wishes, status: &str) -> Result<()> {
+        follower.refine(wishes.filter()?);
+        self.seat().follows.store(wishes.presence, Ordering::Relaxed);
+        self.wishes = wishes;
+        self.status(session, status);
+        Ok(())
+    }
+
+    fn resume(&mut self, session: &mut Session, follower: &mut Follower, after: &str) -> Result<()> {
+        let cursor = after.parse().map_err(|()| {
+            Error::new(Kind::InvalidArgument, "after: that is no `id` of a fact").with_code("invalid_cursor")
+        })?;
+        follower.resume(cursor);
+        self.after = Some(cursor);
+        self.status(session, "resumed");
+        Ok(())
+    }
+
+    async fn acknowledge(&self, session: &mut Session, ack: Ack) -> Result<()> {
+        permit(holds(self.rights.ack.as_ref()), "ack")?;
+        let Some(alarms) = &self.shared.alarms else {
+            let message = "there are no alarms here to take note of";
+            return Err(Error::new(Kind::Unsupported, message).with_code("ack_not_supported"));
+        };
+        let result = json!({"fingerprint": ack.fingerprint});
+        let done = in_time(alarms.acknowledge(self.user(), ack)).await.map(|()| result);
+        say_result(session, "ack", &done, None);
+        Ok(())
+    }
+
+    async fn command(&self, session: &mut Session, command: Command) -> Result<()> {
+        permit(holds(self.rights.control.as_ref()), "control")?;
+        let Command { command, params, id } = command;
+        let action = self.shared.commands.find(&command)?;
+        let done = in_time(action.run(self.user(), &params)).await;
+        let details = json!({
+            "command": command,
+            "params": params,
+            "success": done.is_ok(),
+            "error": done.as_ref().err().map(Error::code),
+        });
+        // Who did it is a fact of its own; that it cannot be written is no reason not to say what was done.
+        let told = audit(self.user(), "command", &details, self.shared.clock);
+        if let Err(error) = told.and_then(|draft| self.shared.events.enqueue(draft)) {
+            tracing::warn!("a command is not in the audit: {}", error.chain());
+        }
+        say_result(session, &command, &done, id);
+        Ok(())
+    }
+
+    fn video(&self, session: &mut Session, request: &VideoRequest) -> Result<()> {
+        let (path, urls) = self.video.urls(request)?;
+        let stream_url = urls.first().map(|first| first.url.clone()).unwrap_or_default();
+        session.say(&ServerMessage::StreamUrl { path, stream_url, urls });
+        Ok(())
+    }
+
+    fn message(&mut self, session: &mut Session, to: &str, text: &str) -> Result<()> {
+        permit(holds(self.rights.control.as_ref()), "control")?;
+        if text.is_empty() || text.len() > WORDS_MAX {
+            let message = format!("text: it has 1 to {WORDS_MAX} bytes");
+            return Err(Error::new(Kind::InvalidArgument, message).with_code("invalid_message"));
+        }
+        if !self.words.allows(self.now(), 1.0) {
+            let error = Error::new(Kind::ResourceExhausted, "too many messages to others in a short time");
+            return Err(error.with_code("too_many_messages"));
+        }
+        let message = ServerMessage::DirectMessage {
+            from: self.user().to_owned(),
+            text: text.to_owned(),
+            time: self.shared.clock.wall().to_string(),
+        };
+        match self.shared.presence.post(to, |encoding| encoding.frame_of(&message)) {
+            (0, 0) => Err(Error::new(Kind::NotFound, "nobody of that name is connected").with_code("user_offline")),
+            (0, _) => Err(Error::new(Kind::ResourceExhausted, "their mailbox is full").with_code("mailbox_full")),
+            (delivered, _) => {
+                say_result(session, "message", &Ok(json!({"delivered": delivered})), None);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn permit(may: bool, right: &str) -> Result<()> {
+    if may {
+        return Ok(());
+    }
+    Err(Error::new(Kind::PermissionDenied, format!("this needs the right `{right}`")).with_code("permission_denied"))
+}
+
+async fn in_time<T>(done: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Err(Error::new(Kind::DeadlineExceeded, "it took too long"));
+    timeout(PATIENCE, done).await.unwrap_or_else(late)
+}
+
+fn say_result(session: &mut Session, command: &str, done: &Result<Value>, id: Option<String>) {
+    session.say(&ServerMessage::CommandResult {
+        command: command.to_owned(),
+        success: done.is_ok(),
+        result: done.as_ref().ok().cloned().unwrap_or_default(),
+        error: done.as_ref().err().map(|error| error.code().to_owned()),
+        id,
+    });
+}

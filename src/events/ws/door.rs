@@ -1,0 +1,198 @@
+//! The door: who may come in, what the connections share, and how many there are. A connection is a task of whoever
+//! upgraded its stream; what it does stands in [`super::connection`].
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use tracing::info_span;
+
+use super::{
+    close::{CloseCode, Violation},
+    commands::Commands,
+    connection::Connection,
+    encoding::Encoding,
+    messages::{Ack, StreamUrl, VideoRequest},
+    presence::{Guest, Presence, SeatLimits},
+    wishes::Preset,
+};
+use crate::{
+    auth::{self, Admin, Control, Grant, Permission},
+    base::{Clock, Result, Tasks},
+    events::{Cursor, Events, Scope},
+    stats::{EventDoor, EventDoors, Refusal},
+};
+
+/// How the door treats its clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebSocketOptions {
+    /// How many there may be.
+    pub limits: SeatLimits,
+    /// Messages may be deflated for clients that offer that.
+    pub deflate: bool,
+}
+
+impl Default for WebSocketOptions {
+    fn default() -> Self {
+        Self { limits: SeatLimits { total: 5000, per_user: 50, per_address: 2000 }, deflate: true }
+    }
+}
+
+/// What takes note of an alert: the room of alarms.
+pub trait Acknowledge: fmt::Debug + Send + Sync {
+    /// `by` takes note.
+    fn acknowledge(&self, by: &str, ack: Ack) -> BoxFuture<'_, Result<()>>;
+}
+
+/// What knows where a camera can be seen, and whether this caller may.
+pub trait VideoUrls: fmt::Debug + Send + Sync {
+    /// The camera's name, and its URLs, the best first.
+    ///
+    /// # Errors
+    /// The caller may not, there is no such camera, or nothing it can play.
+    fn urls(&self, request: &VideoRequest) -> Result<(String, Vec<StreamUrl>)>;
+}
+
+/// What a caller may do on its connection, beyond what its scope shows.
+#[derive(Clone, Debug, Default)]
+pub struct Rights {
+    /// Take note of alerts.
+    pub ack: Option<Grant<auth::Ack>>,
+    /// Have commands done, and write to others.
+    pub control: Option<Grant<Control>>,
+    /// Know who the others are.
+    pub admin: Option<Grant<Admin>>,
+}
+
+/// Whether a right is there and has not ended.
+pub(super) fn holds<P: Permission>(right: Option<&Grant<P>>) -> bool {
+    right.is_some_and(|grant| !grant.ended().is_cancelled())
+}
+
+/// A client at the door.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The form of messages that was agreed.
+    pub encoding: Encoding,
+    /// Which URL.
+    pub preset: Preset,
+    /// As whom it is known.
+    pub user: Arc<str>,
+    /// Whether that is somebody's name, and the limit of users holds.
+    pub named: bool,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// What it may see.
+    pub scope: Scope,
+    /// What it may do.
+    pub rights: Rights,
+    /// Where it goes on.
+    pub after: Option<Cursor>,
+    /// Where it can see cameras.
+    pub video: Arc<dyn VideoUrls>,
+}
+
+/// The door. Clones share it.
+#[derive(Clone, Debug)]
+pub struct WebSockets {
+    shared: Arc<Shared>,
+}
+
+/// What connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) events: Events,
+    pub(super) presence: Arc<Presence>,
+    pub(super) commands: Commands,
+    pub(super) alarms: Option<Arc<dyn Acknowledge>>,
+    pub(super) doors: Arc<EventDoors>,
+    pub(super) clock: Clock,
+    options: WebSocketOptions,
+}
+
+/// How many are connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebSocketFigures {
+    /// In all.
+    pub connections: usize,
+    /// Of the user who asks.
+    pub of_user: usize,
+    /// Different users.
+    pub users: usize,
+    /// By door.
+    pub by_door: BTreeMap<&'static str, usize>,
+}
+
+/// Between two announcements of who is online.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+
+impl WebSockets {
+    /// Opens the door.
+    pub fn start(
+        options: WebSocketOptions,
+        events: Events,
+        commands: Commands,
+        alarms: Option<Arc<dyn Acknowledge>>,
+        doors: Arc<EventDoors>,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Self {
+        let presence = Arc::new(Presence::new(options.limits));
+        let stopping = tasks.stopping().clone();
+        let announced = presence.clone();
+        tasks.spawn("events/presence", info_span!("events"), async move {
+            let mut told = 0;
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stopping.cancelled() => return,
+                    () = tokio::time::sleep(ANNOUNCE_EVERY) => {}
+                }
+                let changes = announced.changes();
+                if changes != told {
+                    told = changes;
+                    announced.announce();
+                }
+            }
+        });
+        let shared = Shared { events, presence, commands, alarms, doors, clock, options };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Whether messages may be deflated.
+    pub fn deflates(&self) -> bool {
+        self.shared.options.deflate
+    }
+
+    /// Lets a client in, or not: either way there is a connection, since only on it a browser can be told why.
+    pub fn admit(&self, arrival: Arrival) -> Connection {
+        let Arrival { encoding, preset, user, named, address, .. } = &arrival;
+        let refused = |violation: Violation, refusal| {
+            self.shared.doors.refused(EventDoor::WebSocket, refusal);
+            Connection::refused(self.shared.clock, *encoding, violation)
+        };
+        if arrival.scope.is_over() {
+            let violation = Violation { code: CloseCode::POLICY, reason: "this needs a right that you do not have" };
+            return refused(violation, Refusal::Forbidden);
+        }
+        let guest = Guest {
+            user: user.clone(),
+            named: *named,
+            address: *address,
+            door: preset.name(),
+            encoding: *encoding,
+            sees_users: holds(arrival.rights.admin.as_ref()),
+            since: self.shared.clock.wall(),
+        };
+        match self.shared.presence.enter(guest) {
+            Ok(taken) => Connection::admitted(self.shared.clone(), arrival, taken),
+            Err(violation) => refused(violation, Refusal::Limit),
+        }
+    }
+
+    /// How many are connected; `user` is who asks.
+    pub fn figures(&self, user: &str) -> WebSocketFigures {
+        let presence = &self.shared.presence;
+        let (of_user, users) = presence.of_user(user);
+        WebSocketFigures { connections: presence.count(), of_user, users, by_door: presence.by_door() }
+    }
+}

@@ -1,0 +1,37 @@
+//! Events over WebSocket: RFC 6455 and permessage-deflate (RFC 7692) on a stream that HTTP has upgraded.
+//!
+//! Machines: [`handshake`] agrees, [`inbound`] cuts what comes in, [`encoding`] makes the frames that go out, once for
+//! all clients of a form, [`session`] is the life of one connection. [`door`] lets in and counts; a [`Connection`] is
+//! the task that drives a session; [`commands`] is what clients can have done.
+
+mod answers;
+mod bucket;
+pub mod close;
+pub mod commands;
+mod connection;
+mod deflate;
+pub mod door;
+pub mod encoding;
+mod frame;
+pub mod handshake;
+pub mod inbound;
+mod mailbox;
+mod message_pack;
+pub mod messages;
+mod outbox;
+mod presence;
+pub mod session;
+mod wishes;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    commands::{CommandAction, Commands, TriggerDoorbell},
+    connection::{Connection, Stream},
+    door::{Acknowledge, Arrival, Rights, VideoUrls, WebSocketFigures, WebSocketOptions, WebSockets},
+    presence::SeatLimits,
+    wishes::Preset,
+};

@@ -1,0 +1,304 @@
+//! Who is connected: seats, counted by user and by address, found by name. It owns the limits.
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    hash::Hash,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use super::{
+    close::{CloseCode, Violation},
+    encoding::Encoding,
+    mailbox::Mailbox,
+    messages::{OnlineUser, ServerMessage},
+};
+use crate::base::{WallTime, id::SessionId};
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatLimits {
+    /// In all.
+    pub total: usize,
+    /// Of one user; those who are known by no name are no user.
+    pub per_user: usize,
+    /// From one address.
+    pub per_address: usize,
+}
+
+/// Who wants in.
+#[derive(Clone, Debug)]
+pub(super) struct Guest {
+    /// As whom it is known.
+    pub(super) user: Arc<str>,
+    /// Whether that is somebody's name, and the limit of users holds.
+    pub(super) named: bool,
+    pub(super) address: IpAddr,
+    pub(super) door: &'static str,
+    pub(super) encoding: Encoding,
+    /// It may know who the others are.
+    pub(super) sees_users: bool,
+    pub(super) since: WallTime,
+}
+
+/// One connection, as the others see it.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) id: SessionId,
+    pub(super) guest: Guest,
+    pub(super) mailbox: Mailbox,
+    /// It asked to hear of the others.
+    pub(super) follows: AtomicBool,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Presence {
+    limits: SeatLimits,
+    state: Mutex<State>,
+    changes: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    seats: BTreeMap<SessionId, Arc<Seat>>,
+    users: HashMap<Arc<str>, usize>,
+    addresses: HashMap<IpAddr, usize>,
+}
+
+/// A taken seat; dropping it leaves.
+#[derive(Debug)]
+pub(super) struct Taken {
+    presence: Arc<Presence>,
+    pub(super) seat: Arc<Seat>,
+}
+
+impl Presence {
+    pub(super) fn new(limits: SeatLimits) -> Self {
+        Self { limits, state: Mutex::default(), changes: AtomicU64::new(0) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a seat, or says which limit is in the way.
+    pub(super) fn enter(self: &Arc<Self>, guest: Guest) -> Result<Taken, Violation> {
+        let mut state = self.state();
+        let refuse = |code, reason| Err(Violation { code, reason });
+        if state.seats.len() >= self.limits.total {
+            return refuse(CloseCode::TRY_LATER, "the server has as many connections as it takes");
+        }
+        if count(&state.addresses, &guest.address) >= self.limits.per_address {
+            return refuse(CloseCode::TOO_MANY, "too many connections from this address");
+        }
+        if guest.named && count(&state.users, &guest.user) >= self.limits.per_user {
+            return refuse(CloseCode::TOO_MANY, "too many connections of this user");
+        }
+        *state.addresses.entry(guest.address).or_default() += 1;
+        *state.users.entry(guest.user.clone()).or_default() += 1;
+        let id = SessionId::random();
+        let seat = Arc::new(Seat { id, guest, mailbox: Mailbox::default(), follows: AtomicBool::new(false) });
+        state.seats.insert(id, seat.clone());
+        drop(state);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        Ok(Taken { presence: self.clone(), seat })
+    }
+
+    fn leave(&self, seat: &Seat) {
+        let mut state = self.state();
+        state.seats.remove(&seat.id);
+        less(&mut state.addresses, seat.guest.address);
+        less(&mut state.users, seat.guest.user.clone());
+        drop(state);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts comings and goings.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    /// How many connections there are.
+    pub(super) fn count(&self) -> usize {
+        self.state().seats.len()
+    }
+
+    /// How many connections this user has, and how many users there are.
+    pub(super) fn of_user(&self, user: &str) -> (usize, usize) {
+        let state = self.state();
+        (state.users.get(user).copied().unwrap_or(0), state.users.len())
+    }
+
+    /// How many connections each door has.
+    pub(super) fn by_door(&self) -> BTreeMap<&'static str, usize> {
+        let mut doors = BTreeMap::new();
+        for seat in self.state().seats.values() {
+            *doors.entry(seat.guest.door).or_default() += 1;
+        }
+        doors
+    }
+
+    /// Leaves a message at every connection of a user, or at the one of an id. How many got it, and how many had no room.
+    pub(super) fn post(&self, to: &str, frame: impl Fn(Encoding) -> Bytes) -> (usize, usize) {
+        let id = SessionId::parse(to);
+        let seats: Vec<_> = {
+            let state = self.state();
+            match id.and_then(|id| state.seats.get(&id)) {
+                Some(seat) => vec![seat.clone()],
+                None => state.seats.values().filter(|seat| &*seat.guest.user == to).cloned().collect(),
+            }
+        };
+        let mut made = Made::new(&frame);
+        seats.iter().fold((0, 0), |(got, full), seat| {
+            if seat.mailbox.post(made.frame(seat.guest.encoding)) { (got + 1, full) } else { (got, full + 1) }
+        })
+    }
+
+    /// Tells those who asked who is there; names go to those who may know them.
+    pub(super) fn announce(&self) {
+        let seats: Vec<_> = self.state().seats.values().cloned().collect();
+        let followers = || seats.iter().filter(|seat| seat.follows.load(Ordering::Relaxed));
+        if followers().next().is_none() {
+            return;
+        }
+        let (count, named) = (seats.len(), followers().any(|seat| seat.guest.sees_users));
+        let users = named.then(|| seats.iter().take(NAMED_MOST).map(|seat| online(seat)).collect::<Vec<_>>());
+        let bare = |encoding: Encoding| encoding.frame_of(&ServerMessage::UsersOnline { count, users: None });
+        let full = |encoding: Encoding| encoding.frame_of(&ServerMessage::UsersOnline { count, users: users.clone() });
+        let (mut bare, mut full) = (Made::new(&bare), Made::new(&full));
+        for seat in followers() {
+            let made = if seat.guest.sees_users { &mut full } else { &mut bare };
+            seat.mailbox.post_presence(made.frame(seat.guest.encoding));
+        }
+    }
+}
+
+/// Names in one message.
+const NAMED_MOST: usize = 500;
+
+fn online(seat: &Seat) -> OnlineUser {
+    OnlineUser {
+        user: seat.guest.user.to_string(),
+        connection_id: seat.id.to_string(),
+        since: seat.guest.since.to_string(),
+        door: seat.guest.door.to_owned(),
+    }
+}
+
+fn count<K: Eq + Hash>(counts: &HashMap<K, usize>, key: &K) -> usize {
+    counts.get(key).copied().unwrap_or(0)
+}
+
+fn less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut entry) = counts.entry(key) {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
+        }
+    }
+}
+
+/// A frame made once by encoding.
+struct Made<'a> {
+    make: &'a dyn Fn(Encoding) -> Bytes,
+    frames: [Option<Bytes>; Encoding::COUNT],
+}
+
+impl<'a> Made<'a> {
+    fn new(make: &'a dyn Fn(Encoding) -> Bytes) -> Self {
+        Self { make, frames: Default::default() }
+    }
+
+    fn frame(&mut self, encoding: Encoding) -> Bytes {
+        self.frames[encoding.index()].get_or_insert_with(|| (self.make)(encoding)).clone()
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.presence.leave(&self.seat);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn guest(user: &str, address: &str) -> Guest {
+        Guest {
+            user: user.into(),
+            named: user != "guest",
+            address: address.parse().unwrap(),
+            door: "events",
+            encoding: Encoding::default(),
+            sees_users: user == "admin",
+            since: WallTime::from_unix_nanos(0),
+        }
+    }
+
+    fn presence(total: usize, per_user: usize, per_address: usize) -> Arc<Presence> {
+        Arc::new(Presence::new(SeatLimits { total, per_user, per_address }))
+    }
+
+    fn mail(taken: &Taken) -> Option<String> {
+        match taken.seat.mailbox.poll_mail(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(frame) => Some(String::from_utf8_lossy(&frame).into_owned()),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn limits_are_told_by_their_code_and_leaving_makes_room() {
+        let presence = presence(5, 2, 3);
+        let enter = |user, address| presence.enter(guest(user, address)).map_err(|violation| violation.code);
+        let first = enter("anna", "10.0.0.1").unwrap();
+        let _second = enter("anna", "10.0.0.1").unwrap();
+        assert_eq!(enter("anna", "10.0.0.2").unwrap_err(), CloseCode::TOO_MANY);
+        let _guests = [enter("guest", "10.0.0.1").unwrap(), enter("guest", "10.0.0.2").unwrap()];
+        assert_eq!(enter("guest", "10.0.0.1").unwrap_err(), CloseCode::TOO_MANY);
+        let _fifth = enter("guest", "10.0.0.2").unwrap();
+        assert_eq!(enter("bert", "10.0.0.3").unwrap_err(), CloseCode::TRY_LATER);
+        assert_eq!((presence.of_user("anna"), presence.count()), ((2, 2), 5));
+        drop(first);
+        assert_eq!((presence.of_user("anna"), presence.count()), ((1, 2), 4));
+        assert!(enter("anna", "10.0.0.3").is_ok());
+        assert_eq!(presence.by_door()["events"], 4);
+    }
+
+    #[test]
+    fn a_message_reaches_a_user_or_one_connection() {
+        let presence = presence(9, 9, 9);
+        let [one, two] = [(); 2].map(|()| presence.enter(guest("anna", "10.0.0.1")).unwrap());
+        let frame = |_| Bytes::from_static(b"hello");
+        assert_eq!(presence.post("anna", frame), (2, 0));
+        assert_eq!(presence.post(&one.seat.id.to_string(), frame), (1, 0));
+        assert_eq!(presence.post("bert", frame), (0, 0));
+        assert_eq!((0..3).filter(|_| mail(&one).is_some()).count(), 2);
+        assert_eq!((0..3).filter(|_| mail(&two).is_some()).count(), 1);
+    }
+
+    #[test]
+    fn who_is_online_goes_to_those_who_asked_and_names_to_those_who_may_know() {
+        let presence = presence(9, 9, 9);
+        let [admin, anna, deaf] =
+            ["admin", "anna", "deaf"].map(|user| presence.enter(guest(user, "10.0.0.1")).unwrap());
+        presence.announce();
+        assert_eq!(mail(&anna), None);
+        for taken in [&admin, &anna] {
+            taken.seat.follows.store(true, Ordering::Relaxed);
+        }
+        presence.announce();
+        let (told, names) = (mail(&anna).unwrap(), mail(&admin).unwrap());
+        assert!(told.contains(r#""type":"users_online","count":3}"#), "{told}");
+        assert!(names.contains(r#""user":"deaf""#) && names.contains("1970-01-01T"), "{names}");
+        assert_eq!(mail(&deaf), None);
+    }
+}

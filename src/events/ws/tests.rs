@@ -1,0 +1,167 @@
+//! Tests of whole connections on a stream in memory, with the runtime's paused clock: who takes nothing, who says
+//! nothing, what a connection holds.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+use super::{
+    encoding::Encoding,
+    messages::{StreamUrl, VideoRequest},
+    testing::{Client, masked},
+    *,
+};
+use crate::{
+    base::{Clock, Result, Tasks},
+    events::{
+        EventType, From, Scope,
+        testing::{Desk, draft},
+    },
+    stats::{EventDoor, EventDoors},
+};
+
+#[derive(Debug)]
+struct NoVideo;
+
+impl VideoUrls for NoVideo {
+    fn urls(&self, _: &VideoRequest) -> Result<(String, Vec<StreamUrl>)> {
+        Ok(("cam".into(), Vec::new()))
+    }
+}
+
+/// A door over events of its own.
+struct House {
+    desk: Desk,
+    doors: Arc<EventDoors>,
+    sockets: WebSockets,
+    connections: Tasks,
+}
+
+impl House {
+    async fn new() -> Self {
+        let desk = Desk::new().await;
+        let doors = Arc::<EventDoors>::default();
+        let options = WebSocketOptions::default();
+        let sockets = WebSockets::start(
+            options,
+            desk.events.clone(),
+            Commands::default(),
+            None,
+            doors.clone(),
+            Clock,
+            &desk.tasks,
+        );
+        let connections = desk.tasks.child();
+        Self { desk, doors, sockets, connections }
+    }
+
+    /// A client whose stream holds `room` bytes each way.
+    fn connect(&self, room: usize, scope: Scope) -> Client<DuplexStream> {
+        let (ours, theirs) = duplex(room);
+        let connection = self.sockets.admit(Arrival {
+            encoding: Encoding::default(),
+            preset: Preset::Events,
+            user: "local".into(),
+            named: false,
+            address: [127, 0, 0, 1].into(),
+            scope,
+            rights: Rights::default(),
+            after: None,
+            video: Arc::new(NoVideo),
+        });
+        let running = connection.run(Box::new(ours), Bytes::new(), self.connections.stopping().clone());
+        self.connections.spawn("connection", tracing::Span::none(), running);
+        Client::new(theirs)
+    }
+
+    async fn happen(&self, count: usize) {
+        for _ in 0..count {
+            self.desk.events.append(draft(EventType::CameraEvent, "motion")).await.unwrap();
+        }
+    }
+
+    fn refused(&self, reason: &str) -> u64 {
+        let figures = self.doors.figures(EventDoor::WebSocket);
+        figures.refused.iter().find(|(name, _)| *name == reason).unwrap().1
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_reads_is_closed_as_too_slow_and_the_others_miss_nothing() {
+    let house = House::new().await;
+    let (mut deaf, mut awake) = (house.connect(600, Scope::house()), house.connect(1 << 20, Scope::house()));
+    house.happen(100).await;
+    for _ in 0..100 {
+        awake.message_of("camera_event").await;
+    }
+    let started = tokio::time::Instant::now();
+    // It reads again, too late: what was begun is whole, and the reason follows.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let (code, reason) = deaf.close().await;
+    assert_eq!((code, reason.contains("resume")), (4408, true), "{reason}");
+    deaf.end().await;
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert_eq!((house.refused("too_slow"), house.doors.figures(EventDoor::WebSocket).open), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_not_there_any_more_is_gone_within_ninety_seconds() {
+    let house = House::new().await;
+    let mut client = house.connect(1 << 16, Scope::house());
+    let started = tokio::time::Instant::now();
+    let mut said = Vec::new();
+    client.stream.read_to_end(&mut said).await.unwrap();
+    assert!((60..90).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    assert_eq!(said.windows(2).filter(|bytes| bytes == b"\x89\x00").count(), 2, "two pings");
+    assert_eq!((house.refused("silent"), house.doors.figures(EventDoor::WebSocket).open), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_only_answers_pings_stays() {
+    let house = House::new().await;
+    let mut client = house.connect(1 << 16, Scope::house());
+    for _ in 0..20 {
+        while client.frame().await.0 != 0x89 {}
+        client.send_raw(&masked(0x8a, b"")).await;
+    }
+    house.happen(1).await;
+    assert_eq!(client.message().await["type"], "camera_event");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_ends_ends_the_connection_with_4403() {
+    let house = House::new().await;
+    let caller = crate::auth::Caller::direct("127.0.0.1:9".parse().unwrap());
+    let grant = crate::auth::Gate::default().check_server::<crate::auth::Alerts>(&caller).unwrap();
+    let mut client = house.connect(1 << 16, Scope::nothing().with(&grant));
+    client.message_of("connection_status").await;
+    house.happen(1).await;
+    client.message_of("camera_event").await;
+    grant.ended().cancel();
+    house.happen(1).await;
+    assert_eq!(client.close().await.0, 4403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_tells_everybody_to_come_back_and_waits_for_no_one_deaf() {
+    let house = House::new().await;
+    let (mut polite, _deaf) = (house.connect(1 << 16, Scope::house()), house.connect(1 << 16, Scope::house()));
+    polite.message_of("connection_status").await;
+    house.connections.stop();
+    let (code, reason) = polite.close().await;
+    assert_eq!((code, reason.as_str()), (1001, "come back within 5 s"));
+    polite.send_raw(&masked(0x88, b"\x03\xe9")).await;
+    polite.end().await;
+    assert_eq!(house.connections.drained(Duration::from_secs(5)).await, Vec::<String>::new());
+}
+
+/// What a connection that is silent keeps: the future is all there is, besides small things behind pointers.
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_small() {
+    let house = House::new().await;
+    let follower = house.desk.events.follow(Scope::house(), crate::events::Filter::everything(), From::Now);
+    assert!(size_of_val(&follower) <= 512, "{}", size_of_val(&follower));
+    assert!(size_of::<session::Session>() <= 512, "{}", size_of::<session::Session>());
+    assert!(connection::task_size() <= 4096, "{}", connection::task_size());
+}
