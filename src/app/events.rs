@@ -1,6 +1,6 @@
 //! The section `events` as the rooms take it, and what the server itself says: how its cameras do, and how it does.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::{json, value::to_raw_value};
@@ -11,9 +11,13 @@ use crate::{
     auth::Grant,
     base::{Clock, PathName, Tasks},
     config::Config,
-    events::{Draft, EventType, Events, Retention, Severity},
+    events::{
+        Draft, EventType, Events, Retention, Severity,
+        ws::{Commands, SeatLimits, TriggerDoorbell, WebSocketOptions, WebSockets},
+    },
     http::EventDoorOptions,
     hub::{Hub, StreamSnapshot, StreamState},
+    stats::EventDoors,
 };
 
 /// How often paths are looked for that a pattern made.
@@ -35,6 +39,28 @@ pub(super) fn doors(config: &Config) -> EventDoorOptions {
         max_followers: events.max_followers,
         max_posts_per_second: events.max_posts_per_second,
     }
+}
+
+/// Opens the door of WebSockets, unless it is switched off.
+pub(super) fn websockets(
+    config: &Config,
+    default_path: Option<PathName>,
+    events: &Events,
+    doors: &Arc<EventDoors>,
+    clock: Clock,
+    tasks: &Tasks,
+) -> Option<WebSockets> {
+    let section = &config.events;
+    let limits = SeatLimits {
+        total: section.max_followers as usize,
+        per_address: section.max_websockets_per_address as usize,
+        ..WebSocketOptions::default().limits
+    };
+    let options = WebSocketOptions { limits, deflate: section.websocket_compression };
+    let bell = TriggerDoorbell::new(events.clone(), default_path, clock);
+    let commands = Commands::default().with("trigger_doorbell", bell);
+    let start = || WebSockets::start(options, events.clone(), commands, None, doors.clone(), clock, tasks);
+    section.websocket.then(start)
 }
 
 /// Says how the server is.

@@ -152,13 +152,17 @@ impl Server {
             clock,
             &tasks,
         );
+        let event_doors = Arc::default();
+        let default_path = info.default_path.clone();
+        let websockets = events::websockets(&config, default_path, &events, &event_doors, clock, &tasks);
         let rooms = Rooms {
             hub,
             statistics,
             hls,
             webrtc: webrtc.clone(),
+            websockets,
             events: events.clone(),
-            event_doors: Arc::default(),
+            event_doors,
             sensors,
             alerts,
             gate,
@@ -265,6 +269,7 @@ fn capabilities(config: &Config, addresses: &Addresses) -> Arc<[String]> {
         ("renditions", true),
         ("instant_start", config.rtsp.start == RtspStart::Instant),
         ("low_latency_hls", config.hls.enabled),
+        ("events_websocket", config.events.websocket),
         ("events_sse", config.events.server_sent),
         ("events_long_poll", config.events.long_poll),
         ("events_ingest", config.events.ingest),
@@ -292,6 +297,10 @@ fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerIn
         doors.push(("whep", web("/{path}/whep")));
     }
     doors.push(("api", web("/api/v1")));
+    if config.events.websocket {
+        let sockets = web("/ws/events").iter().map(|url| url.replacen("http", "ws", 1)).collect();
+        doors.push(("websocket", sockets));
+    }
     if config.events.server_sent {
         doors.push(("events", web("/stream/events")));
     }
@@ -326,6 +335,7 @@ mod tests {
             "renditions",
             "instant_start",
             "low_latency_hls",
+            "events_websocket",
             "events_sse",
             "events_long_poll",
             "events_ingest",
@@ -337,7 +347,8 @@ mod tests {
         let told = std::fs::read_to_string("docs/protocols.md").unwrap();
         assert!(names.iter().chain(&["http2"]).all(|name| told.contains(&format!("`{name}`"))));
         config.hls.enabled = false;
-        (config.events.server_sent, config.events.long_poll, config.events.ingest) = (false, false, false);
+        (config.events.websocket, config.events.server_sent) = (false, false);
+        (config.events.long_poll, config.events.ingest) = (false, false);
         config.rtsp.transports.remove(&RtspTransport::Udp);
         config.rtsp.start = RtspStart::Live;
         addresses.insert("https", ["127.0.0.1:1".parse().unwrap()]);

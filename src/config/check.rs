@@ -200,6 +200,7 @@ impl Config {
         all.range(at("max_size"), events.max_size, ByteSize::from_mib(1)..=ByteSize::from_mib(1 << 20));
         all.range(at("heartbeat"), events.heartbeat, secs(1)..=secs(300));
         all.range(at("max_followers"), events.max_followers, CONNECTIONS);
+        all.range(at("max_websockets_per_address"), events.max_websockets_per_address, CONNECTIONS);
         all.range(at("max_posts_per_second"), events.max_posts_per_second, CONNECTIONS);
     }
 

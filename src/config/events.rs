@@ -13,6 +13,13 @@ pub struct EventsConfig {
     pub max_age: HumanDuration,
     /// The most the facts may take on the disk; the oldest go first.
     pub max_size: ByteSize,
+    /// Whether events are served over WebSocket: `/ws/events`, `/ws/alerts`, `/ws/statistics`.
+    pub websocket: bool,
+    /// Whether messages to WebSocket clients that offer it are deflated, each once for all of them.
+    pub websocket_compression: bool,
+    /// WebSockets from one IP address at once; a further one is closed with 4429. Loopback counts too.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_websockets_per_address: u32,
     /// Whether events are served as server-sent events: `/stream/events`, `/stream/system-status`.
     pub server_sent: bool,
     /// Whether events are served at `/api/v1/events`, at once or when they come.
@@ -21,7 +28,7 @@ pub struct EventsConfig {
     pub ingest: bool,
     /// How often a stream with nothing to say shows that it is alive.
     pub heartbeat: HumanDuration,
-    /// Streams and held requests at once, each door by itself; further ones are refused.
+    /// Sockets, streams and held requests at once, each door by itself; further ones are refused.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_followers: u32,
     /// Events a second that are taken from one IP address; twice as many at once.
@@ -34,6 +41,9 @@ impl Default for EventsConfig {
         Self {
             max_age: HumanDuration::from_secs(30 * 86_400),
             max_size: ByteSize::from_mib(512),
+            websocket: true,
+            websocket_compression: true,
+            max_websockets_per_address: 2000,
             server_sent: true,
             long_poll: true,
             ingest: true,

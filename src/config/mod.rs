@@ -196,6 +196,7 @@ mod tests {
             ("/$defs/LimitsConfig/properties/dynamic_paths", check::DYNAMIC_PATHS),
             ("/$defs/LimitsConfig/properties/sensors", check::SENSORS),
             ("/$defs/EventsConfig/properties/max_followers", check::CONNECTIONS),
+            ("/$defs/EventsConfig/properties/max_websockets_per_address", check::CONNECTIONS),
             ("/$defs/EventsConfig/properties/max_posts_per_second", check::CONNECTIONS),
             ("/$defs/HlsConfig/properties/segments", check::SEGMENTS),
             ("/$defs/PathConfig/properties/max_readers", check::CONNECTIONS),

@@ -149,7 +149,12 @@ impl Surface {
         }
         // To watch is to read, whatever the method.
         let reads = parts.method.is_safe() || (door == HttpDoor::Whep && page != Page::Foreign);
-        let problem = if !reads && !self.cors.lets_in(page, &parts.method) {
+        // RFC 6455 §10.2: a page that may not read the answer of a request could read all that comes on a WebSocket.
+        let listens =
+            door == HttpDoor::Events && is_socket(parts.uri.path()) && !matches!(page, Page::Own | Page::Listed);
+        let problem = if listens {
+            Some(foreign_page())
+        } else if !reads && !self.cors.lets_in(page, &parts.method) {
             Some(foreign_page())
         } else if content_length(parts) > self.max_body {
             let message = format!("a body has at most {} bytes", self.max_body);
@@ -196,11 +201,16 @@ fn stamp(headers: &mut http::HeaderMap) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
 }
 
+/// Whether a URL is one of the WebSockets'.
+fn is_socket(path: &str) -> bool {
+    path.starts_with("/ws/")
+}
+
 /// Which door a URL belongs to.
 fn door(path: &str) -> HttpDoor {
     if path.starts_with("/api/") {
         HttpDoor::Api
-    } else if path.starts_with("/stream/") {
+    } else if path.starts_with("/stream/") || is_socket(path) {
         HttpDoor::Events
     } else if path.starts_with("/assets/") {
         HttpDoor::Page

@@ -22,8 +22,10 @@ mod router;
 mod server;
 mod socket;
 mod target;
+mod upgrade;
 mod vigil;
 mod whep;
+mod ws;
 
 #[cfg(test)]
 mod testing;
@@ -41,7 +43,7 @@ use crate::{
     auth::Gate,
     base::Clock,
     config::AllowedOrigins,
-    events::{Events, StatisticsReader, alerts::Alerts},
+    events::{Events, StatisticsReader, alerts::Alerts, ws::WebSockets},
     hls::Hls,
     hub::Hub,
     sensors::Sensors,
@@ -60,6 +62,8 @@ pub struct Rooms {
     pub webrtc: Option<WebRtc>,
     /// What happened, and how things stand.
     pub events: Events,
+    /// Events over WebSocket, unless that is switched off.
+    pub websockets: Option<WebSockets>,
     /// What the doors of events count.
     pub event_doors: Arc<EventDoors>,
     /// How the server does.

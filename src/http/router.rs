@@ -19,7 +19,7 @@ use super::{
     health, hls, metrics, pages,
     problem::Problem,
     target::{Target, split},
-    whep,
+    whep, ws,
 };
 use crate::auth::Caller;
 
@@ -31,6 +31,7 @@ pub(super) fn router(front: Arc<Front>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
+        .route("/ws/{door}", get(ws::open))
         .route("/assets/{*file}", get(pages::asset))
         .method_not_allowed_fallback(wrong_method)
         .fallback(by_name)

@@ -17,17 +17,14 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use hyper::{
     body::Incoming,
-    rt::Executor,
+    rt::{Executor, Read, Write},
     server::conn::{http1, http2},
     service::Service,
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulConnection,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use socket2::TcpKeepalive;
@@ -44,9 +41,13 @@ use super::{
     HttpOptions, Rooms,
     front::{Phase, Surface},
     socket::{Asked, Watched, WatchedBody},
+    upgrade::{HandedOver, Slot, Upgrade},
     vigil::{Ending, Vigil, VigilLimits},
 };
-use crate::base::{Clock, Monotonic, Tasks, complaints::Complaints};
+use crate::{
+    base::{Clock, Monotonic, Tasks, complaints::Complaints},
+    stats::Requests,
+};
 
 /// The running listener. Dropping it ends nothing; [`HttpServer::drain`] does, or the stop of the tasks it was given.
 #[derive(Debug)]
@@ -210,12 +211,41 @@ async fn accept(door: Arc<Door>, listener: TcpListener, tasks: Tasks) {
     }
 }
 
+/// A connection's place among the others, for as long as it lasts.
+struct Guest {
+    requests: Arc<Requests>,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Guest {
+    fn enter(requests: Arc<Requests>, seat: OwnedSemaphorePermit) -> Self {
+        requests.connected();
+        Self { requests, _seat: seat }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.requests.disconnected();
+    }
+}
+
 /// One connection, from the handshake to its end.
-async fn run(door: Arc<Door>, socket: TcpStream, _seat: OwnedSemaphorePermit) {
-    let requests = door.surface.front().requests.clone();
-    requests.connected();
-    let _leave = Leave(|| requests.disconnected());
-    let Ok(peer) = socket.peer_addr() else { return };
+async fn run(door: Arc<Door>, socket: TcpStream, seat: OwnedSemaphorePermit) {
+    let guest = Guest::enter(door.surface.front().requests.clone(), seat);
+    if let Some(upgraded) = speak_http(&door, socket).await {
+        // A task of its own, so that a connection that stays for days does not carry what HTTP needed.
+        let speaking = upgraded.run(door.tasks.stopping().clone());
+        door.tasks.spawn("http/upgraded", Span::none(), async move {
+            speaking.await;
+            drop(guest);
+        });
+    }
+}
+
+/// Speaks HTTP until the connection ends, or becomes something else.
+async fn speak_http(door: &Door, socket: TcpStream) -> Option<HandedOver> {
+    let Ok(peer) = socket.peer_addr() else { return None };
     // A listener on `[::]` sees IPv4 in IPv6's clothes.
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if let Err(error) = tune(&socket) {
@@ -225,17 +255,18 @@ async fn run(door: Arc<Door>, socket: TcpStream, _seat: OwnedSemaphorePermit) {
     let stopping = door.tasks.stopping();
     let handshake = tokio::select! {
         biased;
-        () = stopping.cancelled() => return,
+        () = stopping.cancelled() => return None,
         handshake = timeout(door.limits.head, tls.accept(socket)) => handshake,
     };
     match handshake {
         Ok(Ok(socket)) => {
             let http2 = socket.get_ref().1.alpn_protocol() == Some(b"h2");
-            door.speak(socket, peer, http2).await;
+            return door.speak(socket, peer, http2).await;
         }
         Ok(Err(error)) => debug!(%peer, "tls: {error}"),
         Err(_elapsed) => debug!(%peer, "tls: no handshake in time"),
     }
+    None
 }
 
 /// What the kernel holds for a client that it could not send yet. It calls the socket writable only when a good part of
@@ -264,35 +295,29 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs its closure when it goes.
-struct Leave<F: Fn()>(F);
-
-impl<F: Fn()> Drop for Leave<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
 impl Door {
-    async fn speak<S>(&self, socket: S, peer: SocketAddr, http2: bool)
+    async fn speak<S>(&self, socket: S, peer: SocketAddr, http2: bool) -> Option<HandedOver>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let vigil = Arc::new(Vigil::new(self.limits, http2, self.clock.now()));
         let io = TokioIo::new(Watched::new(socket, vigil.clone(), self.clock));
-        let service = Answers { surface: self.surface.clone(), vigil: vigil.clone(), peer, clock: self.clock };
+        let slot = Slot::default();
+        let surface = self.surface.clone();
+        let service = Answers { surface, vigil: vigil.clone(), peer, clock: self.clock, slot: slot.clone() };
         let ended = if http2 {
             self.watch(self.http2.serve_connection(io, service), &vigil).await
         } else {
-            self.watch(self.http1.serve_connection(io, service), &vigil).await
+            self.watch(self.http1.serve_connection(io, service).with_upgrades(), &vigil).await
         };
         if let Some(Ending::Head | Ending::Stuck) = ended {
             debug!(%peer, ?ended, "connection closed");
         }
+        slot.take::<S>().await
     }
 
     /// Drives a connection until it ends, or has to: told to stop it finishes what it is at.
-    async fn watch<C: GracefulConnection>(&self, connection: C, vigil: &Vigil) -> Option<Ending> {
+    async fn watch<C: Graceful>(&self, connection: C, vigil: &Vigil) -> Option<Ending> {
         let mut connection = pin!(connection);
         let mut stopping = pin!(self.tasks.stopping().cancelled());
         let mut armed = vigil.poll_deadline();
@@ -348,12 +373,30 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// The vigil has nothing to wait for.
 const NEVER: Monotonic = Monotonic::from_nanos(u64::MAX);
 
+/// A connection that ends after the requests it is at. (That of `hyper-util` leaves out connections that may be upgraded.)
+trait Graceful: Future {
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+impl<I: Read + Write + Unpin + Send + 'static> Graceful for http1::UpgradeableConnection<I, Answers> {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        Self::graceful_shutdown(self);
+    }
+}
+
+impl<I: Read + Write + Unpin + 'static> Graceful for http2::Connection<I, Answers, Streams> {
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        Self::graceful_shutdown(self);
+    }
+}
+
 /// Answers the requests of one connection.
 struct Answers {
     surface: Surface,
     vigil: Arc<Vigil>,
     peer: SocketAddr,
     clock: Clock,
+    slot: Slot,
 }
 
 impl Service<Request<Incoming>> for Answers {
@@ -361,11 +404,15 @@ impl Service<Request<Incoming>> for Answers {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let (surface, peer) = (self.surface.clone(), self.peer);
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let (surface, peer, slot) = (self.surface.clone(), self.peer, self.slot.clone());
         let asked = Asked::new(self.vigil.clone(), self.clock);
+        let coming = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
         Box::pin(async move {
-            let response = surface.answer(request, peer).await;
+            let mut response = surface.answer(request, peer).await;
+            if let (Some(coming), Some(upgrade)) = (coming, response.extensions_mut().remove::<Upgrade>()) {
+                slot.leave(coming, upgrade);
+            }
             Ok(response.map(|body| WatchedBody::new(body, asked)))
         })
     }

@@ -28,6 +28,11 @@ impl<S> Watched<S> {
         Self { socket, vigil, clock }
     }
 
+    /// The socket, which nobody watches any more.
+    pub(super) fn into_inner(self) -> S {
+        self.socket
+    }
+
     fn note<T>(&self, written: Poll<T>) -> Poll<T> {
         match &written {
             Poll::Pending => self.vigil.handle_blocked(self.clock.now()),

@@ -153,6 +153,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         hub,
         hls: Some(hls),
         webrtc: None,
+        websockets: None,
         events,
         event_doors: Arc::default(),
         statistics,

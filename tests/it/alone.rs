@@ -6,3 +6,4 @@ mod gates;
 mod lag;
 mod whep_browser;
 mod whep_weather;
+mod ws_browser;

@@ -34,6 +34,7 @@ const CODES: &[(&str, &str)] = &[
     ("internal", "A fault of this program. The log knows it by the problem's `instance`."),
     ("invalid_argument", "The request can never work as it is."),
     ("invalid_body", "The body is no JSON of the shape this URL takes; `detail` says where."),
+    ("invalid_cursor", "`after` is no `id` of a fact."),
     ("invalid_directive", "`_HLS_msn`, `_HLS_part` or `_HLS_skip` has a value that cannot be obeyed."),
     ("invalid_event", "The body is no event; `detail` says what is wrong."),
     ("invalid_filter", "A filter of events names what cannot be; `detail` says which."),
@@ -58,6 +59,7 @@ const CODES: &[(&str, &str)] = &[
     ("not_found", "There is nothing at this URL."),
     ("nothing_in_common", "The viewer can take none of the path's tracks; `detail` has both lists."),
     ("nothing_playable", "None of the path's tracks can go through this door."),
+    ("nothing_to_play", "No door is open that can play what the caller accepts."),
     ("offer_direction", "The offer does not ask to receive: it is `sendonly` or `inactive`."),
     ("offer_missing", "The request has no SDP offer: the viewer offers, the server answers."),
     ("origin_not_allowed", "The page of another site is not in `http.allowed_origins`."),
@@ -86,6 +88,10 @@ const CODES: &[(&str, &str)] = &[
     ("unsupported_event", "An event of this type or form is not taken."),
     ("unsupported_media_type", "The body is of another type than this URL takes."),
     ("webrtc_disabled", "WebRTC is switched off."),
+    ("websocket_expected", "This URL speaks WebSocket alone; the request has no `Upgrade: websocket`."),
+    ("websocket_key", "`Sec-WebSocket-Key` is not 16 bytes in base64, or stands there more than once."),
+    ("websocket_needs_http_1_1", "A WebSocket is opened over HTTP/1.1."),
+    ("websocket_version", "This server speaks version 13 of the WebSocket protocol."),
 ];
 
 /// The page.

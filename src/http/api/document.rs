@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
-    alerts, info, paths, rules, sensor_history, sensor_readings, sensors, sessions, silences, statistics,
+    alerts, info, paths, rules, sensor_history, sensor_readings, sensors, sessions, silences, statistics, ws,
 };
 
 #[derive(OpenApi)]
@@ -50,6 +50,7 @@ use super::{
         events::take,
         events::events,
         events::system_status,
+        ws::status,
         health::alive,
         health::ready,
         metrics::show,

@@ -2,6 +2,7 @@
 //! them, so that a change inside never changes them by accident.
 
 mod alerts;
+mod asyncapi;
 mod docs;
 mod document;
 pub(super) mod info;
@@ -15,6 +16,7 @@ mod sent;
 mod sessions;
 mod silences;
 mod statistics;
+mod ws;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use super::{events, front::Front};
 /// Everything below `/api`.
 pub(super) fn router() -> Router<Arc<Front>> {
     Router::new()
+        .route("/asyncapi.json", get(asyncapi::show))
         .route("/openapi.json", get(document::show))
         .route("/docs", get(docs::page))
         .route("/docs.css", get(docs::style))
@@ -55,6 +58,7 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/statistics/history", get(statistics::history))
         .route("/statistics", get(statistics::show))
         .route("/v1/sessions/{id}", delete(sessions::kick))
+        .route("/v1/ws/status", get(ws::status))
 }
 
 /// A body that is true at this moment only.

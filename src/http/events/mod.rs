@@ -159,7 +159,7 @@ impl Drop for Seat {
 }
 
 /// A door that the configuration switched off.
-fn switched_off(open: bool, door: &str) -> Result<()> {
+pub(super) fn switched_off(open: bool, door: &str) -> Result<()> {
     if open {
         return Ok(());
     }

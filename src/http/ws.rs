@@ -1,0 +1,175 @@
+//! The door of WebSockets: `/ws/events`, `/ws/alerts`, `/ws/statistics`. What is spoken after the handshake is
+//! [`crate::events::ws`]'; this one knows statuses and headers. RFC 6455 §4.2; RFC 9110 §15.5.22 (426).
+//!
+//! A browser cannot read a refused handshake. So a missing right and a limit are told after it, by close code; only a
+//! foreign page, a server that ends, and what is no handshake at all are refused by status.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use futures_util::future::FutureExt;
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use url::form_urlencoded;
+
+use super::{
+    caller::Asking,
+    events::{scope, switched_off},
+    front::{Front, Phase},
+    grant::Named,
+    problem::Problem,
+    upgrade::Upgrade,
+};
+use crate::{
+    auth::{Ack, Admin, Alerts, Caller, Control, Gate, Subject, View},
+    base::{Error, Kind, PathName, Result},
+    events::{
+        Cursor, Scope,
+        ws::{
+            Arrival, Preset, Rights, VideoUrls,
+            handshake::{self, Refusal},
+            messages::{StreamUrl, VideoRequest},
+        },
+    },
+};
+
+/// `/ws/{door}`
+pub(super) async fn open(
+    State(front): State<Arc<Front>>,
+    Asking(caller): Asking,
+    Named(door): Named,
+    request: Request,
+) -> Result<Response, Problem> {
+    let preset = Preset::ALL.into_iter().find(|preset| preset.name() == door);
+    let Some(preset) = preset else { return Err(Problem::not_found()) };
+    switched_off(front.rooms.websockets.is_some(), "websocket")?;
+    let Some(sockets) = front.rooms.websockets.clone() else { return Err(Problem::not_found()) };
+    if request.method() != Method::GET {
+        return Err(Problem::method_not_allowed("GET"));
+    }
+    // RFC 9113 §8.6: HTTP/2 has no upgrade, and RFC 8441 is not spoken here.
+    if request.version() != Version::HTTP_11 {
+        let message = "a WebSocket is opened over HTTP/1.1";
+        return Err(Error::new(Kind::InvalidArgument, message).with_code("websocket_needs_http_1_1").into());
+    }
+    if front.phase() == Phase::Draining {
+        return Err(Error::new(Kind::Unavailable, "the server ends").with_code("draining").into());
+    }
+    let agreed = handshake::negotiate(request.headers(), sockets.deflates()).map_err(refuse)?;
+    let after = match query(request.uri().query(), "after") {
+        None => None,
+        Some(text) => Some(text.parse::<Cursor>().map_err(|()| {
+            Error::new(Kind::InvalidArgument, "`after` is no `id` of a fact").with_code("invalid_cursor")
+        })?),
+    };
+    let gate = &front.rooms.gate;
+    let subject = gate.check_server::<Alerts>(&caller).ok().map(|grant| grant.subject().clone());
+    let connection = sockets.admit(Arrival {
+        encoding: agreed.encoding,
+        preset,
+        user: user(subject.as_ref()).into(),
+        named: false,
+        address: caller.peer.ip(),
+        scope: scope(gate, &caller).unwrap_or_else(|_| Scope::nothing()),
+        rights: rights(gate, &caller),
+        after,
+        video: Arc::new(Video { front: front.clone(), caller }),
+    });
+    let mut response = Upgrade::answer(HeaderValue::from_static("websocket"), move |stream, early, stopping| {
+        connection.run(stream, early, stopping).boxed()
+    });
+    response.headers_mut().extend(agreed.headers);
+    Ok(response)
+}
+
+fn refuse(refusal: Refusal) -> Problem {
+    let (status, code) = match refusal {
+        Refusal::NoUpgrade => (StatusCode::UPGRADE_REQUIRED, "websocket_expected"),
+        Refusal::Version => (StatusCode::UPGRADE_REQUIRED, "websocket_version"),
+        Refusal::Key => (StatusCode::BAD_REQUEST, "websocket_key"),
+    };
+    let problem = Problem::of_http(status, code, refusal.to_string());
+    if status == StatusCode::BAD_REQUEST {
+        return problem;
+    }
+    // RFC 9110 §15.5.22, RFC 6455 §4.2.2
+    problem
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(header::CONNECTION, HeaderValue::from_static("upgrade"))
+        .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
+
+/// The first value of a parameter.
+fn query(query: Option<&str>, name: &str) -> Option<String> {
+    let pairs = form_urlencoded::parse(query?.as_bytes());
+    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+fn rights(gate: &Gate, caller: &Caller) -> Rights {
+    Rights {
+        ack: gate.check_server::<Ack>(caller).ok(),
+        control: gate.check_server::<Control>(caller).ok(),
+        admin: gate.check_server::<Admin>(caller).ok(),
+    }
+}
+
+/// The name of a caller, for those it writes to and for the audit.
+pub(super) const fn user(subject: Option<&Subject>) -> &'static str {
+    match subject {
+        Some(Subject::Loopback) => "local",
+        Some(Subject::House(_)) => "house",
+        Some(Subject::Anonymous) | None => "guest",
+    }
+}
+
+/// Where one caller can see cameras.
+#[derive(Debug)]
+struct Video {
+    front: Arc<Front>,
+    caller: Caller,
+}
+
+impl VideoUrls for Video {
+    fn urls(&self, request: &VideoRequest) -> Result<(String, Vec<StreamUrl>)> {
+        let rooms = &self.front.rooms;
+        let named = request.path.as_deref().map(str::parse::<PathName>).transpose().map_err(|error| {
+            Error::new(Kind::InvalidArgument, "path is no camera's name")
+                .with_code("invalid_path_name")
+                .caused_by(error)
+        })?;
+        let none = || Error::new(Kind::NotFound, "there is no camera").with_code("path_not_found");
+        let name = named.or_else(|| rooms.info.default_path.clone()).ok_or_else(none)?;
+        let grant = rooms.gate.check::<View>(&self.caller, &name)?;
+        rooms.hub.path(&grant)?;
+        let accepted = |kind: &&str| request.accepts.is_empty() || request.accepts.iter().any(|word| word == kind);
+        let mut kinds: Vec<&str> = KINDS.into_iter().filter(accepted).collect();
+        // The caller's order.
+        kinds.sort_by_key(|kind| request.accepts.iter().position(|word| word == kind));
+        let urls: Vec<_> = kinds.into_iter().filter_map(|kind| self.url(kind, &name)).collect();
+        if urls.is_empty() {
+            let message = "no door is open that can play what you accept";
+            return Err(Error::new(Kind::Unsupported, message).with_code("nothing_to_play"));
+        }
+        Ok((name.to_string(), urls))
+    }
+}
+
+/// The kinds of doors, the liveliest first.
+const KINDS: [&str; 3] = ["whep", "hls", "rtsp"];
+
+impl Video {
+    fn url(&self, kind: &str, name: &PathName) -> Option<StreamUrl> {
+        let door = self.front.rooms.info.doors.iter().find(|door| door.name == kind)?;
+        let url = match kind {
+            "whep" => format!("/{name}/whep"),
+            "hls" => format!("/{name}/index.m3u8"),
+            _ => door.urls.first()?.replace("{path}", name.as_str()),
+        };
+        Some(StreamUrl { kind: kind.to_owned(), url })
+    }
+}
+
+#[cfg(test)]
+mod tests;
