@@ -46,6 +46,23 @@ pub(crate) enum Command {
         #[command(flatten)]
         load: Load,
     },
+    /// Followers of events over WebSocket, and somebody who posts events.
+    Events {
+        #[command(flatten)]
+        load: Load,
+        /// Where events are posted; `/api/v1/events` of the same server if absent.
+        #[arg(long)]
+        post: Option<Url>,
+        /// Events posted in a second; with 0 the clients only sit there.
+        #[arg(long, default_value_t = 10.0, value_name = "N")]
+        rate: f64,
+        /// Bytes of filling in each event.
+        #[arg(long, default_value_t = 200, value_name = "BYTES")]
+        padding: usize,
+        /// Offer permessage-deflate.
+        #[arg(long)]
+        deflate: bool,
+    },
     /// Joins alone, one after another, at random moments, and reports the time to the first picture.
     Start {
         /// rtsp:// or http:// (an HLS playlist, or a URL that ends in `/whep`).
@@ -113,8 +130,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// What to play: `rtsp://[user:password@]host:port/path`, `http://host:port/path/index.m3u8`
-    /// or `http://host:port/path/whep`.
+    /// What to play or follow: `rtsp://[user:password@]host:port/path`, `http://host:port/path/index.m3u8`,
+    /// `http://host:port/path/whep` or `ws://host:port/ws/events`.
     #[arg(long)]
     pub(crate) url: Url,
     #[arg(long, default_value_t = 100, value_name = "N")]
@@ -179,6 +196,18 @@ pub(crate) fn kind_of(url: &Url, transport: Transport, hls: HlsChoices) -> Resul
     }
 }
 
+/// Where events are posted for followers at `url`.
+pub(crate) fn post_url(url: &Url, post: Option<&Url>) -> Result<Url, String> {
+    let post = post.cloned().or_else(|| {
+        let http = url.as_str().strip_prefix("ws")?;
+        let mut url = Url::parse(&format!("http{http}")).ok()?;
+        url.set_path("/api/v1/events");
+        url.set_query(None);
+        Some(url)
+    });
+    post.filter(|url| url.scheme() == "http").ok_or_else(|| "followers have ws:// URLs, posts http:// ones".to_owned())
+}
+
 /// A duration from the command line; what is no time is none.
 pub(crate) fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value).unwrap_or_default()
@@ -192,6 +221,15 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn events_are_posted_at_the_server_they_are_followed_at() {
+        let url = Url::parse("ws://10.0.0.1:8080/ws/events?after=1-2").unwrap();
+        assert_eq!(post_url(&url, None).unwrap().as_str(), "http://10.0.0.1:8080/api/v1/events");
+        let other = Url::parse("http://10.0.0.2/pub").unwrap();
+        assert_eq!(post_url(&url, Some(&other)).unwrap(), other);
+        assert!(post_url(&other, None).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use crate::{
     counters::{Counter, Counters},
+    events::{self, EventsOptions},
     hls::{self, HlsOptions},
     rtsp::{self, RtspOptions},
     shared::{Scratch, Shared, scratch},
@@ -30,6 +31,7 @@ pub(crate) enum Kind {
     Rtsp(RtspOptions),
     Hls(HlsOptions),
     Whep(WhepOptions),
+    Events(EventsOptions),
 }
 
 impl Kind {
@@ -44,6 +46,9 @@ impl Kind {
         match self {
             Self::Rtsp(options) => rtsp::run(options, &shared, scratch, stop).await.map_err(|error| error.to_string()),
             Self::Whep(options) => whep::run(options, &shared, scratch, stop).await.map_err(|error| error.to_string()),
+            Self::Events(options) => {
+                events::follow(options, &shared, scratch, stop).await.map_err(|error| error.to_string())
+            }
             Self::Hls(options) => hls::run(options, &shared, scratch, stop).await.map_err(|error| error.to_string()),
         }
     }

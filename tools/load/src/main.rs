@@ -9,6 +9,7 @@ mod clock;
 mod compare;
 mod counters;
 mod cycles;
+mod events;
 mod hls;
 mod measure;
 mod network;
@@ -57,6 +58,13 @@ fn run(cli: &Cli) -> Result<(), String> {
         Command::Whep { load } => {
             let kind = clients::Kind::Whep(whep::WhepOptions { url: load.url.clone() });
             show(cli, &measure::run(&kind, &bare(&load.url), "whep", &load.options()).map_err(text)?)
+        }
+        Command::Events { load, post, rate, padding, deflate } => {
+            let post =
+                events::PostOptions { url: cli::post_url(&load.url, post.as_ref())?, rate: *rate, padding: *padding };
+            let latencies = std::sync::Arc::default();
+            let follow = events::EventsOptions { url: load.url.clone(), deflate: *deflate, latencies };
+            show(cli, &events::run(&follow, &post, &bare(&load.url), &load.options()).map_err(text)?)
         }
         Command::Start { url, transport, joins, pause, patience, hls } => {
             let kind = cli::kind_of(url, *transport, *hls)?;

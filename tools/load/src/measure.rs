@@ -48,10 +48,7 @@ pub(crate) fn run(kind: &Kind, url: &str, name: &str, options: &MeasureOptions) 
     let (playing, failed) = (clients.playing(), clients.failed());
     let counters = clients.counters.clone();
     let threads = options.threads.clamp(1, options.clients.max(1));
-    let mut errors = BTreeMap::new();
-    for error in clients.stop() {
-        *errors.entry(error).or_insert(0) += 1;
-    }
+    let errors = errors_of(clients);
     let mut report = Report {
         kind: name.to_owned(),
         url: url.to_owned(),
@@ -89,8 +86,17 @@ pub(crate) fn run(kind: &Kind, url: &str, name: &str, options: &MeasureOptions) 
     Ok(report)
 }
 
+/// Ends the clients; why some had ended before, with how many.
+pub(crate) fn errors_of(clients: Clients) -> BTreeMap<String, u64> {
+    let mut errors = BTreeMap::new();
+    for error in clients.stop() {
+        *errors.entry(error).or_insert(0) += 1;
+    }
+    errors
+}
+
 /// Until every client has its first media, or has failed, or has been waited for long enough.
-fn wait_until_playing(clients: &Clients, options: &MeasureOptions) {
+pub(crate) fn wait_until_playing(clients: &Clients, options: &MeasureOptions) {
     let count = u32::try_from(options.clients).unwrap_or(u32::MAX);
     let patience = options.ramp * count + PATIENCE;
     let began = clock::now();
@@ -121,7 +127,7 @@ fn void(report: &Report) -> Vec<String> {
     reasons
 }
 
-fn percent(cpu_s: f64, window_s: f64) -> f64 {
+pub(crate) fn percent(cpu_s: f64, window_s: f64) -> f64 {
     if window_s > 0.0 { cpu_s * 100.0 / window_s } else { 0.0 }
 }
 
@@ -137,18 +143,18 @@ pub(crate) fn start(counters: &[Arc<Counters>]) -> Start {
 
 /// All clients' counts at one moment, or between two.
 #[derive(Clone, Debug, Default)]
-struct Counts {
-    packets: Vec<u64>,
-    bytes: u64,
+pub(crate) struct Counts {
+    pub(crate) packets: Vec<u64>,
+    pub(crate) bytes: u64,
     requests: u64,
     gaps: u64,
-    lost: u64,
-    late: u64,
+    pub(crate) lost: u64,
+    pub(crate) late: u64,
     refused: u64,
 }
 
 impl Counts {
-    fn of(counters: &[Arc<Counters>]) -> Self {
+    pub(crate) fn of(counters: &[Arc<Counters>]) -> Self {
         let sum = |field: fn(&Counters) -> &Counter| counters.iter().map(|one| field(one).read()).sum();
         Self {
             packets: counters.iter().map(|one| one.packets.read()).collect(),
@@ -161,7 +167,7 @@ impl Counts {
         }
     }
 
-    fn since(&self, earlier: &Self) -> Self {
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             packets: self.packets.iter().zip(&earlier.packets).map(|(now, then)| now - then).collect(),
             bytes: self.bytes - earlier.bytes,
@@ -245,7 +251,7 @@ fn remaining(at: Instant, window: Duration) -> Duration {
     window.saturating_sub(at.elapsed())
 }
 
-const SAMPLE: Duration = Duration::from_millis(250);
+pub(crate) const SAMPLE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Beyond these a run says nothing.
 const OWN_CPU_MOST: f64 = 90.0;
