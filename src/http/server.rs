@@ -40,14 +40,11 @@ use tracing::{Span, debug, info_span, warn};
 use super::{
     HttpOptions, Rooms,
     front::{Phase, Surface},
-    socket::{Asked, Watched, WatchedBody},
+    socket::{Asked, Guest, Watched, WatchedBody},
     upgrade::{HandedOver, Slot, Upgrade},
     vigil::{Ending, Vigil, VigilLimits},
 };
-use crate::{
-    base::{Clock, Monotonic, Tasks, complaints::Complaints},
-    stats::Requests,
-};
+use crate::base::{Clock, Monotonic, Tasks, complaints::Complaints};
 
 /// The running listener. Dropping it ends nothing; [`HttpServer::drain`] does, or the stop of the tasks it was given.
 #[derive(Debug)]
@@ -208,25 +205,6 @@ async fn accept(door: Arc<Door>, listener: TcpListener, tasks: Tasks) {
                 sleep(Duration::from_millis(100)).await;
             }
         }
-    }
-}
-
-/// A connection's place among the others, for as long as it lasts.
-struct Guest {
-    requests: Arc<Requests>,
-    _seat: OwnedSemaphorePermit,
-}
-
-impl Guest {
-    fn enter(requests: Arc<Requests>, seat: OwnedSemaphorePermit) -> Self {
-        requests.connected();
-        Self { requests, _seat: seat }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.requests.disconnected();
     }
 }
 

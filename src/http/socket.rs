@@ -10,10 +10,33 @@ use std::{
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
+};
 
 use super::vigil::Vigil;
-use crate::base::Clock;
+use crate::{base::Clock, stats::Requests};
+
+/// A connection's place among the others, for as long as it lasts.
+#[derive(Debug)]
+pub(super) struct Guest {
+    requests: Arc<Requests>,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl Guest {
+    pub(super) fn enter(requests: Arc<Requests>, seat: OwnedSemaphorePermit) -> Self {
+        requests.connected();
+        Self { requests, _seat: seat }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.requests.disconnected();
+    }
+}
 
 /// A socket that tells when bytes come in and when none go out.
 #[derive(Debug)]
