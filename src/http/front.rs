@@ -152,9 +152,7 @@ impl Surface {
         // RFC 6455 §10.2: a page that may not read the answer of a request could read all that comes on a WebSocket.
         let listens =
             door == HttpDoor::Events && is_socket(parts.uri.path()) && !matches!(page, Page::Own | Page::Listed);
-        let problem = if listens {
-            Some(foreign_page())
-        } else if !reads && !self.cors.lets_in(page, &parts.method) {
+        let problem = if listens || (!reads && !self.cors.lets_in(page, &parts.method)) {
             Some(foreign_page())
         } else if content_length(parts) > self.max_body {
             let message = format!("a body has at most {} bytes", self.max_body);
