@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{json, value::to_raw_value};
 use tokio::time::sleep;
@@ -9,11 +10,12 @@ use tracing::{debug, info_span};
 
 use crate::{
     auth::Grant,
-    base::{Clock, PathName, Tasks},
+    base::{Clock, Error, Kind, PathName, Result, Tasks, WallTime},
     config::Config,
     events::{
         Draft, EventType, Events, Retention, Severity,
-        ws::{Commands, SeatLimits, TriggerDoorbell, WebSocketOptions, WebSockets},
+        alerts::Alerts,
+        ws::{Acknowledge, Commands, SeatLimits, TriggerDoorbell, WebSocketOptions, WebSockets, messages::Ack},
     },
     http::EventDoorOptions,
     hub::{Hub, StreamSnapshot, StreamState},
@@ -45,7 +47,7 @@ pub(super) fn doors(config: &Config) -> EventDoorOptions {
 pub(super) fn websockets(
     config: &Config,
     default_path: Option<PathName>,
-    events: &Events,
+    (events, alerts): (&Events, &Alerts),
     doors: &Arc<EventDoors>,
     clock: Clock,
     tasks: &Tasks,
@@ -59,8 +61,25 @@ pub(super) fn websockets(
     let options = WebSocketOptions { limits, deflate: section.websocket_compression };
     let bell = TriggerDoorbell::new(events.clone(), default_path, clock);
     let commands = Commands::default().with("trigger_doorbell", bell);
-    let start = || WebSockets::start(options, events.clone(), commands, None, doors.clone(), clock, tasks);
+    let alarms: Arc<dyn Acknowledge> = Arc::new(Alarms(alerts.clone()));
+    let start = || WebSockets::start(options, events.clone(), commands, Some(alarms), doors.clone(), clock, tasks);
     section.websocket.then(start)
+}
+
+/// The alarms, for those who take note of an alert on a socket.
+#[derive(Debug)]
+struct Alarms(Alerts);
+
+impl Acknowledge for Alarms {
+    fn acknowledge(&self, by: &str, ack: Ack) -> BoxFuture<'_, Result<()>> {
+        let by = by.to_owned();
+        Box::pin(async move {
+            let until = ack.until.as_deref().map(str::parse::<WallTime>).transpose().map_err(|error| {
+                Error::new(Kind::InvalidArgument, format!("until: {error}")).with_code("invalid_until")
+            })?;
+            self.0.acknowledge(ack.fingerprint, by, ack.note, until).await
+        })
+    }
 }
 
 /// Says how the server is.

@@ -154,7 +154,7 @@ impl Server {
         );
         let event_doors = Arc::default();
         let default_path = info.default_path.clone();
-        let websockets = events::websockets(&config, default_path, &events, &event_doors, clock, &tasks);
+        let websockets = events::websockets(&config, default_path, (&events, &alerts), &event_doors, clock, &tasks);
         let rooms = Rooms {
             hub,
             statistics,

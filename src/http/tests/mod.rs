@@ -225,7 +225,7 @@ async fn what_is_no_name_is_a_problem_and_touches_nothing() {
     ] {
         assert_eq!(house.get(url).await.problem(400), "invalid_path_name", "{url}");
     }
-    for url in ["/api", "/api/", "/api/v1/nothing", "/ws/events", "/demo/whip", "/api/v1/paths/demo/sub"] {
+    for url in ["/api", "/api/", "/api/v1/nothing", "/ws/nothing", "/demo/whip", "/api/v1/paths/demo/sub"] {
         assert_eq!(house.get(url).await.problem(404), "not_found", "{url}");
     }
     assert_eq!(house.rooms.hub.names(), before);
