@@ -75,6 +75,7 @@ struct Server {
     tasks: Tasks,
     /// The log's tasks, which end last.
     records: Tasks,
+    store: Store,
     info: ServerInfo,
     events: Events,
     http: HttpServer,
@@ -172,7 +173,7 @@ impl Server {
             clock,
         };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
-        Ok(Self { config, tasks, records, info, events, http, rtsp, webrtc })
+        Ok(Self { config, tasks, records, store, info, events, http, rtsp, webrtc })
     }
 
     /// Says that it is ready, how long that took, and which URLs to open.
@@ -222,6 +223,11 @@ impl Server {
         let mut alive = self.tasks.drained(left()).await;
         self.records.stop();
         alive.extend(self.records.drained(left().max(LAST_WORDS)).await);
+        match tokio::time::timeout(LAST_WORDS, self.store.settle()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!("store: its journal stays: {}", error.chain()),
+            Err(_elapsed) => warn!("store: its journal stays: the disk takes too long"),
+        }
         alive
     }
 }

@@ -140,6 +140,15 @@ impl Database {
         .await?
     }
 
+    /// Moves what is written into the file itself: without this the newest lies in the journal beside it, where it is as
+    /// safe, but the file alone is not the whole.
+    ///
+    /// # Errors
+    /// As [`Database::write`].
+    pub(super) async fn settle(&self) -> Result<()> {
+        self.write(|connection| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))).await
+    }
+
     /// The file's name in messages.
     pub(super) fn name(&self) -> &'static str {
         self.shared.spec.name

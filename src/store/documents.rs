@@ -37,6 +37,11 @@ impl Documents {
         Self { database: Database::with(spec(state_dir), clock, None) }
     }
 
+    /// The file itself.
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// Makes the changes, all of them or none, in this order; they are on the disk when this returns.
     ///
     /// # Errors

@@ -91,7 +91,6 @@ impl Facts {
     }
 
     /// The file itself.
-    #[cfg(test)]
     pub(super) fn database(&self) -> &Database {
         &self.database
     }

@@ -27,7 +27,7 @@ pub use self::{
     figures::{FigureHistory, Figures, STEPS},
     readings::{Bucket, ReadingRow, Readings, SINGLE_FOR_MS},
 };
-use crate::base::{Clock, Error};
+use crate::base::{Clock, Error, Result};
 
 /// The files of the state directory. Clones share them.
 #[derive(Clone, Debug)]
@@ -74,6 +74,16 @@ impl Store {
         let history = Database::with(history::spec(state_dir), clock, None);
         let documents = Documents::lazy(state_dir, clock);
         Self { facts: Facts::lazy(state_dir, clock), history, documents }
+    }
+
+    /// The last thing to do: leaves every file whole, without its journal.
+    ///
+    /// # Errors
+    /// The first file that could not be; what is in its journal is read with the next start.
+    pub async fn settle(&self) -> Result<()> {
+        let documents = self.documents.database().settle().await;
+        let history = self.history.settle().await;
+        self.facts.database().settle().await.and(history).and(documents)
     }
 
     /// The facts of the log.
