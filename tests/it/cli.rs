@@ -254,7 +254,7 @@ async fn rules_are_tried_out_on_readings_and_the_exit_code_tells() {
     assert_eq!(
         ran.text(),
         "2026-11-20T10:15:10.000Z raised warning temperature attic: attic: 36.5 °C\n\
-         2026-11-20T10:15:30.000Z cleared warning temperature attic: attic: 34 °C\n\
+         2026-11-20T10:15:30.000Z cleared warning temperature attic: attic: 36.5 °C\n\
          5 lines, 1 alert raised, 0 active at the end\n"
     );
     let waited = ["rules", "test", "readings.csv", "--wait", "1m", "--rule", "left_open", "--json", "--fail-if-raised"];

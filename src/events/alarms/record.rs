@@ -128,15 +128,17 @@ impl Alarm {
         }
     }
 
-    /// It goes on, and rests on this now.
+    /// It goes on, and rests on this now. Its words stay those of the reading that made it as severe as it is: a value that
+    /// is on its way back is not above the limit any more.
     pub(super) fn find(&mut self, finding: &Finding) {
         let record = &mut self.record;
+        let says_it = record.severity == finding.severity && !record.title.is_empty();
         record.severity = finding.severity;
         record.value.clone_from(&finding.value);
         record.unit.clone_from(&finding.unit);
         record.threshold = finding.threshold;
         record.updated_at = finding.time.to_string();
-        if let Some(rule) = self.policy.clone() {
+        if let Some(rule) = self.policy.clone().filter(|_| !says_it) {
             self.record.title = self.word(&rule.title, finding);
             self.record.message = self.word(&rule.message, finding);
         }

@@ -133,9 +133,12 @@ fn an_alert_has_its_texts_from_the_rule_and_the_reading_and_is_raised_once() {
     assert_eq!(desk.raise("hot", "yard", 11), [""; 0], "the same again");
     let alarm = desk.alarms.all().next().unwrap().clone();
     assert_eq!(alarm.record.title, "The yard: 36.5 °C");
-    assert_eq!(alarm.record.message, "hot warning 35 yard 2027-01-15T08:00:10.000Z");
+    assert_eq!(alarm.record.message, "hot warning 35 yard 2027-01-15T08:00:09.000Z", "of the reading that raised it");
+    assert_eq!(alarm.record.updated_at, "2027-01-15T08:00:10.000Z");
     assert_eq!(alarm.record.started_at, "2027-01-15T08:00:09.000Z", "the reading's own time");
     assert_eq!(desk.change("hot", "yard", Some(Severity::Critical), false, 12), ["updated yard critical"]);
+    let worse = desk.alarms.all().next().unwrap().record.message.clone();
+    assert_eq!(worse, "hot critical 35 yard 2027-01-15T08:00:11.000Z", "of the reading that made it worse");
     assert_eq!(desk.change("hot", "yard", Some(Severity::Critical), false, 13), [""; 0]);
     assert_eq!(desk.clear("hot", "yard", 14), ["cleared yard critical"]);
     assert_eq!(desk.clear("hot", "yard", 15), [""; 0]);
