@@ -21,6 +21,7 @@ async fn without_a_configuration_the_demo_camera_runs() {
         ("CAMPANILE_HTTP__ADDRESS", "127.0.0.1:0"),
         ("CAMPANILE_RTSP__ADDRESS", "127.0.0.1:0"),
         ("CAMPANILE_RTSP__UDP_PORTS", "[0, 0]"),
+        ("CAMPANILE_WEBRTC__ADDRESS", "127.0.0.1:0"),
     ] {
         command.env(key, value);
     }
