@@ -17,6 +17,10 @@ use crate::{
     sensors::{Accepted, SensorSnapshot},
 };
 
+/// Sensors that are remembered; more than there can be at once. Ids that a sender makes up come and go, so what is beyond
+/// this is learned anew with its next change.
+const KNOWN_MOST: usize = 20_000;
+
 /// What the rules know of sensors. The room of sensors tells it a reading first, and then what changed.
 #[derive(Debug)]
 pub(super) struct RuleWatcher {
@@ -61,6 +65,9 @@ impl RuleWatcher {
             every: sensor.expected_interval,
         };
         let broken = sensor.source_error.is_some();
+        if known.devices.len() >= KNOWN_MOST && !known.devices.contains_key(&sensor.id) {
+            known.devices.clear();
+        }
         let before = known.devices.insert(sensor.id.clone(), (device.clone(), broken));
         if before.as_ref() == Some(&(device.clone(), broken)) {
             return;
