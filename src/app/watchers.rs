@@ -89,3 +89,34 @@ impl RuleWatcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_a_sender_makes_up_run_into_a_bound() {
+        let watcher = RuleWatcher::new(Alerts::fixed(Clock), Clock);
+        for number in 0..=KNOWN_MOST {
+            watcher.handle_change(&SensorSnapshot {
+                id: format!("s{number}").parse().unwrap(),
+                name: "made up".into(),
+                kind: None,
+                unit: None,
+                path: None,
+                expected_interval: None,
+                reading: None,
+                stale: false,
+                available: None,
+                source_error: None,
+                last_error: None,
+                counts: Default::default(),
+                origin: None,
+                configured: false,
+                version: 0,
+            });
+        }
+        let known = watcher.known.lock().unwrap();
+        assert_eq!(known.devices.len(), 1, "the last one; the others are learned anew");
+    }
+}
