@@ -25,10 +25,7 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 pub use self::{
@@ -76,45 +73,49 @@ struct Shared {
 /// Where the tasks of paths run: each path on one thread, owner and sources together.
 #[derive(Debug)]
 struct Homes {
+    /// One set for each of the threads, or for the runtime of whoever started the hub.
     tasks: Box<[Tasks]>,
-    next: AtomicUsize,
-    /// Keeps the threads.
-    _threads: Option<MediaThreads>,
+    threads: Option<MediaThreads>,
 }
 
 impl Homes {
-    fn new(tasks: Box<[Tasks]>, threads: Option<MediaThreads>) -> Self {
-        Self { tasks, next: AtomicUsize::new(0), _threads: threads }
-    }
-
-    /// The next one, in turn.
-    fn next(&self) -> &Tasks {
-        &self.tasks[self.next.fetch_add(1, Ordering::Relaxed) % self.tasks.len()]
+    /// Starts a path on the thread that has the fewest.
+    fn start(&self, spec: PathSpec, clock: Clock) -> Resident {
+        let seat = self.threads.as_ref().map(MediaThreads::seat);
+        let tasks = &self.tasks[seat.as_ref().map_or(0, Seat::number)];
+        Resident { path: PathHandle::start(spec, clock, tasks), _seat: seat }
     }
 }
 
 #[derive(Debug, Default)]
 struct Paths {
-    fixed: BTreeMap<PathName, PathHandle>,
-    matched: BTreeMap<PathName, PathHandle>,
+    fixed: BTreeMap<PathName, Resident>,
+    matched: BTreeMap<PathName, Resident>,
+}
+
+/// A path, and the seat it keeps on its thread.
+#[derive(Debug)]
+struct Resident {
+    path: PathHandle,
+    _seat: Option<Seat>,
 }
 
 impl Hub {
     /// Starts every path of the directory that has a name of its own, all of them on the runtime of `tasks`.
     pub fn start(directory: Box<dyn PathDirectory>, clock: Clock, tasks: &Tasks) -> Self {
-        Self::start_in(directory, clock, Homes::new([tasks.child()].into(), None))
+        Self::start_in(directory, clock, Homes { tasks: [tasks.child()].into(), threads: None })
     }
 
     /// [`Hub::start`] with the paths spread over one-thread runtimes. A picture comes as a burst of packets, and each of
     /// them wakes its source: where any of several threads may take that wake-up, it costs half as much again.
     pub fn start_on(directory: Box<dyn PathDirectory>, clock: Clock, tasks: &Tasks, threads: MediaThreads) -> Self {
-        let own = threads.runtimes().map(|runtime| tasks.child_on(runtime.clone())).collect();
-        Self::start_in(directory, clock, Homes::new(own, Some(threads)))
+        let tasks = threads.runtimes().map(|runtime| tasks.child_on(runtime.clone())).collect();
+        Self::start_in(directory, clock, Homes { tasks, threads: Some(threads) })
     }
 
     fn start_in(directory: Box<dyn PathDirectory>, clock: Clock, homes: Homes) -> Self {
-        let started = directory.fixed().into_iter().map(|spec| PathHandle::start(spec, clock, homes.next()));
-        let fixed = started.map(|path| (path.name().clone(), path)).collect();
+        let started = directory.fixed().into_iter().map(|spec| homes.start(spec, clock));
+        let fixed = started.map(|resident| (resident.path.name().clone(), resident)).collect();
         let paths = Mutex::new(Paths { fixed, matched: BTreeMap::new() });
         Self { shared: Arc::new(Shared { directory, clock, homes, paths }) }
     }
@@ -126,13 +127,13 @@ impl Hub {
     pub fn path(&self, grant: &Grant<View>) -> Result<PathHandle> {
         let name = grant.path().ok_or_else(|| Error::new(Kind::Internal, "a grant to view should name a path"))?;
         let mut paths = self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = paths.fixed.get(name).or_else(|| paths.matched.get(name)) {
-            return Ok(path.clone());
+        if let Some(resident) = paths.fixed.get(name).or_else(|| paths.matched.get(name)) {
+            return Ok(resident.path.clone());
         }
         let spec = self.shared.directory.matching(name).ok_or_else(|| not_found(name))?;
         let most = self.shared.directory.matching_max();
         if paths.matched.len() >= most {
-            paths.matched.retain(|_, path| {
+            paths.matched.retain(|_, Resident { path, .. }| {
                 let idle = path.is_idle();
                 if idle {
                     path.stop();
@@ -148,8 +149,9 @@ impl Hub {
             .with_code("too_many_paths")
             .with_hint("raise limits.dynamic_paths"));
         }
-        let path = PathHandle::start(spec, self.shared.clock, self.shared.homes.next());
-        paths.matched.insert(name.clone(), path.clone());
+        let resident = self.shared.homes.start(spec, self.shared.clock);
+        let path = resident.path.clone();
+        paths.matched.insert(name.clone(), resident);
         Ok(path)
     }
 

@@ -23,6 +23,11 @@ use tracing::Span;
 use super::bell::{Bell, Listener};
 use crate::base::Tasks;
 
+/// Every so many seats taken make a thread's pause longer by one.
+const SEATS_PER_PAUSE: usize = 8;
+/// The longest pause, in pauses of a thread with few seats taken.
+const MOST_PAUSES: usize = 4;
+
 /// What a media thread knows of itself.
 struct Context {
     tasks: Tasks,
@@ -89,14 +94,20 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// A viewer's seat on a media thread; dropping it makes room.
+/// A viewer's or a path's seat on a thread; dropping it makes room.
 #[derive(Debug)]
 pub struct Seat {
+    number: usize,
     runtime: Handle,
     load: Arc<AtomicUsize>,
 }
 
 impl Seat {
+    /// The thread's place among [`MediaThreads::runtimes`].
+    pub const fn number(&self) -> usize {
+        self.number
+    }
+
     /// The runtime of the thread.
     pub fn runtime(&self) -> &Handle {
         &self.runtime
@@ -121,7 +132,8 @@ impl MediaThreads {
     /// [`MediaThreads::start`] with threads of another name, for work beside that of viewers' media.
     ///
     /// With a `pause` a thread that has done what there was to do waits for so long before it looks again: packets that
-    /// come one after the other then wake it once, as an interrupt of a network card is held back.
+    /// come one after the other then wake it once, as an interrupt of a network card is held back. A crowded thread waits
+    /// longer, up to [`MOST_PAUSES`] of them: what it does less often is then the larger part of what it costs.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -137,12 +149,12 @@ impl MediaThreads {
         thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
     }
 
-    /// A seat on the thread with the fewest viewers.
+    /// A seat on the thread that has the fewest taken.
     pub fn seat(&self) -> Seat {
-        let least = self.threads.iter().min_by_key(|thread| thread.load.load(Ordering::Relaxed));
-        let thread = least.expect("there should be at least one media thread");
+        let least = self.threads.iter().enumerate().min_by_key(|(_, thread)| thread.load.load(Ordering::Relaxed));
+        let (number, thread) = least.expect("there should be at least one media thread");
         thread.load.fetch_add(1, Ordering::Relaxed);
-        Seat { runtime: thread.runtime.clone(), load: thread.load.clone() }
+        Seat { number, runtime: thread.runtime.clone(), load: thread.load.clone() }
     }
 
     /// The runtimes of all threads, for work that has a part on each.
@@ -164,8 +176,10 @@ impl MediaThreads {
 fn start_thread(name: String, pause: Option<Duration>, end: CancellationToken) -> io::Result<MediaThread> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all();
+    let load = Arc::new(AtomicUsize::new(0));
     if let Some(pause) = pause {
-        builder.on_thread_park(move || thread::sleep(pause));
+        let load = load.clone();
+        builder.on_thread_park(move || thread::sleep(pause * pauses(load.load(Ordering::Relaxed))));
     }
     let runtime = builder.build()?;
     let handle = runtime.handle().clone();
@@ -176,7 +190,12 @@ fn start_thread(name: String, pause: Option<Duration>, end: CancellationToken) -
         });
     };
     thread::Builder::new().name(name).spawn(body)?;
-    Ok(MediaThread { runtime: handle, load: Arc::default() })
+    Ok(MediaThread { runtime: handle, load })
+}
+
+/// How many pauses a thread with so many seats taken makes at a time.
+fn pauses(seats: usize) -> u32 {
+    (1 + seats / SEATS_PER_PAUSE).min(MOST_PAUSES) as u32
 }
 
 #[cfg(test)]
@@ -184,6 +203,13 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+
+    #[test]
+    fn a_crowded_thread_pauses_longer_and_never_longer_than_four_times() {
+        for (seats, expected) in [(0, 1), (1, 1), (7, 1), (8, 2), (16, 3), (24, 4), (40, 4), (4000, 4)] {
+            assert_eq!(pauses(seats), expected, "{seats} seats");
+        }
+    }
 
     #[test]
     fn strokes_that_come_within_a_pause_wake_a_thread_once() {
