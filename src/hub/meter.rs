@@ -42,7 +42,10 @@ struct Second {
 struct TrackMeter {
     units: u64,
     bytes: u64,
+    /// Units and bytes before the run.
+    before: (u64, u64),
     seconds: [Second; WINDOW as usize + 1],
+    /// When the run's first unit arrived.
     began: Option<Monotonic>,
     newest: Option<Monotonic>,
     start: Option<MediaTime>,
@@ -67,6 +70,15 @@ impl Meter {
     /// Another list of so many tracks begins.
     pub(super) fn begin(&mut self, tracks: usize) {
         self.tracks = (0..tracks).map(|_| TrackMeter::default()).collect();
+    }
+
+    /// Another run of the same tracks begins: what lay in between is no GOP and belongs to no rate.
+    pub(super) fn resume(&mut self) {
+        for meter in &mut self.tracks {
+            let TrackMeter { units, bytes, newest, gop, packets_lost, .. } = *meter;
+            *meter =
+                TrackMeter { units, bytes, newest, gop, packets_lost, before: (units, bytes), ..TrackMeter::default() };
+        }
     }
 
     /// A unit passed.
@@ -112,7 +124,7 @@ impl Meter {
         let whole = meter.began.map_or(0, |began| this.saturating_sub(second(began) + 1)).min(WINDOW);
         let (units, bytes, seconds) = if whole == 0 {
             let running = meter.began.map_or(0.0, |began| now.since(began).as_secs_f64());
-            (meter.units, meter.bytes, running.max(0.2))
+            (meter.units - meter.before.0, meter.bytes - meter.before.1, running.max(0.2))
         } else {
             let first = meter.began.map_or(0, second);
             let partial = meter.seconds.iter().find(|s| s.at == first && s.at + WINDOW >= this);
@@ -157,6 +169,39 @@ mod tests {
         assert_eq!(meter.longest_gop(), Duration::from_secs(2));
         assert_eq!(meter.figures(TrackId(0), ms(60_000)).bit_rate_bps, 0, "silence shows");
         assert_eq!(meter.figures(TrackId(9), ms(0)), TrackFigures::default());
+    }
+
+    #[test]
+    fn what_lies_between_two_runs_is_no_gop_and_belongs_to_no_rate() {
+        let mut meter = Meter::default();
+        meter.begin(1);
+        let run = |meter: &mut Meter, from_ms: u64, units: u64| {
+            for at in (0..units).map(|i| from_ms + i * 40) {
+                let dts = MediaTime::from_millis(at as i64);
+                meter.count(
+                    TrackId(0),
+                    Monotonic::from_nanos(at * 1_000_000),
+                    dts,
+                    1000,
+                    (at - from_ms).is_multiple_of(2000),
+                );
+            }
+        };
+        let rate = |meter: &Meter, at_ms: u64| meter.figures(TrackId(0), Monotonic::from_nanos(at_ms * 1_000_000));
+        run(&mut meter, 0, 100);
+        meter.resume();
+        assert_eq!(rate(&meter, 60_000).units_per_second, 0.0);
+        for units in [15, 25, 50, 100, 250] {
+            let mut meter = Meter::default();
+            meter.begin(1);
+            run(&mut meter, 0, 100);
+            meter.resume();
+            run(&mut meter, 60_300, units);
+            let figures = rate(&meter, 60_300 + units * 40 - 1);
+            assert!((24.0..27.0).contains(&figures.units_per_second), "{units} units: {figures:?}");
+            assert_eq!((figures.units, figures.bytes), (100 + units, (100 + units) * 1000), "totals go on");
+            assert_eq!((figures.gop, meter.longest_gop()), (Some(Duration::from_secs(2)), Duration::from_secs(2)));
+        }
     }
 
     #[test]

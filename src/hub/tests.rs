@@ -312,6 +312,17 @@ fn after_a_new_random_access_point_the_gop_before_goes_once_two_seconds_are_kept
 }
 
 #[test]
+fn the_time_a_source_was_away_is_no_gop() {
+    let mut bench = Bench::new(RingLimits::default());
+    bench.play(0, 100, 50);
+    bench.writer.begin(vec![picture(), sound()]);
+    bench.play(40_000, 100, 50);
+    let figures = bench.writer.figures(VIDEO, Monotonic::from_nanos(44_000_000_000));
+    assert_eq!((figures.gop, bench.writer.longest_gop()), (Some(Duration::from_secs(2)), Duration::from_secs(2)));
+    assert_eq!((figures.units, figures.units_per_second), (200, 25.0));
+}
+
+#[test]
 fn other_parameters_are_told_before_the_first_unit_they_hold_for() {
     let mut bench = Bench::new(RingLimits::default());
     bench.play(0, 2, 5);

@@ -51,6 +51,7 @@ impl Writer {
             for (id, (description, _)) in tracks.into_iter().enumerate() {
                 self.set_parameters(TrackId(id as u8), description.parameters);
             }
+            self.meter.resume();
         } else {
             let generation = self.set.generation + 1;
             let track = |(id, (new, from)): (usize, (TrackDescription, Option<usize>))| {
