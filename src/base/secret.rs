@@ -47,9 +47,82 @@ impl Serialize for Secret {
     }
 }
 
+/// A text that may be a URL, without what may be credentials: what stands before an `@`, and [`without_passwords`].
+pub fn without_credentials(text: &str) -> String {
+    match text.rfind('@') {
+        Some(at) => {
+            let from = text[..at].find("://").map_or(0, |scheme| scheme + 3);
+            without_passwords(&format!("{}{MASK}{}", &text[..from], &text[at..]))
+        }
+        None => without_passwords(text),
+    }
+}
+
+/// A URL without the values of parameters that are named like passwords, in the query (`?password=…`) or in the path
+/// (`/user=admin_password=…_channel=1`), where XiongMai cameras have them.
+pub fn without_passwords(url: &str) -> String {
+    let mut shown = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some(equals) = rest.find('=') {
+        let (before, value) = rest.split_at(equals + 1);
+        shown.push_str(before);
+        rest = value;
+        if names_a_secret(before) {
+            let end = end_of_value(value);
+            if end > 0 {
+                shown.push_str(MASK);
+            }
+            rest = &value[end..];
+        }
+    }
+    shown + rest
+}
+
+/// Whether what ends with `name=` names a secret.
+fn names_a_secret(before: &str) -> bool {
+    const WORDS: [&str; 9] = ["pass", "pwd", "psw", "token", "secret", "key", "auth", "credential", "sig"];
+    let name = before.trim_end_matches('=');
+    let begin = name.rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |at| at + 1);
+    let name = name[begin..].to_ascii_lowercase();
+    name == "pw" || WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Where a parameter's value ends: at a separator, or where `_name=` begins the next one.
+fn end_of_value(value: &str) -> usize {
+    let end = value.find(|c: char| "&;#/? \"'`".contains(c) || c.is_whitespace()).unwrap_or(value.len());
+    let next = value[..end].match_indices('_').map(|(at, _)| at).find(|at| {
+        let name = &value[at + 1..end];
+        name.find('=').is_some_and(|equals| equals > 0 && name[..equals].bytes().all(|b| b.is_ascii_alphanumeric()))
+    });
+    next.unwrap_or(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_what_may_be_credentials() {
+        let table = [
+            ("rtsp://admin:pa@ss@10.0.0.5/a", "rtsp://***@10.0.0.5/a"),
+            ("rtsp:/admin:pass@10.0.0.5", "***@10.0.0.5"),
+            ("rtsp://cam/x?password=hunter2", "rtsp://cam/x?password=***"),
+            ("rtsp://cam/x?user=a&Pwd=hunter2&channel=1#t", "rtsp://cam/x?user=a&Pwd=***&channel=1#t"),
+            (
+                "rtsp://cam/user=admin_password=hunter2_channel=1_stream=0.sdp",
+                "rtsp://cam/user=admin_password=***_channel=1_stream=0.sdp",
+            ),
+            ("rtsp://cam/user=admin&password=hun_ter2&channel=1", "rtsp://cam/user=admin&password=***&channel=1"),
+            ("rtsp://cam/user=admin_password=_channel=1", "rtsp://cam/user=admin_password=_channel=1"),
+            ("rtsp://cam/x?access_token=a=b&n=1", "rtsp://cam/x?access_token=***&n=1"),
+            ("rtsp://cam/x?pw=ä#1", "rtsp://cam/x?pw=***#1"),
+            ("rtsp://cam/stream?channel=1&subtype=0", "rtsp://cam/stream?channel=1&subtype=0"),
+            ("2 s", "2 s"),
+        ];
+        for (text, shown) in table {
+            assert_eq!(without_credentials(text), shown, "{text}");
+        }
+    }
 
     #[test]
     fn a_secret_never_shows_itself() {

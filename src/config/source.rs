@@ -1,8 +1,8 @@
 //! What feeds a path: a camera's URL, the built-in demo camera, or a publisher.
 //!
 //! A camera's URL may be a template: in a path that is a regular expression, `$1` and `${name}` stand for what its
-//! groups matched. Credentials written into the URL are taken out of it when it is read, so that a URL shown anywhere
-//! never holds them.
+//! groups matched. Credentials written before its host are taken out of it when it is read; those that a camera wants as
+//! parameters stay, and are masked wherever it is shown.
 
 use std::{fmt, str::FromStr};
 
@@ -11,7 +11,7 @@ use regex::Captures;
 use url::Url;
 
 use super::template;
-use crate::base::Secret;
+use crate::base::{Secret, secret::without_passwords};
 
 /// What feeds a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ fn decode(userinfo: &str) -> Result<Credentials, SourceError> {
 
 impl fmt::Display for CameraUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.rest)
+        write!(f, "{}://{}", self.scheme, without_passwords(&self.rest))
     }
 }
 
@@ -206,6 +206,11 @@ mod tests {
         let source: Source = "rtsp://admin:hunter2@10.0.0.5/".parse().unwrap();
         let shown = format!("{source} {source:?} {}", serde_json::to_string(&source).unwrap());
         assert!(!shown.contains("hunter2") && !shown.contains("admin"), "{shown}");
+        let source: Source = "rtsp://10.0.0.5/live?user=a&password=hunter2".parse().unwrap();
+        let shown = format!("{source} {source:?} {}", serde_json::to_string(&source).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        let Source::Camera(url) = source else { panic!("{source}") };
+        assert_eq!(url.url(None).unwrap().query(), Some("user=a&password=hunter2"), "dialled as written");
     }
 
     #[test]

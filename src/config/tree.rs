@@ -4,6 +4,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::base::secret::without_credentials;
+
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -96,7 +98,11 @@ impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, step) in self.0.iter().enumerate() {
             match step {
-                Step::Key(key) => write!(f, "{}{}", if i == 0 { "" } else { "." }, key.escape_debug())?,
+                Step::Key(key) => {
+                    // A URL may stand where a name belongs.
+                    let key = without_credentials(key);
+                    write!(f, "{}{}", if i == 0 { "" } else { "." }, key.escape_debug())?;
+                }
                 Step::Index(index) => write!(f, "[{index}]")?,
             }
         }
@@ -217,13 +223,7 @@ pub(super) fn is_null(text: &str) -> bool {
 /// A text as messages show it: in back-quotes, short, one line, and without what may be a credential.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 60;
-    let masked = match text.rfind('@') {
-        Some(at) => {
-            let from = text[..at].find("://").map_or(0, |scheme| scheme + 3);
-            format!("{}{}{}", &text[..from], crate::base::secret::MASK, &text[at..])
-        }
-        None => text.to_owned(),
-    };
+    let masked = without_credentials(text);
     let escaped: String = masked.chars().flat_map(char::escape_debug).collect();
     // `escape_debug` also escapes quotes, which need none between back-quotes.
     let escaped = escaped.replace("\\\"", "\"").replace("\\'", "'");

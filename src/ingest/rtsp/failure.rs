@@ -190,10 +190,10 @@ impl Failure {
             }
             Self::Stranger(Some("TLS")) => "the port expects TLS: write `rtsps://` instead of `rtsp://`".into(),
             Self::Stranger(Some("HTTP")) => {
-                format!("port {port} is the camera's web page, or another machine's; RTSP is mostly on 554")
+                format!("port {port} is the camera's web page, or another machine's{}", elsewhere(port))
             }
             Self::Stranger(_) => {
-                format!("is port {port} the one of RTSP, and the host the camera? RTSP is mostly on 554")
+                format!("is port {port} the one of RTSP, and the host the camera?{}", elsewhere(port))
             }
             Self::Status(_, 500..) => "the fault is in the camera; restarting it often helps".into(),
             Self::Status(..) | Self::TooLong(_) | Self::Garbled(_) | Self::Astray(_) | Self::Protocol(..) => {
@@ -271,6 +271,11 @@ impl fmt::Display for Failure {
             Self::Protocol(step, what) => write!(f, "the answer to {step} cannot be used: {what}"),
         }
     }
+}
+
+/// Where RTSP is to be looked for by those who look elsewhere.
+fn elsewhere(port: u16) -> &'static str {
+    if port == 554 { "" } else { " (RTSP is mostly on 554)" }
 }
 
 /// Host and port, as far as the URL says.

@@ -54,6 +54,7 @@ use crate::{
     base::{
         Monotonic,
         backoff::{Backoff, BackoffPolicy},
+        secret::without_passwords,
     },
     config::{CameraOptions, PathConfig, SourceTransport, StrayDataQuirk},
     hub::{Feed, Source},
@@ -116,7 +117,7 @@ impl Source for RtspSource {
     }
 
     fn description(&self) -> String {
-        self.options.camera.url.to_string()
+        without_passwords(self.options.camera.url.as_str())
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     session::{self, Call, Opened},
 };
 use crate::{
-    base::{Clock, Monotonic},
+    base::{Clock, Monotonic, secret::without_passwords},
     config::CameraOptions,
     media::{AccessUnit, CodecParameters, MediaKind, MediaTime, TrackDescription, TrackId, rfc6381::codec_string},
 };
@@ -193,7 +193,7 @@ async fn names(camera: &CameraOptions, hosts: &CameraHosts, found: &mut Vec<Stri
         let Ok(mut line) = bridge::connect(&url, &call.tls, limit).await else { return };
         let answer = line.describe(&url, call.credentials.as_ref(), limit).await;
         if answer.is_ok_and(|answer| (200..300).contains(&answer.status)) {
-            found.push(url.to_string());
+            found.push(without_passwords(url.as_str()));
         }
     }
 }
@@ -220,7 +220,7 @@ async fn converse(options: &ProbeOptions, call: &Call, mended: bool, began: Mono
     let mut opened = session::open(call).await?;
     let measured = measure(options, &mut opened, began).await;
     let report = measured.map(|measured| ProbeReport {
-        url: call.url.to_string(),
+        url: without_passwords(call.url.as_str()),
         transport: if call.udp { "udp" } else { "tcp" },
         tls: call.url.scheme() == "rtsps",
         mended,
@@ -351,8 +351,9 @@ impl Watched {
         self.units += 1;
         self.bytes += unit.payload.len() as u64;
         self.b_frames |= unit.pts > unit.dts;
-        let (first, last) = self.span.unwrap_or((unit.pts, unit.pts));
-        self.span = Some((first.min(unit.pts), last.max(unit.pts)));
+        // In the order of decoding, in which none is missing: the last of them may be shown before one that came already.
+        let (first, last) = self.span.unwrap_or((unit.dts, unit.dts));
+        self.span = Some((first.min(unit.dts), last.max(unit.dts)));
         if unit.random_access && self.description.parameters.codec().has_dependent_units() {
             let gop = self.start.map(|start| (unit.pts - start).duration());
             self.gop = self.gop.max(gop);
