@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde::Serialize;
 
 use super::{
-    Failure, Shared,
+    Failure, Shared, log,
     probe::{brief, failure_hint, runtime, start_log},
     report,
 };
@@ -77,6 +77,9 @@ pub(super) fn run(shared: &Shared, arguments: &CheckArguments) -> Result<(), Fai
     let named = arguments.file.as_deref().or(shared.config.as_deref());
     let origin = files::find(named, &environment);
     let result = files::open(&origin, &environment);
+    if let Some(filter) = environment.get("CAMPANILE_LOG").filter(|filter| !filter.is_empty()) {
+        log::check_filter(filter)?;
+    }
     let config = match &result {
         Ok(config) => Some(config),
         Err(ConfigError::Problems(_)) => None,

@@ -6,12 +6,14 @@
 use std::{
     fmt::{self, Write as _},
     io::Write as _,
+    sync::{Mutex, PoisonError},
 };
 
 use anstyle::{AnsiColor, Style};
 use serde_json::{Map, Value};
 use tracing::{
     Event, Level, Subscriber,
+    callsite::Identifier,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
 };
@@ -22,6 +24,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use super::repeats::Repeats;
 use crate::{
     base::{Clock, Error, Kind, WallTime},
     config::{LogConfig, LogFormat},
@@ -33,34 +36,51 @@ use crate::{
 /// # Errors
 /// The filter is none, or the process has a log already.
 pub fn start(config: &LogConfig, filter: Option<&str>) -> Result<(), Error> {
-    let directives = match filter {
-        // A bare level is ours alone: what libraries say at `debug` drowns everything else.
-        Some(filter) if filter.bytes().all(|b| b.is_ascii_alphabetic()) => ours_at(&filter.to_ascii_lowercase()),
-        Some(filter) => filter.to_owned(),
-        None => ours_at(config.level.name()),
+    let filter = match filter {
+        Some(filter) => parse(filter)?,
+        None => parse(config.level.name())?,
     };
-    let filter = EnvFilter::builder().parse(&directives).map_err(|error| {
-        Error::new(Kind::InvalidArgument, format!("CAMPANILE_LOG: `{directives}` is no filter"))
-            .with_hint("a level (error, warn, info, debug, trace), or such as `info,campanile::rtsp=debug`")
-            .caused_by(error)
-    })?;
     let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let lines = Lines { format: config.format, colour };
+    let lines = Lines { format: config.format, colour, repeats: Mutex::new(Repeats::new()) };
     let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
     started.map_err(|error| Error::new(Kind::Internal, "start the log").caused_by(error))
 }
 
+/// Whether a text is a filter of the log.
+///
+/// # Errors
+/// It is none.
+pub fn check_filter(filter: &str) -> Result<(), Error> {
+    parse(filter).map(drop)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, Error> {
+    // A bare level is ours alone: what libraries say at `debug` drowns everything else.
+    let directives = match filter {
+        level if level.bytes().all(|b| b.is_ascii_alphabetic()) => ours_at(&level.to_ascii_lowercase()),
+        directives => directives.to_owned(),
+    };
+    EnvFilter::builder().parse(directives).map_err(|_| not_a_filter(filter))
+}
+
+fn not_a_filter(filter: &str) -> Error {
+    Error::new(Kind::InvalidArgument, format!("CAMPANILE_LOG: `{}` is no filter", filter.escape_debug()))
+        .with_hint("a level (error, warn, info, debug, trace), or such as `info,campanile::rtsp=debug`")
+}
+
 /// Our own rooms at `level`, libraries when something is wrong; `retina` warns of every packet, which we count, and
-/// `rtc_dtls` of everything new in a stranger's first message.
+/// `rtc_dtls` and `rustls` of what is odd in a stranger's first message, such as the address that ffmpeg sends as a name.
 fn ours_at(level: &str) -> String {
     let others = if level == "error" { "error" } else { "warn" };
-    format!("{others},campanile={level},retina=error,rtc_dtls=error")
+    format!("{others},campanile={level},retina=error,rtc_dtls=error,rustls::msgs=error")
 }
 
 /// Writes events as lines.
 struct Lines {
     format: LogFormat,
     colour: bool,
+    /// Where a line is written in the source, and the path it is about.
+    repeats: Mutex<Repeats<(Identifier, Option<String>)>>,
 }
 
 /// Names and values, in the order they came.
@@ -149,8 +169,17 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let fields = gathered(event, &context);
+        let mut fields = gathered(event, &context);
         let level = event.metadata().level();
+        if *level <= Level::INFO {
+            let path = fields.named.iter().find(|(name, _)| *name == "path").map(|(_, path)| path.to_string());
+            let mut repeats = self.repeats.lock().unwrap_or_else(PoisonError::into_inner);
+            match repeats.note((event.metadata().callsite(), path), Clock.now()) {
+                Some(0) => {}
+                Some(held_back) => fields.named.push(("alike_held_back", held_back.into())),
+                None => return,
+            }
+        }
         let target = fields.target.clone().unwrap_or_else(|| event.metadata().target().to_owned());
         let line = match self.format {
             LogFormat::Human => human(Clock.wall(), level, &target, &fields, self.colour),
@@ -258,7 +287,11 @@ mod tests {
             }
         }
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let kept = Kept { format, lines: lines.clone(), inner: Lines { format, colour: false } };
+        let kept = Kept {
+            format,
+            lines: lines.clone(),
+            inner: Lines { format, colour: false, repeats: Mutex::new(Repeats::new()) },
+        };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(kept), code);
         std::mem::take(&mut *lines.lock().unwrap())
     }
@@ -282,6 +315,17 @@ mod tests {
         });
         let line = lines[0].trim_end_matches('\n');
         assert!(!line.contains(['\n', '\r', '\u{1b}', '\u{202e}']), "{line:?}");
+    }
+
+    #[test]
+    fn a_filter_is_a_level_or_directives() {
+        for filter in ["info", "DEBUG", "info,campanile::rtsp=debug", "warn"] {
+            assert!(check_filter(filter).is_ok(), "{filter}");
+        }
+        for filter in ["wibble", "info,campanile=loud"] {
+            let error = check_filter(filter).unwrap_err();
+            assert_eq!(error.chain(), format!("CAMPANILE_LOG: `{filter}` is no filter"));
+        }
     }
 
     #[test]

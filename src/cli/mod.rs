@@ -7,6 +7,7 @@ mod config;
 mod healthcheck;
 pub mod log;
 mod probe;
+mod repeats;
 mod report;
 mod rules;
 mod serve;

@@ -114,7 +114,7 @@ impl Connection {
             let _entered = self.span.clone().entered();
             match &end {
                 End::Client(_) | End::Closed | End::HandedOver | End::Stopping => debug!("closed: {end}"),
-                End::Unreadable | End::Silent(_) | End::TimedOut | End::Stream(_) | End::Revoked(_) => {
+                End::Unreadable(_) | End::Silent(_) | End::TimedOut | End::Stream(_) | End::Revoked(_) => {
                     info!("closed: {end}");
                 }
             }
@@ -202,13 +202,12 @@ impl Connection {
                 Ok(None) => break,
                 Err(error) => {
                     use rtsp_types::StatusCode;
-                    info!(%error, "a client sent what cannot be read");
                     self.io.outbox.put_reply(&answer::refusal(match error {
                         FramingError::LineTooLong => StatusCode::RequestURITooLong,
                         FramingError::BodyTooLong => StatusCode::RequestMessageBodyTooLarge,
                         _ => StatusCode::BadRequest,
                     }));
-                    return Err(End::Unreadable);
+                    return Err(End::Unreadable(Some(error)));
                 }
             }
         }
@@ -387,7 +386,7 @@ impl Connection {
             Wish::Down(cookie) => {
                 let Some((entry, posts)) = self.shared.tunnels.enter(cookie, ip) else {
                     self.io.outbox.put_bytes(&tunnel::refusal("503 Service Unavailable"));
-                    return Err(End::Unreadable);
+                    return Err(End::Unreadable(None));
                 };
                 self.caller.relayed |= tunnel::is_relayed(head, ip);
                 let direct = std::mem::replace(&mut self.io.wire, Wire::Closed);
@@ -408,13 +407,13 @@ impl Connection {
                     Err(post) => {
                         self.io.wire = Wire::Direct(post.stream.enter().map_err(End::Client)?);
                         self.io.outbox.put_bytes(&tunnel::refusal("404 Not Found"));
-                        Err(End::Unreadable)
+                        Err(End::Unreadable(None))
                     }
                 }
             }
             Wish::Other(status) => {
                 self.io.outbox.put_bytes(&tunnel::refusal(status));
-                Err(End::Unreadable)
+                Err(End::Unreadable(None))
             }
         }
     }
