@@ -9,6 +9,7 @@ mod rtsp;
 mod sensors;
 mod signals;
 mod sockets;
+mod state_lock;
 mod statistics;
 mod watchers;
 mod webrtc;
@@ -23,6 +24,7 @@ use self::{
     directory::Directory,
     signals::Signals,
     sockets::Sockets,
+    state_lock::StateLock,
     watchers::RuleWatcher,
 };
 use crate::{
@@ -81,6 +83,8 @@ struct Server {
     http: HttpServer,
     rtsp: RtspServer,
     webrtc: Option<WebRtc>,
+    /// Given back last.
+    _state_lock: StateLock,
 }
 
 impl Server {
@@ -89,6 +93,7 @@ impl Server {
         let clock = Clock;
         let sockets = Sockets::bind(&config)?;
         let addresses = sockets.addresses();
+        let _state_lock = StateLock::take(&config.state_dir)?;
         addresses.write(&config.state_dir)?;
 
         let tasks = Tasks::new();
@@ -173,7 +178,7 @@ impl Server {
             clock,
         };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
-        Ok(Self { config, tasks, records, store, info, events, http, rtsp, webrtc })
+        Ok(Self { config, tasks, records, store, info, events, http, rtsp, webrtc, _state_lock })
     }
 
     /// Says that it is ready, how long that took, and which URLs to open.
