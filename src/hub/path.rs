@@ -163,7 +163,8 @@ impl Stream {
         let (snapshot_tx, snapshot) = watch::channel(now);
         let demands = Demands::default();
         let stream = Self { rendition, ring, inlet, demands, snapshot, policy, source, clock };
-        let span = info_span!("path", path = %spec.name, rendition = rendition.name());
+        // Not within the span of the viewer who asked first: the path outlives it.
+        let span = info_span!(parent: None, "path", path = %spec.name, rendition = rendition.name());
         let owner =
             Owner { stream: stream.clone(), path: spec.name.clone(), snapshot: snapshot_tx, span: span.clone() };
         let (name, stop) = (format!("path/{}/{rendition}", spec.name), tasks.stopping().clone());
