@@ -8,7 +8,7 @@ mod webrtc;
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive};
 
-use super::{ByteSize, Config, HumanDuration, ListenAddresses, PathKey, tree::Route};
+use super::{ByteSize, Config, HumanDuration, ListenAddresses, PathKey, RtspTransport, tree::Route};
 
 /// One rule that is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,6 +239,25 @@ impl Config {
                 } else {
                     taken.push((key, address));
                 }
+            }
+        }
+        self.check_udp_listeners(all);
+    }
+
+    /// The pair of RTSP stands at every address of RTSP, and WebRTC has one UDP socket at each of its own.
+    fn check_udp_listeners(&self, all: &mut Complaints) {
+        if !self.rtsp.transports.contains(&RtspTransport::Udp) {
+            return;
+        }
+        let ports = self.rtsp.udp_ports.0;
+        let pairs = self.rtsp.address.as_slice().iter().flat_map(|at| ports.map(|port| SocketAddr::new(at.ip(), port)));
+        for pair in pairs {
+            if let Some(webrtc) = self.webrtc.address.as_slice().iter().find(|webrtc| clash(pair, **webrtc)) {
+                let message = format!("`{webrtc}` overlaps with `{pair}` of `rtsp.udp_ports`");
+                all.add(Route::of(["webrtc", "address"]), message)
+                    .with(Route::of(["rtsp", "udp_ports"]))
+                    .hint_at("give each listener a port of its own, or port 0 for any free one");
+                return;
             }
         }
     }

@@ -161,6 +161,11 @@ fn keys_that_are_wrong_together_are_found() {
              hint: give each listener a port of its own, or port 0 for any free one",
         ),
         (
+            "rtsp: { udp_ports: [28188, 28189] }\nwebrtc: { address: '127.0.0.1:28189' }",
+            "error: campanile.yaml:2:20: webrtc.address: `127.0.0.1:28189` overlaps with `127.0.0.1:28189` of `rtsp.udp_ports`\n\
+             hint: give each listener a port of its own, or port 0 for any free one",
+        ),
+        (
             "rtsp: { udp_ports: [8001, 8002] }",
             "error: campanile.yaml:1:9: rtsp.udp_ports: expected an even port and the next one, found `[8001, 8002]`\n\
              hint: such as `[8000, 8001]`, or `[0, 0]` for any free pair",
