@@ -96,7 +96,7 @@ use crate::base::{PathName, SensorId};
 pub struct Config {
     /// The directory of what outlives a restart. It is made if it is not there.
     pub state_dir: PathBuf,
-    /// The path that URLs without a camera's name mean; the first one if absent.
+    /// The path that the first page shows, and that commands without a camera's name mean; the first one if absent.
     #[schemars(with = "Option<String>")]
     pub default_path: Option<PathName>,
     /// Threads that move media, or `auto`: one per two cores.

@@ -22,7 +22,7 @@ pub struct ServerInfo {
     pub started: WallTime,
     /// When it started, for spans of time.
     pub started_at: Monotonic,
-    /// The path that URLs without a camera's name mean.
+    /// The path that the first page shows, and that commands without a camera's name mean.
     pub default_path: Option<PathName>,
     /// The open doors.
     pub doors: Arc<[OpenDoor]>,
@@ -67,7 +67,7 @@ pub(in crate::http) struct Info {
     started: String,
     /// How long it has been running.
     uptime_ms: u64,
-    /// The path that URLs without a camera's name mean.
+    /// The path that the first page shows, and that commands without a camera's name mean.
     default_path: Option<String>,
     /// The open doors.
     doors: Vec<OpenDoor>,
