@@ -18,6 +18,7 @@ export const text = {
   noServerHint: 'Trying again by itself. Is it still running, and is this device in its network?',
   noRight: 'You may not see this',
   noPath: (path: string) => `There is no camera called “${path}”`,
+  smaller: (title: string) => `${title} (smaller picture)`,
   noPathHint: 'It may have been renamed or taken out of the configuration.',
   states: {
     idle: 'Idle',

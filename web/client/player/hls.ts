@@ -148,6 +148,9 @@ export class HlsTier implements Tier {
         this.#hls?.recoverMediaError()
         void this.#video.play().catch(() => undefined)
       }
+    } else if (status === 422) {
+      // The server says that nothing of this camera can be sent this way, and why.
+      this.#fail({ kind: 'codec', message: detail(data) ?? data.details, status })
     } else if (status !== undefined && status >= 400 && status < 500) {
       this.#fail({ kind: 'refused', message: data.details, status })
     } else {
@@ -165,5 +168,15 @@ export class HlsTier implements Tier {
     if (this.#state === state || this.#state === 'closed' || this.#state === 'failed') return
     this.#state = state
     this.#events.onState(state, null)
+  }
+}
+
+/** What the server's problem body says, if there is one. */
+function detail({ networkDetails }: ErrorData): string | null {
+  try {
+    const { detail } = JSON.parse((networkDetails as XMLHttpRequest).responseText)
+    return typeof detail === 'string' ? detail : null
+  } catch {
+    return null
   }
 }

@@ -187,7 +187,7 @@ function Cover({ state, snapshot, path, now, onRetry, onPlay }: CoverProps) {
       <div class="cover">
         <div class="cover-card">
           <strong>{failed ? text.player.failed : text.player.reconnecting}</strong>
-          <p>{right ? text.reasons.right : text.reasons[reason?.kind ?? 'network']}</p>
+          <p>{right ? text.reasons.right : reason?.status === 422 ? reason.message : text.reasons[reason?.kind ?? 'network']}</p>
           {reason?.kind === 'codec' && <p class="hint">{text.codecHint}</p>}
           <Retry onRetry={onRetry} />
         </div>

@@ -102,6 +102,15 @@ describe('the start page', () => {
 })
 
 describe('the player page', () => {
+  it('knows the smaller rendition as the same camera with addresses of its own', async () => {
+    answers['paths/demo'] = json(demo)
+    await show('demo/sub')
+    const values = [...page.querySelectorAll('input')].map((input) => input.value)
+    expect(values.slice(0, 2)).toEqual(['rtsp://box:9554/demo/sub', 'http://box/cams/demo/sub/index.m3u8'])
+    expect(page.querySelector('h1')?.textContent).toBe('Demo camera (smaller picture)')
+    expect(words()).not.toContain('There is no camera')
+  })
+
   it('offers the addresses as this network knows them', async () => {
     answers['paths/demo'] = json(demo)
     await show('demo')
