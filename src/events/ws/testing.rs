@@ -88,12 +88,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The next message, whatever its form. Pings are passed over.
     pub(crate) async fn message(&mut self) -> Value {
+        self.next().await.expect("the connection should go on")
+    }
+
+    /// The same; nothing when the server closes.
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             let (first, payload) = self.frame().await;
             let payload = if first & 0x40 != 0 { inflate(&payload, 1 << 20).unwrap() } else { payload };
             match first & 0x0f {
-                1 => return serde_json::from_slice(&payload).unwrap(),
-                2 => return message_pack::decode(&payload).unwrap(),
+                1 => return Some(serde_json::from_slice(&payload).unwrap()),
+                2 => return Some(message_pack::decode(&payload).unwrap()),
+                8 => return None,
                 9 => {}
                 _ => panic!("{first:x}: {payload:?}"),
             }

@@ -13,7 +13,7 @@ mod sent;
 mod stream;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{sync::Arc, time::Duration};
 

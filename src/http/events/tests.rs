@@ -5,7 +5,6 @@ use std::{io::Write, time::Duration};
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -38,22 +37,22 @@ async fn say(house: &House, kind: &str) -> String {
     reply.json()["id"].as_str().unwrap().to_owned()
 }
 
-fn ids(list: &Value) -> Vec<String> {
+pub(in crate::http) fn ids(list: &Value) -> Vec<String> {
     list["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// A client of server-sent events, as far as the standard asks of one.
-struct Stream {
+pub(in crate::http) struct Stream {
     body: Body,
     text: String,
-    last_id: Option<String>,
-    retry: Option<u64>,
+    pub(in crate::http) last_id: Option<String>,
+    pub(in crate::http) retry: Option<u64>,
 }
 
 #[derive(Debug)]
-struct Record {
-    name: String,
-    data: Value,
+pub(in crate::http) struct Record {
+    pub(in crate::http) name: String,
+    pub(in crate::http) data: Value,
     id: Option<String>,
 }
 
@@ -68,11 +67,15 @@ impl Stream {
         ] {
             assert_eq!(response.headers()[name], value);
         }
-        Self { body: response.into_body(), text: String::new(), last_id: None, retry: None }
+        Self::of(response.into_body())
+    }
+
+    pub(in crate::http) const fn of(body: Body) -> Self {
+        Self { body, text: String::new(), last_id: None, retry: None }
     }
 
     /// The next event; nothing at the end of the stream.
-    async fn next(&mut self) -> Option<Record> {
+    pub(in crate::http) async fn next(&mut self) -> Option<Record> {
         loop {
             while let Some((record, rest)) = self.text.split_once("\n\n") {
                 let (mut name, mut data, mut id) = (String::new(), String::new(), None);
@@ -312,75 +315,4 @@ async fn followers_have_a_bound_and_leave_room_when_they_go() {
     drop(Stream::open(&house, "/stream/events", &[]).await);
     let figures = house.rooms.event_doors.figures(EventDoor::ServerSent);
     assert_eq!((figures.open, figures.opened, figures.refused[Refusal::Limit as usize].1), (1, 3, 1));
-}
-
-/// What a client does next.
-#[derive(Clone, Debug)]
-enum Act {
-    /// Something happens, so often.
-    Happen(usize),
-    /// The client reads so many from a stream, and is cut off.
-    Stream(usize),
-    /// It asks.
-    Poll(usize),
-}
-
-fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let act = prop_oneof![
-        (1..40_usize).prop_map(Act::Happen),
-        (0..30_usize).prop_map(Act::Stream),
-        (1..30_usize).prop_map(Act::Poll),
-    ];
-    prop::collection::vec(act, 1..30)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    /// Whatever a client does between its doors, it gets every fact once and in order.
-    #[test]
-    fn a_client_that_changes_its_door_gets_everything_once(acts in acts()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let house = with(EventDoorOptions { max_posts_per_second: 1_000_000, ..EventDoorOptions::default() });
-            let mut place = house.rooms.events.cursor().to_string();
-            let (mut said, mut heard) = (Vec::new(), Vec::new());
-            for act in acts {
-                match act {
-                    Act::Happen(times) => {
-                        for number in 0..times {
-                            // Half of them is nothing to this client.
-                            let id = say(&house, if number % 2 == 0 { "motion" } else { "other" }).await;
-                            said.extend((number % 2 == 0).then_some(id));
-                        }
-                    }
-                    Act::Stream(most) => {
-                        let headers = [("last-event-id", place.as_str())];
-                        let mut stream = Stream::open(&house, "/stream/events?types=motion", &headers).await;
-                        for _ in 0..most.min(said.len() - heard.len()) {
-                            heard.extend(stream.next().await.unwrap().id);
-                        }
-                        place = stream.last_id.unwrap_or(place);
-                    }
-                    Act::Poll(limit) => {
-                        let url = format!("/api/v1/events?after={place}&types=motion&limit={limit}");
-                        let reply = house.get(&url).await;
-                        if reply.status == 204 {
-                            place = reply.header("campanile-cursor").to_owned();
-                        } else {
-                            let list = reply.json();
-                            heard.extend(ids(&list));
-                            place = list["cursor"].as_str().unwrap().to_owned();
-                        }
-                    }
-                }
-            }
-            let list = house.get(&format!("/api/v1/events?after={place}&types=motion&limit=1000")).await;
-            if list.status == 200 {
-                heard.extend(ids(&list.json()));
-            }
-            assert_eq!(heard, said);
-            house.tasks.stop();
-        });
-    }
 }
