@@ -78,7 +78,7 @@ impl AlertChange {
 /// `data` of an `audit`: somebody did something to this server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEvent {
-    /// What: `alert.acknowledged`, `silence.added`, `rule.changed`, …
+    /// What: `alert.acknowledged`, `silence.added`, `rule.changed`, `command`, …
     pub action: String,
     /// Who.
     pub by: String,
@@ -86,6 +86,20 @@ pub struct AuditEvent {
     pub target: String,
     /// What they said of it.
     pub note: Option<String>,
+    /// Of a `command`: what was asked for, and what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandDeed>,
+}
+
+/// A command that somebody had done, or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandDeed {
+    /// What it was given.
+    pub params: serde_json::Value,
+    /// Whether it was done.
+    pub success: bool,
+    /// Why not: a stable code.
+    pub error: Option<String>,
 }
 
 /// One alert, from its beginning to its end.

@@ -256,6 +256,7 @@ impl Alarms {
             by: by.to_owned(),
             target: fingerprint.to_owned(),
             note,
+            command: None,
         };
         let path = alarm.record.path.clone();
         self.append(draft::of_alarm(&alarm, AlertChange::Acknowledged, false, now));
@@ -270,7 +271,8 @@ impl Alarms {
 
     /// Writes down that somebody did something.
     pub fn deed(&mut self, action: &str, by: &str, target: &str, note: Option<String>, now: WallTime) {
-        let deed = AuditEvent { action: action.to_owned(), by: by.to_owned(), target: target.to_owned(), note };
+        let (action, by, target) = (action.to_owned(), by.to_owned(), target.to_owned());
+        let deed = AuditEvent { action, by, target, note, command: None };
         self.append(draft::of_deed(&deed, None, now));
     }
 

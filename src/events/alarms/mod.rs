@@ -15,7 +15,7 @@ mod tests;
 
 use std::fmt;
 
-pub(super) use self::machine::FOREIGN;
+pub(super) use self::{draft::of_deed, machine::FOREIGN};
 pub use self::{
     machine::{AlarmError, Alarms, Output},
     record::{Alarm, Muted},

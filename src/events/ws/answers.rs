@@ -179,21 +179,14 @@ impl Answers {
 
     async fn command(&self, session: &mut Session, command: Command) -> Result<()> {
         permit(holds(self.rights.control.as_ref()), "control")?;
-        let Command { command, params, id } = command;
-        let action = self.shared.commands.find(&command)?;
-        let done = in_time(action.run(self.user(), &params)).await;
-        let details = json!({
-            "command": command,
-            "params": params,
-            "success": done.is_ok(),
-            "error": done.as_ref().err().map(Error::code),
-        });
+        let action = self.shared.commands.find(&command.command)?;
+        let done = in_time(action.run(self.user(), &command.params)).await;
         // Who did it is a fact of its own; that it cannot be written is no reason not to say what was done.
-        let told = audit(self.user(), "command", &details, self.shared.clock);
-        if let Err(error) = told.and_then(|draft| self.shared.events.enqueue(draft)) {
+        let draft = audit(self.user(), &command, &done, self.shared.clock);
+        if let Err(error) = self.shared.events.enqueue(draft) {
             tracing::warn!("a command is not in the audit: {}", error.chain());
         }
-        say_result(session, &command, &done, id);
+        say_result(session, &command.command, &done, command.id);
         Ok(())
     }
 

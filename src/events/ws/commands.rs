@@ -5,9 +5,15 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 
+use super::messages::Command;
 use crate::{
     base::{Clock, Error, Kind, PathName, Result},
-    events::{Draft, EventType, Events},
+    events::{
+        Draft, EventType, Events,
+        alarms::of_deed,
+        disk::data,
+        payload::{AuditEvent, CameraEvent, CommandDeed},
+    },
 };
 
 /// One command.
@@ -71,7 +77,7 @@ impl CommandAction for TriggerDoorbell {
                 }
                 Some(_) => return Err(unfit("path is a text")),
             };
-            self.events.append(doorbell(path, self.clock)?).await?;
+            self.events.append(doorbell(path, self.clock)).await?;
             Ok(json!({"triggered": true}))
         }
         .boxed()
@@ -82,18 +88,25 @@ fn unfit(message: &'static str) -> Error {
     Error::new(Kind::InvalidArgument, message).with_code("invalid_params")
 }
 
-fn doorbell(path: Option<PathName>, clock: Clock) -> Result<Draft> {
-    draft(EventType::CameraEvent, "doorbell_pressed", path, &json!({"kind": "doorbell_pressed"}), clock)
+fn doorbell(path: Option<PathName>, clock: Clock) -> Draft {
+    const KIND: &str = "doorbell_pressed";
+    let data = data(&CameraEvent { kind: KIND.to_owned(), details: BTreeMap::new() });
+    let (kind, name, time) = (EventType::CameraEvent, KIND.into(), clock.wall());
+    Draft { kind, name, time, path, sensor: None, severity: None, data }
 }
 
-/// Who did what, as a fact for administrators.
-pub(super) fn audit(by: &str, action: &str, details: &Value, clock: Clock) -> Result<Draft> {
-    let data = json!({"actor": by, "action": action, "details": details});
-    draft(EventType::Audit, action, None, &data, clock)
-}
-
-fn draft(kind: EventType, name: &str, path: Option<PathName>, data: &Value, clock: Clock) -> Result<Draft> {
-    let data = serde_json::value::to_raw_value(data)
-        .map_err(|error| Error::new(Kind::Internal, "an event cannot be written").caused_by(error))?;
-    Ok(Draft { kind, name: name.into(), time: clock.wall(), path, sensor: None, severity: None, data })
+/// That somebody had a command done, as a fact for administrators.
+pub(super) fn audit(by: &str, command: &Command, done: &Result<Value>, clock: Clock) -> Draft {
+    let deed = AuditEvent {
+        action: "command".to_owned(),
+        by: by.to_owned(),
+        target: command.command.clone(),
+        note: None,
+        command: Some(CommandDeed {
+            params: command.params.clone(),
+            success: done.is_ok(),
+            error: done.as_ref().err().map(|error| error.code().to_owned()),
+        }),
+    };
+    of_deed(&deed, None, clock.wall())
 }
