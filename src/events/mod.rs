@@ -15,6 +15,7 @@ mod forms;
 mod log;
 pub mod payload;
 pub mod rules;
+pub mod spread;
 mod statistics;
 mod steadiness;
 mod subscriber;

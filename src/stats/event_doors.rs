@@ -1,7 +1,10 @@
 //! What the doors of events do, door by door: who is there, what was told, what was not, who was sent away and why.
 //! Atomics only: counting takes no lock.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The doors that hold a client, and the one that takes events in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +86,8 @@ struct Counters {
 #[derive(Debug, Default)]
 pub struct EventDoors {
     doors: [Counters; EventDoor::ALL.len()],
+    /// How many were there when the first was told to go.
+    at_the_end: OnceLock<u64>,
 }
 
 /// The figures of one door.
@@ -141,6 +146,18 @@ impl EventDoors {
         self.doors[door as usize].refused[refusal as usize].fetch_add(1, ORDER);
     }
 
+    /// Clients that follow now, by whichever door.
+    pub fn followers(&self) -> u64 {
+        let follow = [EventDoor::WebSocket, EventDoor::ServerSent, EventDoor::LongPoll];
+        follow.map(|door| self.doors[door as usize].open.load(ORDER)).iter().sum()
+    }
+
+    /// The server ends, and another client is told to go: how many there were when that began. Those who are told last
+    /// come back with all others, not only with those who are still here.
+    pub fn dismissed(&self) -> u64 {
+        *self.at_the_end.get_or_init(|| self.followers())
+    }
+
     /// How a door does.
     pub fn figures(&self, door: EventDoor) -> EventDoorFigures {
         let counters = &self.doors[door as usize];
@@ -182,5 +199,9 @@ mod tests {
         assert!(doors.enter(EventDoor::ServerSent, 1) && !doors.enter(EventDoor::ServerSent, 1));
         let figures = doors.figures(EventDoor::ServerSent);
         assert_eq!((figures.open, figures.opened, figures.refused[Refusal::Limit as usize]), (1, 1, ("limit", 1)));
+        doors.opened(EventDoor::Ingest);
+        assert_eq!((doors.followers(), doors.dismissed()), (2, 2), "a sender follows nothing");
+        doors.closed(EventDoor::WebSocket);
+        assert_eq!((doors.followers(), doors.dismissed()), (1, 2));
     }
 }

@@ -65,11 +65,6 @@ impl Answers {
         self.shared.clock.now()
     }
 
-    /// Connections that there are.
-    pub(super) fn connections(&self) -> usize {
-        self.shared.presence.count()
-    }
-
     pub(super) fn delivered(&self, events: usize) {
         self.shared.doors.delivered(EventDoor::WebSocket, events as u64);
     }

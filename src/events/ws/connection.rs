@@ -10,7 +10,6 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -32,7 +31,7 @@ use super::{
 };
 use crate::{
     base::{Clock, Monotonic},
-    events::{Delivery, Filter, Follower, Form, From},
+    events::{Delivery, Filter, Follower, Form, From, spread::spread},
     stats::{EventDoor, Refusal},
 };
 
@@ -155,7 +154,7 @@ async fn serve(
             biased;
             () = &mut stop, if !told => {
                 told = true;
-                let reason = format!("come back within {} s", spread(answers.connections()).as_secs());
+                let reason = format!("come back within {} s", spread(doors.dismissed()).as_secs());
                 session.close(clock.now(), CloseCode::GOING_AWAY, &reason);
             }
             // Before the socket, since that is what a connection wakes for; after a streak everything else comes first.
@@ -173,11 +172,6 @@ async fn serve(
 
 /// Batches in a row, before what the client says is looked at.
 const STREAK: u32 = 16;
-
-/// In which time clients come back after a drain, so that no more than 200 come in a second.
-fn spread(connections: usize) -> Duration {
-    Duration::from_secs((connections as u64 / 200).max(5))
-}
 
 fn deliver(session: &mut Session, delivery: Delivery, follower: &Follower, answers: &mut Answers) {
     let encoding = session.encoding();

@@ -29,7 +29,7 @@ use super::{caller::Asking, front::Front, problem::Problem};
 use crate::{
     auth::{Admin, Alerts, Caller, Gate, Sensors, Stats},
     base::{Error, Kind, Result},
-    events::Scope,
+    events::{Scope, spread::moment},
     stats::{EventDoor, EventDoors},
 };
 
@@ -147,6 +147,16 @@ impl Seat {
         self.doors.delivered(self.door, events as u64);
     }
 
+    /// When this client should come back if its connection is torn.
+    fn after_a_tear(&self) -> Duration {
+        moment(self.doors.followers())
+    }
+
+    /// When this client should come back that is told to go.
+    fn after_the_end(&self) -> Duration {
+        moment(self.doors.dismissed())
+    }
+
     fn missed(&self, lost: Option<u64>) {
         self.doors.dropped(self.door, lost.unwrap_or(1));
     }
@@ -166,9 +176,4 @@ pub(super) fn switched_off(open: bool, door: &str) -> Result<()> {
     Err(Error::new(Kind::NotFound, "this door is switched off")
         .with_code("door_switched_off")
         .with_hint(format!("events.{door} in the configuration switches it on")))
-}
-
-/// When a client whose stream ends should come back, so that many do not come at once.
-fn spread() -> Duration {
-    Duration::from_millis(rand::random_range(500..5_000))
 }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/events`: the newest facts, or those after one that is known, now or as soon as there are some.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -19,7 +19,7 @@ use super::{
     },
     Seat, Sees,
     asked::{Asked, FilterParams},
-    spread, switched_off,
+    switched_off,
 };
 use crate::{
     events::{Cursor, Delivery, Fact, Follower, From, Types},
@@ -136,7 +136,8 @@ pub(in crate::http) async fn list(
         }
     };
     if answer.is_empty() {
-        return Ok(nothing(follower.cursor(), front.ending.is_cancelled()));
+        let back = front.ending.is_cancelled().then(|| seat.after_the_end());
+        return Ok(nothing(follower.cursor(), back));
     }
     seat.delivered(answer.facts.len());
     if let Some(lost) = answer.gap {
@@ -179,15 +180,16 @@ fn tagged(tag: &str) -> [(HeaderName, HeaderValue); 2] {
     [(header::ETAG, tag), (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))]
 }
 
-fn nothing(cursor: Cursor, ending: bool) -> Response {
+/// `back` is when to come back, if not at once.
+fn nothing(cursor: Cursor, back: Option<Duration>) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(cursor) = HeaderValue::try_from(cursor.to_string()) {
         headers.insert(CURSOR, cursor);
     }
-    if ending {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(spread().as_secs().max(1)));
+    if let Some(back) = back {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(back.as_secs().max(1)));
     }
     response
 }

@@ -23,7 +23,7 @@ use super::{
     Seat, Sees,
     asked::{Asked, FilterParams},
     packed::Gzip,
-    sent, spread, switched_off,
+    sent, switched_off,
 };
 use crate::{
     base::Clock,
@@ -107,7 +107,8 @@ fn open(front: &Front, asked: &HeaderMap, scope: Scope, filter: Filter, from: Fr
         clock: front.rooms.clock,
         over: false,
     };
-    [sent::padding(), sent::retry(spread()), sent::place(first)].iter().for_each(|record| stream.say(record));
+    let retry = sent::retry(stream.seat.after_a_tear());
+    [sent::padding(), retry, sent::place(first)].iter().for_each(|record| stream.say(record));
     let body = Body::from_stream(unfold(stream, |mut stream| async move {
         let record = stream.next().await?;
         Some((Ok::<_, Infallible>(record), stream))
@@ -180,7 +181,8 @@ impl Stream {
                 biased;
                 () = self.ending.cancelled() => {
                     // Many are told at once: each comes back at a time of its own.
-                    self.say(&sent::retry(spread()));
+                    let retry = sent::retry(self.seat.after_the_end());
+                    self.say(&retry);
                     self.end();
                     continue;
                 }
