@@ -2,6 +2,7 @@
 
 pub mod addresses;
 mod alerts;
+mod descriptors;
 mod directory;
 mod events;
 mod process;
@@ -51,6 +52,7 @@ use crate::{
 /// that cannot be written. A camera that is not there is none of these.
 pub fn serve(config: Config, origin: &ConfigOrigin, started: Monotonic) -> Result<()> {
     net::tls::install_provider();
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("campanile").build();
     let runtime =
         runtime.map_err(|error| Error::new(Kind::Internal, "the system gives no threads").caused_by(error))?;
