@@ -461,6 +461,42 @@ async fn breaches_on_the_wire_are_told_by_their_code() {
 }
 
 #[tokio::test]
+async fn a_compression_bomb_is_too_big_and_nobody_else_minds() {
+    let server = Server::start().await;
+    let mut packer = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut bomb = Vec::with_capacity(60_000);
+    packer.compress_vec(&vec![b' '; 50 << 20], &mut bomb, flate2::FlushCompress::Sync).unwrap();
+    assert_eq!(packer.total_in(), 50 << 20, "fifty megabytes in {} bytes", bomb.len());
+    let mut well = server.client("/ws/events").await;
+    for _ in 0..20 {
+        let (_, mut client) = server.knock("/ws/events", "Sec-WebSocket-Extensions: permessage-deflate\r\n").await;
+        client.send_raw(&masked(0xc1, &bomb)).await;
+        assert_eq!(client.close().await.0, 1009);
+    }
+    server.happen(1).await;
+    assert_eq!(number(&well.message().await), 1);
+}
+
+#[tokio::test]
+async fn ten_thousand_events_are_resumed_in_order_by_several_at_once() {
+    const EVENTS: usize = 10_000;
+    let server = Server::start().await;
+    let start = server.events().cursor();
+    for from in (0..EVENTS).step_by(1000) {
+        join_all((from..from + 1000).map(|number| server.happen(number))).await;
+    }
+    let resume = async |headers: &str| {
+        let mut client = server.client_with(&format!("/ws/events?after={start}"), headers).await;
+        for expected in 0..EVENTS {
+            assert_eq!(number(&client.message().await), expected);
+        }
+    };
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let packed = "Sec-WebSocket-Protocol: campanile.events.v1+msgpack\r\n";
+    tokio::join!(resume(""), resume(deflate), resume(packed));
+}
+
+#[tokio::test]
 async fn an_upgraded_connection_outlives_the_limits_of_http_and_keeps_its_place() {
     let short = Duration::from_millis(200);
     let options = HttpOptions { idle_timeout: short, header_timeout: short, write_timeout: short, ..<_>::default() };
