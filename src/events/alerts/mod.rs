@@ -131,6 +131,7 @@ impl Alerts {
             clock,
             complaints: crate::base::complaints::Complaints::new(std::time::Duration::from_secs(60)),
             shown: None,
+            saved: task::Saved::default(),
         };
         task.start(taken, tasks).await;
         Self { orders, snapshot, clock }

@@ -15,7 +15,7 @@ use tracing::{error, info, info_span, warn};
 
 use super::{AlertsSnapshot, Cameras, DiskProbe, Rules, SensorReport, Silence, book::RuleBook, keeper::Keeper};
 use crate::{
-    base::{Clock, Error, Kind, Result, Tasks, WallTime, complaints::Complaints},
+    base::{Clock, Error, Kind, Monotonic, Result, Tasks, WallTime, complaints::Complaints},
     config::{RuleConfig, RuleId},
     events::{
         Delivery, Draft, EventType, Events, Fact, Filter, Follower, From, Scope,
@@ -27,8 +27,10 @@ use crate::{
 
 /// Between two looks at the cameras.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks at the disk, and two savings of what rules remember.
+/// Between two looks at the disk, and two savings of what rules remember while no alarm turns.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// An alarm that turns is saved at once, but so many that turn together are saved together.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// What waits for the disk is tried again after this; an alarm's new value alone waits as long.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// A fact the log does not take is tried again so often, and so long apart.
@@ -84,6 +86,15 @@ pub(super) struct Task {
     pub(super) complaints: Complaints,
     /// What was shown last, by the revisions it was made of.
     pub(super) shown: Option<(u64, u64)>,
+    pub(super) saved: Saved,
+}
+
+/// What rules remembered when that was last saved.
+#[derive(Debug, Default)]
+pub(super) struct Saved {
+    memory: Option<SavedRules>,
+    turns: u64,
+    at: Option<Monotonic>,
 }
 
 impl Task {
@@ -113,7 +124,6 @@ impl Task {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        let mut saved = None;
         loop {
             let due = self.due();
             tokio::select! {
@@ -133,14 +143,14 @@ impl Task {
                     if let Some(room) = self.room().await {
                         self.rules.handle_disk(room, self.clock.moment());
                     }
-                    self.save(&mut saved);
+                    self.save();
                 }
                 _ = write.tick() => self.write().await,
                 () = sleep_until(due) => {}
             }
             self.catch_up().await;
         }
-        self.save(&mut saved);
+        self.save();
         self.write().await;
     }
 
@@ -149,8 +159,14 @@ impl Task {
         let now = self.clock.moment();
         let wall = self.alarms.poll_deadline(now.wall).map(|at| now.monotonic_of(at).min(now.monotonic + WALL_MOST));
         let most = now.monotonic + WALL_MOST;
-        let next = [wall, self.rules.poll_deadline()].into_iter().flatten().fold(most, Ord::min);
+        let next = [wall, self.rules.poll_deadline(), self.save_due()].into_iter().flatten().fold(most, Ord::min);
         self.clock.instant(next)
+    }
+
+    /// When what rules remember has to be saved because an alarm turned: times run on over a kill.
+    fn save_due(&self) -> Option<Monotonic> {
+        let turned = self.rules.turns() != self.saved.turns;
+        turned.then(|| self.saved.at.map_or_else(Monotonic::default, |at| at + SAVE_AGAIN_AFTER))
     }
 
     /// The system call may wait for a disk: not on the threads that serve.
@@ -274,8 +290,13 @@ impl Task {
         }
         // Whoever hears of a fact finds what it tells of.
         self.tell();
-        if !drafts.is_empty() {
-            self.append_all(drafts).await;
+        let turned = self.save_due().is_some_and(|due| due <= self.clock.now());
+        if turned {
+            self.save();
+        }
+        let changed = !drafts.is_empty();
+        self.append_all(drafts).await;
+        if turned || changed {
             self.write().await;
         }
     }
@@ -308,12 +329,14 @@ impl Task {
         }
     }
 
-    fn save(&mut self, saved: &mut Option<SavedRules>) {
-        let memory = self.rules.save(self.clock.moment());
-        if !saved.as_ref().is_some_and(|saved| saved.says(&memory)) {
+    fn save(&mut self) {
+        let now = self.clock.moment();
+        let memory = self.rules.save(now);
+        if !self.saved.memory.as_ref().is_some_and(|saved| saved.says(&memory)) {
             self.keeper.keep_memory(&memory);
-            *saved = Some(memory);
+            self.saved.memory = Some(memory);
         }
+        (self.saved.turns, self.saved.at) = (self.rules.turns(), Some(now.monotonic));
     }
 
     async fn write(&mut self) {

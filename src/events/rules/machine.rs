@@ -53,6 +53,7 @@ pub struct Rules {
     pub(super) timers: Timers<Timer>,
     output: VecDeque<Transition>,
     refused: u64,
+    turns: u64,
 }
 
 impl Rules {
@@ -191,6 +192,11 @@ impl Rules {
         self.refused
     }
 
+    /// How often an alarm began to turn, was raised or cleared, or thought better of it: what a restart must not forget.
+    pub const fn turns(&self) -> u64 {
+        self.turns
+    }
+
     fn tell_device(&mut self, sensor: &SensorId, only: Option<&RuleId>, now: Moment) {
         let Some(known) = self.devices.get(sensor) else { return };
         let (device, broken) = (known.device.clone(), known.broken);
@@ -308,7 +314,9 @@ impl Rules {
         let key = (id.clone(), subject.clone());
         let mut alarm = self.alarms.remove(&key).unwrap_or_default();
         let spans = Spans::from(&*rule.rule);
+        let before = alarm.phase;
         let step = alarm.phase.step(truth, spans, now.monotonic);
+        self.turns += u64::from(alarm.phase != before);
         let finding = match truth {
             Truth::True => Some(self.finding(&rule, &verdict, subject, now)),
             Truth::False | Truth::Unknown => None,
