@@ -142,7 +142,8 @@ impl Server {
         )?;
         let audio = Audio::new(clock, &tasks);
         let hls = config.hls.enabled.then(|| {
-            let options = HlsOptions { config: config.hls.clone(), state_dir: config.state_dir.clone() };
+            let documents = store.documents().clone();
+            let options = HlsOptions { config: config.hls.clone(), documents, state_dir: config.state_dir.clone() };
             Hls::new(hub.clone(), audio.clone(), clock, &tasks, options)
         });
         let webrtc = if config.webrtc.address.is_off() {

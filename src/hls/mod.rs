@@ -40,14 +40,17 @@ use crate::{
     config::HlsConfig,
     hub::{Hub, Stream},
     media::TrackSet,
+    store::Documents,
 };
 
 /// How HLS is made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HlsOptions {
     /// The section of the configuration.
     pub config: HlsConfig,
     /// Where the numbers of playlists are kept.
+    pub documents: Documents,
+    /// Where earlier versions kept them, in files of `hls/`.
     pub state_dir: PathBuf,
 }
 
@@ -140,10 +143,11 @@ const PART_LEAST: Duration = Duration::from_millis(20);
 impl Hls {
     /// HLS over the paths of a hub.
     pub fn new(hub: Hub, audio: Audio, clock: Clock, tasks: &Tasks, options: HlsOptions) -> Self {
-        let HlsOptions { config, state_dir } = options;
+        let HlsOptions { config, documents, state_dir } = options;
         let tasks = tasks.child();
         let least_target = config.target_duration.duration().max(2 * config.segment.duration());
-        let numbers = Arc::new(Numbers::new(state_dir.join("hls"), least_target, clock, &tasks));
+        let numbers = Numbers::new(documents, state_dir.join("hls"), least_target, clock, &tasks);
+        let numbers = Arc::new(numbers);
         let policy = CmafPolicy {
             part: config.part.duration().max(PART_LEAST),
             segment: config.segment.duration().max(PART_LEAST),

@@ -134,9 +134,10 @@ impl PathDirectory for Directory {
 pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Rooms {
     let clock = Clock;
     let hub = Hub::start(Box::new(Directory), clock, tasks);
-    let options = HlsOptions { config: HlsConfig::default(), state_dir: state_dir.to_owned() };
-    let hls = Hls::new(hub.clone(), Audio::new(clock, tasks), clock, tasks, options);
     let store = Store::lazy(state_dir, clock);
+    let documents = store.documents().clone();
+    let options = HlsOptions { config: HlsConfig::default(), documents, state_dir: state_dir.to_owned() };
+    let hls = Hls::new(hub.clone(), Audio::new(clock, tasks), clock, tasks, options);
     let events = Events::lazy(&store, clock, tasks);
     // On a board of their own, so that streams of these rooms begin empty.
     let (mut writer, statistics) = events::statistics(Events::lazy(&store, clock, tasks), store.figures());

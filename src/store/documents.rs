@@ -1,9 +1,9 @@
 //! `documents.db`: small things that are kept by name, as JSON: rules that were added over the API, alarms that go on,
-//! silences. What they mean is known to the rooms that keep them.
+//! silences, the numbers of playlists. What they mean is known to the rooms that keep them.
 
 use std::path::Path;
 
-use rusqlite::{TransactionBehavior, params};
+use rusqlite::{OptionalExtension, TransactionBehavior, params};
 
 use super::{Incident, database::Database, file::FileSpec, migrations};
 use crate::base::{Clock, Result};
@@ -23,18 +23,26 @@ pub struct DocumentChange {
 #[derive(Clone, Debug)]
 pub struct Documents {
     database: Database,
+    anew: bool,
 }
 
 impl Documents {
     pub(super) async fn open(state_dir: &Path, clock: Clock) -> (Self, Vec<Incident>) {
         let (database, incidents) = Database::open(spec(state_dir), clock).await;
-        (Self { database }, incidents)
+        let anew = incidents.iter().any(|incident| matches!(incident, Incident::SetAside { .. }));
+        (Self { database, anew }, incidents)
     }
 
-    /// A file that is opened with the first write.
+    /// The file, opened at once for tests that cannot wait.
     #[cfg(test)]
-    pub(super) fn lazy(state_dir: &Path, clock: Clock) -> Self {
-        Self { database: Database::with(spec(state_dir), clock, None) }
+    pub(super) fn now(state_dir: &Path, clock: Clock) -> Self {
+        let opened = spec(state_dir).open(clock.wall()).ok();
+        Self { database: Database::with(spec(state_dir), clock, opened.map(|opened| opened.connection)), anew: false }
+    }
+
+    /// With this start a damaged file was set aside: what was kept is gone.
+    pub fn began_anew(&self) -> bool {
+        self.anew
     }
 
     /// The file itself.
@@ -63,6 +71,20 @@ impl Documents {
                     };
                 }
                 transaction.commit()
+            })
+            .await
+    }
+
+    /// One of a collection, by its name.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn one(&self, collection: &'static str, key: String) -> Result<Option<String>> {
+        self.database
+            .read(move |connection| {
+                let mut statement =
+                    connection.prepare_cached("SELECT body FROM documents WHERE collection = ?1 AND key = ?2")?;
+                statement.query_row(params![collection, key], |row| row.get(0)).optional()
             })
             .await
     }
@@ -108,5 +130,7 @@ mod tests {
         let found = documents.all("rules").await.unwrap();
         assert_eq!(found, [("a".into(), "3".into()), ("c".into(), "4".into())]);
         assert_eq!(documents.all("silences").await.unwrap(), []);
+        assert_eq!(documents.one("rules", "c".into()).await.unwrap().as_deref(), Some("4"));
+        assert_eq!(documents.one("rules", "b".into()).await.unwrap(), None);
     }
 }

@@ -68,11 +68,11 @@ impl Store {
         (Self { facts, history, documents }, incidents)
     }
 
-    /// A store whose files are opened with the first write.
+    /// A store whose files are opened with the first write, but for the documents.
     #[cfg(test)]
     pub(crate) fn lazy(state_dir: &Path, clock: Clock) -> Self {
         let history = Database::with(history::spec(state_dir), clock, None);
-        let documents = Documents::lazy(state_dir, clock);
+        let documents = Documents::now(state_dir, clock);
         Self { facts: Facts::lazy(state_dir, clock), history, documents }
     }
 

@@ -21,6 +21,7 @@ use campanile::{
     hls::{Directives, FirstAnswer, Hls, HlsOptions, Reply},
     hub::{Hub, PathSpec, RingLimits, StreamPolicy},
     media::MediaKind,
+    store::Store,
 };
 
 use self::film::{Film, HISTORY, OnePath, Projector, g722};
@@ -38,7 +39,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(film: Film, captured: Option<WallTime>) -> Self {
+    async fn new(film: Film, captured: Option<WallTime>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
         let ring = RingLimits { history: HISTORY, bytes: 256 << 20, ..RingLimits::default() };
@@ -54,7 +55,9 @@ impl Stage {
         let hub = Hub::start(Box::new(OnePath(Mutex::new(Some(spec)))), Clock, &tasks);
         // A window that holds all of the film.
         let config = HlsConfig { segments: 100, ..HlsConfig::default() };
-        let options = HlsOptions { config, state_dir: folder.path().to_owned() };
+        let (store, _) = Store::open(folder.path(), Clock).await;
+        let documents = store.documents().clone();
+        let options = HlsOptions { config, documents, state_dir: folder.path().to_owned() };
         let hls = Hls::new(hub, Audio::new(Clock, &tasks), Clock, &tasks, options);
         Self { hls, grant: Grant::house("test", "cam".parse().unwrap()), folder, _tasks: tasks }
     }
@@ -161,7 +164,7 @@ async fn passes_unchanged(picture: &str, sound: &str, codecs: &str) {
     let source = folder.path().join("source.mp4");
     let film = Film::make(&source, &recipe(picture, sound)).await;
     let pictures = film.count(MediaKind::Video);
-    let stage = Stage::new(film, None);
+    let stage = Stage::new(film, None).await;
     let made = stage.download(Selection::Muxed, true).await;
     // The last part is still under construction.
     let (before, mut after) = (hashes(&source, "0:v", true).await, hashes(&made, "0:v", true).await);
@@ -227,7 +230,7 @@ async fn picture_alone_and_sound_alone_are_what_they_say() {
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("source.mp4");
     let options = recipe("-c:v libx264 -preset ultrafast -g 50", "-c:a aac");
-    let stage = Stage::new(Film::make(&source, &options).await, None);
+    let stage = Stage::new(Film::make(&source, &options).await, None).await;
     let picture = stage.download(Selection::Video, true).await;
     let (before, mut after) = (hashes(&source, "0:v", false).await, hashes(&picture, "0", false).await);
     drop_lead_in(&before, &mut after);
@@ -242,7 +245,7 @@ async fn an_independent_reader_finds_tracks_and_runs_without_holes() {
     let source = folder.path().join("source.mp4");
     let film = Film::make(&source, &recipe("-c:v libx264 -preset veryfast -bf 2 -g 50", "-c:a aac")).await;
     let units = film.units.clone();
-    let stage = Stage::new(film, None);
+    let stage = Stage::new(film, None).await;
     let made = stage.download(Selection::Muxed, false).await;
     let size = fs::metadata(&made).unwrap().len();
     let reader = mp4::Mp4Reader::read_header(BufReader::new(fs::File::open(&made).unwrap()), size).unwrap();
@@ -284,7 +287,7 @@ async fn what_is_not_carried_is_named_and_nothing_to_play_is_an_error() {
     )
     .await;
     film.tracks.push(g722());
-    let stage = Stage::new(film.clone(), None);
+    let stage = Stage::new(film.clone(), None).await;
     assert!(stage.playlist(Selection::Muxed).await.contains("#EXTINF"));
     let nothing = stage.hls.multivariant(&stage.grant, None, Selection::Audio).await.unwrap_err();
     assert_eq!((nothing.error.kind(), nothing.error.code()), (Kind::Unsupported, "nothing_playable"));
@@ -299,7 +302,7 @@ async fn segments_tell_when_the_camera_took_them() {
     let length = film.length;
     // 2026-11-20T10:00:12Z minus a frame, so that the first picture is of ten o'clock.
     let first = WallTime::from_unix_nanos(1_795_168_800_000_000_000);
-    let stage = Stage::new(film, Some(first.plus_nanos(length.nanos())));
+    let stage = Stage::new(film, Some(first.plus_nanos(length.nanos()))).await;
     let text = stage.playlist(Selection::Muxed).await;
     for seconds in [0, 2, 4, 6, 8] {
         let line = format!("#EXT-X-PROGRAM-DATE-TIME:2026-11-20T10:00:{seconds:02}.000Z");
