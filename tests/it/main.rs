@@ -16,6 +16,7 @@ mod alone;
 mod architecture;
 mod cameras;
 mod cli;
+mod crowd;
 mod events;
 mod hls_clients;
 mod hls_media;
