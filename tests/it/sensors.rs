@@ -3,16 +3,19 @@
 
 use std::{fs, process::Command, time::Duration};
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::{
     mosquitto::{Mosquitto, USER},
     process::{PATIENCE, run},
     server::Server,
+    tls::Identity,
 };
 
 impl Server {
@@ -199,6 +202,50 @@ async fn readings_are_fetched_from_a_url_again_and_again() {
     assert_eq!((&failed["source_error"], &failed["value"]), (&json!("127.0.0.1: http status 500"), &json!(20.0)));
     server.sensor("roof", |sensor| sensor["value"] == 0.0 && sensor["source_error"].is_null()).await;
     device.abort();
+}
+
+/// A device that answers every GET over TLS with one reading; its port.
+async fn device_over_tls(identity: &Identity) -> u16 {
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let chain = CertificateDer::pem_file_iter(&identity.certificate).unwrap().collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+    let tls = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let tls = tls.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let (acceptor, listener) = (TlsAcceptor::from(std::sync::Arc::new(tls)), TcpListener::bind("127.0.0.1:0").await);
+    let listener = listener.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Whoever does not trust it hangs up.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            if stream.read(&mut [0; 2048]).await.is_ok_and(|length| length > 0) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n21.5").await;
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn readings_are_fetched_over_tls_from_whom_the_machine_trusts_alone() {
+    let identity = Identity::new();
+    let port = device_over_tls(&identity).await;
+    let pull = |host: &str| json!({ "url": format!("https://{host}:{port}/t"), "interval": "1s" });
+    let config = json!({ "sensors": {
+        "roof": { "kind": "temperature", "pull": pull("localhost") },
+        "wrong": { "kind": "temperature", "pull": pull("127.0.0.2") },
+    } });
+    let server = Server::start(config.clone()).await;
+    let stranger = server.sensor("roof", |sensor| sensor["source_error"].is_string()).await;
+    let error = stranger["source_error"].as_str().unwrap();
+    assert!(error.starts_with("localhost: tls: ") && stranger["value"].is_null(), "{stranger}");
+    // An authority of one's own is made known to the machine, as OpenSSL's programs are told too.
+    let trusted = [("SSL_CERT_FILE", identity.certificate.to_str().unwrap())];
+    let server = Server::start_in(server.into_folder(), config, &trusted).await;
+    server.sensor("roof", |sensor| sensor["value"] == 21.5 && sensor["source_error"].is_null()).await;
+    let wrong = server.sensor("wrong", |sensor| sensor["source_error"].is_string()).await;
+    assert!(wrong["value"].is_null(), "the certificate is for another host: {wrong}");
 }
 
 #[tokio::test]
