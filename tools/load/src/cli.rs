@@ -63,6 +63,17 @@ pub(crate) enum Command {
         #[arg(long)]
         deflate: bool,
     },
+    /// Pollers of one URL that ask again and again, each over a connection of its own.
+    Poll {
+        #[command(flatten)]
+        load: Load,
+        /// From one request of a poller to its next, in seconds.
+        #[arg(long, default_value_t = 5.0, value_name = "S")]
+        every: f64,
+        /// Ask as if nothing were known: every answer is a whole one.
+        #[arg(long)]
+        no_etag: bool,
+    },
     /// Joins alone, one after another, at random moments, and reports the time to the first picture.
     Start {
         /// rtsp:// or http:// (an HLS playlist, or a URL that ends in `/whep`).
@@ -131,7 +142,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// What to play or follow: `rtsp://[user:password@]host:port/path`, `http://host:port/path/index.m3u8`,
-    /// `http://host:port/path/whep` or `ws://host:port/ws/events`.
+    /// `http://host:port/path/whep`, `ws://host:port/ws/events`, or what is polled.
     #[arg(long)]
     pub(crate) url: Url,
     #[arg(long, default_value_t = 100, value_name = "N")]

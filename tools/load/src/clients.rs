@@ -20,6 +20,7 @@ use crate::{
     counters::{Counter, Counters},
     events::{self, EventsOptions},
     hls::{self, HlsOptions},
+    poll::{self, PollOptions},
     rtsp::{self, RtspOptions},
     shared::{Scratch, Shared, scratch},
     whep::{self, WhepOptions},
@@ -32,6 +33,7 @@ pub(crate) enum Kind {
     Hls(HlsOptions),
     Whep(WhepOptions),
     Events(EventsOptions),
+    Poll(PollOptions),
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Events(options) => {
                 events::follow(options, &shared, scratch, stop).await.map_err(|error| error.to_string())
             }
+            Self::Poll(options) => poll::run(options, &shared, scratch, stop).await.map_err(|error| error.to_string()),
             Self::Hls(options) => hls::run(options, &shared, scratch, stop).await.map_err(|error| error.to_string()),
         }
     }

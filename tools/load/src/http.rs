@@ -30,6 +30,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
     pub(crate) cookies: Vec<String>,
+    pub(crate) etag: Option<String>,
     pub(crate) body: Vec<u8>,
     /// Bytes of the body on the wire, whether kept or not.
     pub(crate) length: u64,
@@ -54,6 +55,8 @@ pub(crate) struct Connection {
     request: String,
     scratch: Scratch,
     gzip: bool,
+    /// The entity tag that goes along with a request.
+    pub(crate) known: Option<String>,
 }
 
 impl Connection {
@@ -71,6 +74,7 @@ impl Connection {
             request: String::new(),
             scratch: scratch.clone(),
             gzip,
+            known: None,
         })
     }
 
@@ -114,6 +118,11 @@ impl Connection {
             text.push_str(cookies);
             text.push_str("\r\n");
         }
+        if let Some(known) = &self.known {
+            text.push_str("If-None-Match: ");
+            text.push_str(known);
+            text.push_str("\r\n");
+        }
         text.push_str("\r\n");
     }
 
@@ -140,8 +149,13 @@ impl Connection {
         };
         let head = Head::parse(&self.carry[..head_end]).ok_or(HttpError::Odd)?;
         self.carry.drain(..head_end);
-        let mut response =
-            Response { status: head.status, location: head.location, cookies: head.cookies, ..Response::default() };
+        let mut response = Response {
+            status: head.status,
+            location: head.location,
+            cookies: head.cookies,
+            etag: head.etag,
+            ..Response::default()
+        };
         let mut taker =
             Taker { keep: body == Body::Keep, gunzip: head.gzip, framing: head.framing, response: &mut response };
         let early = std::mem::take(&mut self.carry);
@@ -195,6 +209,7 @@ struct Head {
     close: bool,
     location: Option<String>,
     cookies: Vec<String>,
+    etag: Option<String>,
 }
 
 /// RFC 9112 §6.3: how the end of a body is known.
@@ -219,6 +234,7 @@ impl Head {
             close: version == "HTTP/1.0",
             location: None,
             cookies: Vec::new(),
+            etag: None,
         };
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             let value = value.trim();
@@ -232,6 +248,8 @@ impl Head {
                 head.close = value.eq_ignore_ascii_case("close");
             } else if name.eq_ignore_ascii_case("location") {
                 head.location = Some(value.to_owned());
+            } else if name.eq_ignore_ascii_case("etag") {
+                head.etag = Some(value.to_owned());
             } else if name.eq_ignore_ascii_case("set-cookie") {
                 head.cookies.extend(value.split(';').next().map(str::to_owned));
             }

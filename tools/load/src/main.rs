@@ -11,9 +11,11 @@ mod counters;
 mod cycles;
 mod events;
 mod hls;
+mod http;
 mod measure;
 mod network;
 mod picture;
+mod poll;
 mod process;
 mod report;
 mod rtp;
@@ -65,6 +67,11 @@ fn run(cli: &Cli) -> Result<(), String> {
             let latencies = std::sync::Arc::default();
             let follow = events::EventsOptions { url: load.url.clone(), deflate: *deflate, latencies };
             show(cli, &events::run(&follow, &post, &bare(&load.url), &load.options()).map_err(text)?)
+        }
+        Command::Poll { load, every, no_etag } => {
+            let (url, every) = (load.url.clone(), cli::seconds(*every));
+            let kind = clients::Kind::Poll(poll::PollOptions { url, every, etag: !no_etag });
+            show(cli, &measure::run(&kind, &bare(&load.url), measure::POLL, &load.options()).map_err(text)?)
         }
         Command::Start { url, transport, joins, pause, patience, hls } => {
             let kind = cli::kind_of(url, *transport, *hls)?;

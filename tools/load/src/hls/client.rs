@@ -10,12 +10,10 @@ use tokio::{
 };
 use url::Url;
 
-use super::{
-    http::{Body, Connection, HttpError, Response},
-    playlist::{self, Item, Playlist},
-};
+use super::playlist::{self, Item, Playlist};
 use crate::{
     counters::Counters,
+    http::{Body, Connection, HttpError, Response},
     shared::{Scratch, Shared},
 };
 

@@ -1,7 +1,6 @@
-//! LL-HLS clients that count: the playlist parser, HTTP/1.1 over keep-alive connections, and the driver.
+//! LL-HLS clients that count: the playlist parser and the driver.
 
 mod client;
-mod http;
 mod playlist;
 
 pub(crate) use client::{HlsOptions, run};
