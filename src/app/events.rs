@@ -17,7 +17,7 @@ use crate::{
         alerts::Alerts,
         ws::{Acknowledge, Commands, SeatLimits, TriggerDoorbell, WebSocketOptions, WebSockets, messages::Ack},
     },
-    http::EventDoorOptions,
+    http::{EventDoorOptions, GraphQlOptions},
     hub::{Hub, StreamSnapshot, StreamState},
     stats::EventDoors,
 };
@@ -40,6 +40,19 @@ pub(super) fn doors(config: &Config) -> EventDoorOptions {
         heartbeat: events.heartbeat.duration(),
         max_followers: events.max_followers,
         max_posts_per_second: events.max_posts_per_second,
+    }
+}
+
+/// How the door of GraphQL behaves.
+pub(super) fn graphql(config: &Config) -> GraphQlOptions {
+    let events = &config.events;
+    GraphQlOptions {
+        enabled: events.graphql,
+        introspection: events.graphql_introspection,
+        max_depth: events.graphql_max_depth as usize,
+        max_complexity: events.graphql_max_complexity as usize,
+        max_sockets: events.max_followers,
+        max_sockets_per_address: events.max_websockets_per_address,
     }
 }
 

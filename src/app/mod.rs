@@ -272,6 +272,7 @@ fn http_options(config: &Config) -> HttpOptions {
         idle_timeout: http.idle_timeout.duration(),
         write_timeout: http.write_timeout.duration(),
         events: events::doors(config),
+        graphql: events::graphql(config),
     }
 }
 
@@ -286,6 +287,7 @@ fn capabilities(config: &Config, addresses: &Addresses) -> Arc<[String]> {
         ("events_websocket", config.events.websocket),
         ("events_sse", config.events.server_sent),
         ("events_long_poll", config.events.long_poll),
+        ("events_graphql", config.events.graphql),
         ("events_ingest", config.events.ingest),
         ("rtsp_tcp", rtsp(RtspTransport::Tcp)),
         ("rtsp_udp", rtsp(RtspTransport::Udp)),
@@ -317,6 +319,9 @@ fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerIn
     }
     if config.events.server_sent {
         doors.push(("events", web("/stream/events")));
+    }
+    if config.events.graphql {
+        doors.push(("graphql", web("/graphql")));
     }
     let doors = doors.into_iter().filter(|(_, urls)| !urls.is_empty());
     let mut warnings = Vec::new();
@@ -352,6 +357,7 @@ mod tests {
             "events_websocket",
             "events_sse",
             "events_long_poll",
+            "events_graphql",
             "events_ingest",
             "rtsp_tcp",
             "rtsp_udp",
@@ -362,7 +368,7 @@ mod tests {
         assert!(names.iter().chain(&["http2"]).all(|name| told.contains(&format!("`{name}`"))));
         config.hls.enabled = false;
         (config.events.websocket, config.events.server_sent) = (false, false);
-        (config.events.long_poll, config.events.ingest) = (false, false);
+        (config.events.long_poll, config.events.ingest, config.events.graphql) = (false, false, false);
         config.rtsp.transports.remove(&RtspTransport::Udp);
         config.rtsp.start = RtspStart::Live;
         addresses.insert("https", ["127.0.0.1:1".parse().unwrap()]);

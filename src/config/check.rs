@@ -84,6 +84,7 @@ const PATTERNS_MAX: usize = 1000;
 /// The ranges of plain numbers; the schema states the same, and a test compares them.
 pub(super) const CONNECTIONS: RangeInclusive<u32> = 1..=1_000_000;
 pub(super) const SEGMENTS: RangeInclusive<u32> = 3..=1000;
+pub(super) const GRAPHQL_DEPTH: RangeInclusive<u32> = 1..=32;
 pub(super) const DYNAMIC_PATHS: RangeInclusive<u32> = 1..=100_000;
 pub(super) const SENSORS: RangeInclusive<u32> = 0..=10_000;
 
@@ -201,6 +202,8 @@ impl Config {
         all.range(at("heartbeat"), events.heartbeat, secs(1)..=secs(300));
         all.range(at("max_followers"), events.max_followers, CONNECTIONS);
         all.range(at("max_websockets_per_address"), events.max_websockets_per_address, CONNECTIONS);
+        all.range(at("graphql_max_depth"), events.graphql_max_depth, GRAPHQL_DEPTH);
+        all.range(at("graphql_max_complexity"), events.graphql_max_complexity, CONNECTIONS);
         all.range(at("max_posts_per_second"), events.max_posts_per_second, CONNECTIONS);
     }
 

@@ -17,13 +17,25 @@ pub struct EventsConfig {
     pub websocket: bool,
     /// Whether messages to WebSocket clients that offer it are deflated, each once for all of them.
     pub websocket_compression: bool,
-    /// WebSockets from one IP address at once; a further one is closed with 4429. Loopback counts too.
+    /// WebSockets from one IP address at once, those of `/graphql` by themselves; a further one is closed with 4429.
+    /// Loopback counts too.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_websockets_per_address: u32,
     /// Whether events are served as server-sent events: `/stream/events`, `/stream/system-status`.
     pub server_sent: bool,
     /// Whether events are served at `/api/v1/events`, at once or when they come.
     pub long_poll: bool,
+    /// Whether queries, mutations and subscriptions are served at `/graphql`.
+    pub graphql: bool,
+    /// Whether clients of `/graphql` may ask what there is to ask.
+    pub graphql_introspection: bool,
+    /// Fields within fields of a GraphQL operation.
+    #[schemars(range(min = 1, max = 32))]
+    pub graphql_max_depth: u32,
+    /// Fields that the answer to a GraphQL operation may come to, each entry of a list counted; longer lists are asked
+    /// for by the page.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub graphql_max_complexity: u32,
     /// Whether events are taken at `/api/v1/events`.
     pub ingest: bool,
     /// How often a stream with nothing to say shows that it is alive.
@@ -46,6 +58,10 @@ impl Default for EventsConfig {
             max_websockets_per_address: 2000,
             server_sent: true,
             long_poll: true,
+            graphql: true,
+            graphql_introspection: true,
+            graphql_max_depth: 16,
+            graphql_max_complexity: 20_000,
             ingest: true,
             heartbeat: HumanDuration::from_secs(30),
             max_followers: 5000,

@@ -25,6 +25,7 @@ use super::{
     caller::{Asking, authority, caller},
     cors::{Cors, Page},
     events::EventDesk,
+    graphql::{GraphQl, asks_for_socket},
     hls_viewers::HlsViewers,
     problem::{Failure, Problem},
     router, whep,
@@ -51,6 +52,8 @@ pub(super) struct Front {
     pub(super) viewers: HlsViewers,
     /// What the doors of events keep.
     pub(super) desk: EventDesk,
+    /// What the door of GraphQL keeps.
+    pub(super) graphql: Arc<GraphQl>,
     /// Answers about sensors, made once for all who ask.
     pub(super) sensor_pages: ReadyPages,
     /// Fires when the listener stops: what is held open ends.
@@ -87,8 +90,9 @@ impl Surface {
         let (requests, phase) = (Arc::default(), AtomicU8::new(Phase::Starting as u8));
         let viewers = HlsViewers::new(rooms.sessions.clone());
         let desk = EventDesk::new(options.events);
+        let graphql = Arc::new(GraphQl::new(options.graphql));
         let sensor_pages = ReadyPages::default();
-        let front = Arc::new(Front { rooms, requests, viewers, desk, sensor_pages, ending, phase });
+        let front = Arc::new(Front { rooms, requests, viewers, desk, graphql, sensor_pages, ending, phase });
         let router = router::router(front.clone());
         Self { front, router, cors: Arc::new(Cors::new(options.origins.clone())), max_body: options.max_body }
     }
@@ -150,8 +154,9 @@ impl Surface {
         // To watch is to read, whatever the method.
         let reads = parts.method.is_safe() || (door == HttpDoor::Whep && page != Page::Foreign);
         // RFC 6455 §10.2: a page that may not read the answer of a request could read all that comes on a WebSocket.
-        let listens =
-            door == HttpDoor::Events && is_socket(parts.uri.path()) && !matches!(page, Page::Own | Page::Listed);
+        let path = parts.uri.path();
+        let socket = is_socket(path) || (path == GRAPHQL && asks_for_socket(&parts.headers));
+        let listens = socket && !matches!(page, Page::Own | Page::Listed);
         let problem = if listens || (!reads && !self.cors.lets_in(page, &parts.method)) {
             Some(foreign_page())
         } else if content_length(parts) > self.max_body {
@@ -199,6 +204,9 @@ fn stamp(headers: &mut http::HeaderMap) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
 }
 
+/// Where GraphQL is spoken.
+pub(super) const GRAPHQL: &str = "/graphql";
+
 /// Whether a URL is one of the WebSockets'.
 fn is_socket(path: &str) -> bool {
     path.starts_with("/ws/")
@@ -206,7 +214,7 @@ fn is_socket(path: &str) -> bool {
 
 /// Which door a URL belongs to.
 fn door(path: &str) -> HttpDoor {
-    if path.starts_with("/api/") {
+    if path.starts_with("/api/") || path == GRAPHQL {
         HttpDoor::Api
     } else if path.starts_with("/stream/") || is_socket(path) {
         HttpDoor::Events

@@ -11,6 +11,7 @@ mod cors;
 mod events;
 mod front;
 mod grant;
+mod graphql;
 mod health;
 mod hls;
 mod hls_viewers;
@@ -37,6 +38,7 @@ use std::{sync::Arc, time::Duration};
 pub use self::{
     api::info::{OpenDoor, ServerInfo, Warning},
     events::EventDoorOptions,
+    graphql::{GraphQlOptions, admit as admit_graphql},
     server::{HttpServer, serve},
 };
 use crate::{
@@ -103,6 +105,8 @@ pub struct HttpOptions {
     pub write_timeout: Duration,
     /// The doors of events.
     pub events: EventDoorOptions,
+    /// The door of GraphQL.
+    pub graphql: GraphQlOptions,
 }
 
 impl Default for HttpOptions {
@@ -116,6 +120,7 @@ impl Default for HttpOptions {
             idle_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(10),
             events: EventDoorOptions::default(),
+            graphql: GraphQlOptions::default(),
         }
     }
 }

@@ -15,8 +15,8 @@ use super::{
     api,
     caller::Asking,
     events,
-    front::Front,
-    health, hls, metrics, pages,
+    front::{Front, GRAPHQL},
+    graphql, health, hls, metrics, pages,
     problem::Problem,
     target::{Target, split},
     whep, ws,
@@ -32,6 +32,7 @@ pub(super) fn router(front: Arc<Front>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
         .route("/ws/{door}", get(ws::open))
+        .route(GRAPHQL, get(graphql::get).post(graphql::post))
         .route("/assets/{*file}", get(pages::asset))
         .method_not_allowed_fallback(wrong_method)
         .fallback(by_name)

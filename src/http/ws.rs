@@ -29,7 +29,7 @@ use crate::{
         Cursor, Scope,
         ws::{
             Arrival, Preset, Rights, VideoUrls,
-            handshake::{self, Refusal},
+            handshake::{self, Agreed, Refusal},
             messages::{StreamUrl, VideoRequest},
         },
     },
@@ -46,18 +46,7 @@ pub(super) async fn open(
     let Some(preset) = preset else { return Err(Problem::not_found()) };
     switched_off(front.rooms.websockets.is_some(), "websocket")?;
     let Some(sockets) = front.rooms.websockets.clone() else { return Err(Problem::not_found()) };
-    if request.method() != Method::GET {
-        return Err(Problem::method_not_allowed("GET"));
-    }
-    // RFC 9113 §8.6: HTTP/2 has no upgrade, and RFC 8441 is not spoken here.
-    if request.version() != Version::HTTP_11 {
-        let message = "a WebSocket is opened over HTTP/1.1";
-        return Err(Error::new(Kind::InvalidArgument, message).with_code("websocket_needs_http_1_1").into());
-    }
-    if front.phase() == Phase::Draining {
-        return Err(Error::new(Kind::Unavailable, "the server ends").with_code("draining").into());
-    }
-    let agreed = handshake::negotiate(request.headers(), sockets.deflates()).map_err(refuse)?;
+    let agreed = shake_hands(&front, &request, sockets.deflates())?;
     let after = match query(request.uri().query(), "after") {
         None => None,
         Some(text) => Some(text.parse::<Cursor>().map_err(|()| {
@@ -82,6 +71,25 @@ pub(super) async fn open(
     });
     response.headers_mut().extend(agreed.headers);
     Ok(response)
+}
+
+/// Whether a request opens a WebSocket, and what is agreed on then.
+///
+/// # Errors
+/// It is no handshake, or the server ends.
+pub(super) fn shake_hands(front: &Front, request: &Request, deflate: bool) -> Result<Agreed, Problem> {
+    if request.method() != Method::GET {
+        return Err(Problem::method_not_allowed("GET"));
+    }
+    // RFC 9113 §8.6: HTTP/2 has no upgrade, and RFC 8441 is not spoken here.
+    if request.version() != Version::HTTP_11 {
+        let message = "a WebSocket is opened over HTTP/1.1";
+        return Err(Error::new(Kind::InvalidArgument, message).with_code("websocket_needs_http_1_1").into());
+    }
+    if front.phase() == Phase::Draining {
+        return Err(Error::new(Kind::Unavailable, "the server ends").with_code("draining").into());
+    }
+    handshake::negotiate(request.headers(), deflate).map_err(refuse)
 }
 
 fn refuse(refusal: Refusal) -> Problem {

@@ -15,13 +15,15 @@ pub enum EventDoor {
     ServerSent,
     /// `/api/v1/events?wait=`
     LongPoll,
+    /// `/graphql`, subscriptions.
+    GraphQl,
     /// `POST /api/v1/events`: its clients are senders.
     Ingest,
 }
 
 impl EventDoor {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::WebSocket, Self::ServerSent, Self::LongPoll, Self::Ingest];
+    pub const ALL: [Self; 5] = [Self::WebSocket, Self::ServerSent, Self::LongPoll, Self::GraphQl, Self::Ingest];
 
     /// The word of the metrics.
     pub const fn name(self) -> &'static str {
@@ -29,6 +31,7 @@ impl EventDoor {
             Self::WebSocket => "websocket",
             Self::ServerSent => "sse",
             Self::LongPoll => "longpoll",
+            Self::GraphQl => "graphql",
             Self::Ingest => "ingest",
         }
     }
@@ -148,7 +151,7 @@ impl EventDoors {
 
     /// Clients that follow now, by whichever door.
     pub fn followers(&self) -> u64 {
-        let follow = [EventDoor::WebSocket, EventDoor::ServerSent, EventDoor::LongPoll];
+        let follow = [EventDoor::WebSocket, EventDoor::ServerSent, EventDoor::LongPoll, EventDoor::GraphQl];
         follow.map(|door| self.doors[door as usize].open.load(ORDER)).iter().sum()
     }
 

@@ -54,7 +54,7 @@ const ROOMS: &[Room] = &[
 /// Crates that stand behind the doors of a few rooms.
 const CRATES: &[(&str, &[&str])] = &[
     ("retina", &["ingest"]),
-    ("axum|axum_extra|utoipa|utoipa_swagger_ui|rust_embed", &["http"]),
+    ("async_graphql|axum|axum_extra|utoipa|utoipa_swagger_ui|rust_embed", &["http"]),
     ("rusqlite", &["store"]),
     ("rumqttc", &["sensors"]),
     ("rtc|rtc_dtls|rtc_crypto|rtc_shared|rtc_srtp|str0m", &["webrtc"]),

@@ -1,22 +1,11 @@
 //! One connection as a task: the thin driver between a stream, the session machine and the follower.
 //!
-//! Nothing is held for a connection that is silent: what comes in is read into a place on the stack, what goes out is
-//! shared, and there is no task beside this one.
+//! Nothing is held for a connection that is silent: what goes out is shared, and there is no task beside this one.
 
-use std::{
-    future::poll_fn,
-    io::IoSlice,
-    mem::MaybeUninit,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::sleep_until,
-};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,13 +13,14 @@ use super::{
     close::{CloseCode, Violation},
     door::{Arrival, Shared},
     encoding::{Encoding, Format},
+    line::{Line, Stream},
     messages::ServerMessage,
     presence::Taken,
     session::{End, Session},
     wishes::Wishes,
 };
 use crate::{
-    base::{Clock, Monotonic},
+    base::Clock,
     events::{Delivery, Filter, Follower, Form, From, spread::spread},
     stats::{EventDoor, Refusal},
 };
@@ -49,11 +39,6 @@ enum Standing {
     Admitted(Box<(Arc<Shared>, Arrival, Taken)>),
 }
 
-/// A stream that was upgraded.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
-
 impl Connection {
     pub(super) const fn refused(clock: Clock, encoding: Encoding, violation: Violation) -> Self {
         Self { clock, encoding, state: Standing::Refused(violation) }
@@ -68,7 +53,7 @@ impl Connection {
     /// client is told to come back.
     pub async fn run(self, stream: Box<dyn Stream>, early: Bytes, stopping: CancellationToken) {
         let mut session = Session::new(self.encoding, self.clock.now());
-        let line = Line { stream, flushed: true, shut: false };
+        let line = Line::new(stream);
         match self.state {
             Standing::Refused(Violation { code, reason }) => {
                 session.close(self.clock.now(), code, reason);
@@ -130,7 +115,7 @@ async fn serve(
             // In a place of its own, so that a connection that is silent does not carry room for it.
             Box::pin(answers.answer(&mut session, &mut follower, message)).await;
         }
-        while session.wants_events() && line.flushed {
+        while session.wants_events() && line.is_flushed() {
             let Some(delivery) = follower.ready().await else { break };
             deliver(&mut session, delivery, &follower, &mut answers);
             streak += 1;
@@ -158,7 +143,7 @@ async fn serve(
                 session.close(clock.now(), CloseCode::GOING_AWAY, &reason);
             }
             // Before the socket, since that is what a connection wakes for; after a streak everything else comes first.
-            () = follower.changed(), if streak < STREAK && session.wants_events() && line.flushed => {}
+            () = follower.changed(), if streak < STREAK && session.wants_events() && line.is_flushed() => {}
             () = poll_fn(|cx| line.poll(cx, &mut session, clock)) => streak = 0,
             () = &mut timer => streak = 0,
             frame = poll_fn(|cx| seat.mailbox.poll_mail(cx)), if session.wants_events() => session.push(frame),
@@ -212,7 +197,7 @@ const fn form(encoding: Encoding) -> Form {
 }
 
 /// Why a client was sent away, if it was.
-const fn refusal(end: End) -> Option<Refusal> {
+pub const fn refusal(end: End) -> Option<Refusal> {
     match end {
         End::Silent => Some(Refusal::Silent),
         End::Closed(CloseCode::TOO_SLOW) => Some(Refusal::TooSlow),
@@ -220,81 +205,6 @@ const fn refusal(end: End) -> Option<Refusal> {
         End::Closed(CloseCode::PROTOCOL | CloseCode::INVALID_DATA | CloseCode::TOO_BIG) => Some(Refusal::Protocol),
         End::Closed(CloseCode::RIGHT_WITHDRAWN | CloseCode::TOKEN_EXPIRED) => Some(Refusal::Forbidden),
         _ => None,
-    }
-}
-
-/// The stream.
-struct Line {
-    stream: Box<dyn Stream>,
-    /// What was written is not held back by TLS.
-    flushed: bool,
-    shut: bool,
-}
-
-/// Frames that one call writes.
-const SLICES: usize = 32;
-/// Bytes that one call reads.
-const READ: usize = 4096;
-
-impl Line {
-    /// Writes what waits, then reads what there is; ready if either moved something, or the socket just got blocked.
-    fn poll(&mut self, cx: &mut Context<'_>, session: &mut Session, clock: Clock) -> Poll<()> {
-        let now = clock.now();
-        let wrote = self.write(cx, session, now);
-        if session.wants_shutdown() && self.flushed && !self.shut {
-            self.shut = Pin::new(&mut self.stream).poll_shutdown(cx).is_ready();
-        }
-        if session.wants_bytes() && self.read(cx, session, now) {
-            return Poll::Ready(());
-        }
-        if wrote || session.end().is_some() { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    fn write(&mut self, cx: &mut Context<'_>, session: &mut Session, now: Monotonic) -> bool {
-        let mut moved = false;
-        loop {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = session.slices(&mut slices);
-            if filled == 0 {
-                break;
-            }
-            match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled]) {
-                Poll::Ready(Ok(count @ 1..)) => {
-                    session.handle_written(now, count);
-                    (moved, self.flushed) = (true, false);
-                }
-                Poll::Ready(_) => {
-                    session.handle_end_of_stream();
-                    return true;
-                }
-                Poll::Pending => return session.handle_blocked(now) || moved,
-            }
-        }
-        if !self.flushed {
-            match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Ready(Ok(())) => {
-                    session.handle_written(now, 0);
-                    (moved, self.flushed) = (true, true);
-                }
-                Poll::Ready(Err(_)) => {
-                    session.handle_end_of_stream();
-                    return true;
-                }
-                Poll::Pending => return session.handle_blocked(now) || moved,
-            }
-        }
-        moved
-    }
-
-    fn read(&mut self, cx: &mut Context<'_>, session: &mut Session, now: Monotonic) -> bool {
-        let mut room = [MaybeUninit::uninit(); READ];
-        let mut buffer = ReadBuf::uninit(&mut room);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => session.handle_bytes(now, buffer.filled()),
-            Poll::Ready(_) => session.handle_end_of_stream(),
-            Poll::Pending => return false,
-        }
-        true
     }
 }
 

@@ -71,6 +71,11 @@ pub fn negotiate(headers: &HeaderMap, deflate: bool) -> Result<Agreed, Refusal> 
     Ok(Agreed { encoding, headers: answer })
 }
 
+/// Whether the client's list of sub-protocols has this one (RFC 6455 §4.1: names are compared as they are).
+pub fn offers(headers: &HeaderMap, protocol: &str) -> bool {
+    tokens(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == protocol)
+}
+
 /// The `Sec-WebSocket-Accept` of a key (§4.2.2).
 fn accept(key: &str) -> HeaderValue {
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, [key, GUID].concat().as_bytes());

@@ -15,6 +15,7 @@ pub mod encoding;
 mod frame;
 pub mod handshake;
 pub mod inbound;
+mod line;
 mod mailbox;
 mod message_pack;
 pub mod messages;
@@ -30,8 +31,9 @@ mod tests;
 
 pub use self::{
     commands::{CommandAction, Commands, TriggerDoorbell},
-    connection::{Connection, Stream},
+    connection::{Connection, refusal},
     door::{Acknowledge, Arrival, Rights, VideoUrls, WebSocketFigures, WebSocketOptions, WebSockets},
+    line::{Line, Stream},
     presence::SeatLimits,
     wishes::Preset,
 };

@@ -124,8 +124,23 @@ impl Session {
         });
     }
 
-    /// The next message of the client. Pings, closes, breaches and what is no message are dealt with in here.
+    /// The next message of the client that makes sense; what makes none is answered, and counts ten times.
     pub fn poll_request(&mut self, now: Monotonic) -> Option<ClientMessage> {
+        while let Some(message) = self.poll_message(now) {
+            match ClientMessage::read(&message) {
+                Some(Ok(message)) => return Some(message),
+                Some(Err(problem)) if self.flood.allows(now, MALFORMED) => {
+                    self.say(&ServerMessage::error("invalid_message", problem, None));
+                }
+                Some(Err(_)) => self.fail(now, FLOOD),
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// The next message of the client, text or binary. Pings, closes and breaches are dealt with in here.
+    pub fn poll_message(&mut self, now: Monotonic) -> Option<Incoming> {
         while matches!(self.state, State::Open | State::Closing { .. }) {
             match self.inbound.next_incoming() {
                 Ok(Some(incoming)) => {
@@ -144,7 +159,7 @@ impl Session {
         None
     }
 
-    fn handle_incoming(&mut self, now: Monotonic, incoming: Incoming) -> Option<ClientMessage> {
+    fn handle_incoming(&mut self, now: Monotonic, incoming: Incoming) -> Option<Incoming> {
         self.unfinished_since = None;
         let open = self.state == State::Open;
         let size = match &incoming {
@@ -172,16 +187,7 @@ impl Session {
                 self.state = State::Leaving { end, until };
             }
             // §7.1.1: after our close frame data mean nothing.
-            Incoming::Text(_) | Incoming::Binary(_) if open => match ClientMessage::read(&incoming)? {
-                Ok(message) => return Some(message),
-                Err(problem) => {
-                    if self.flood.allows(now, MALFORMED) {
-                        self.say(&ServerMessage::error("invalid_message", problem, None));
-                    } else {
-                        self.fail(now, FLOOD);
-                    }
-                }
-            },
+            Incoming::Text(_) | Incoming::Binary(_) if open => return Some(incoming),
             _ => {}
         }
         None
@@ -290,6 +296,11 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// Whether both sides may still say something.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
     }
 
     /// How it ended; nothing while it has not.

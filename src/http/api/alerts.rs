@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_graphql::{Json, SimpleObject};
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -15,6 +16,7 @@ use super::{
         caller::Asking,
         front::Front,
         grant::Named,
+        graphql::scalars::{AlertStateWord, DateTime, SeverityWord, json_or_none, moment_or_none},
         pages::is_known,
         problem::{Problem, ProblemBody},
     },
@@ -24,17 +26,17 @@ use super::{
 };
 use crate::{
     auth::{Ack, Alerts, Caller, Grant},
-    base::{Error, Kind, PathName, SensorId, Severity},
+    base::{Error, Kind, PathName, SensorId, Severity, WallTime},
     events::{
         alarms::{Alarm, Matcher, Muted},
-        alerts::SilenceOptions,
-        payload::{AlertState, ReadingValue},
+        alerts::{AlertsSnapshot, SilenceOptions},
+        payload::{AlertRecord, AlertState, ReadingValue},
     },
 };
 
 /// An alert.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Alert {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+pub(in crate::http) struct Alert {
     /// The same for every alert of the same rule about the same thing.
     #[schema(example = "5d2b1c1e7b0a4f0e")]
     fingerprint: String,
@@ -43,9 +45,11 @@ pub(super) struct Alert {
     rule: String,
     /// `info`, `warning` or `critical`.
     #[schema(example = "warning")]
+    #[graphql(skip, derived(name = "severity", into = "SeverityWord", owned))]
     severity: &'static str,
     /// `active` or `cleared`.
     #[schema(example = "active")]
+    #[graphql(skip, derived(name = "state", into = "AlertStateWord", owned))]
     state: &'static str,
     /// One line for people.
     #[schema(example = "Attic: 36.5 °C")]
@@ -58,6 +62,7 @@ pub(super) struct Alert {
     sensor: Option<String>,
     /// What was read: a number, yes or no, or a word.
     #[schema(value_type = Option<serde_json::Value>, example = 36.5)]
+    #[graphql(skip, derived(name = "value", into = "Option<Json<ReadingValue>>", owned, with = "json_or_none"))]
     value: Option<ReadingValue>,
     /// Of the value and the threshold.
     #[schema(example = "°C")]
@@ -67,12 +72,15 @@ pub(super) struct Alert {
     threshold: Option<f64>,
     /// When it began: the reading's own time.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "started_at", into = "DateTime", owned))]
     started_at: String,
     /// When it last changed.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "updated_at", into = "DateTime", owned))]
     updated_at: String,
     /// When it ended.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "ended_at", into = "Option<DateTime>", owned, with = "moment_or_none"))]
     ended_at: Option<String>,
     /// Who took note.
     ack: Option<Note>,
@@ -89,25 +97,29 @@ pub(super) struct Alert {
 }
 
 /// Somebody took note.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
 #[schema(as = Acknowledgement)]
-struct Note {
+#[graphql(name = "Acknowledgement")]
+pub(in crate::http) struct Note {
     /// Who.
     by: String,
     /// When.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "at", into = "DateTime", owned))]
     at: String,
     /// What they said.
     note: Option<String>,
     /// Until when it holds; for the rest of the alert if `null`.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "until", into = "Option<DateTime>", owned, with = "moment_or_none"))]
     until: Option<String>,
 }
 
 /// A picture or a clip.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
 #[schema(as = Evidence)]
-struct Shown {
+#[graphql(name = "Evidence")]
+pub(in crate::http) struct Shown {
     /// `picture` or `clip`.
     kind: String,
     /// `before`, `at` or `after` the moment.
@@ -119,22 +131,22 @@ struct Shown {
 /// Which alerts.
 #[derive(Debug, Default, PartialEq, Eq, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
+pub(in crate::http) struct Wanted {
     /// `active` or `cleared`; both if absent.
     #[param(value_type = String, required = false)]
-    state: Option<AlertState>,
+    pub(in crate::http) state: Option<AlertState>,
     /// At least as bad as this.
     #[param(value_type = String, required = false)]
-    severity: Option<Severity>,
+    pub(in crate::http) severity: Option<Severity>,
     /// About this camera.
     #[param(value_type = String, required = false)]
-    path: Option<PathName>,
+    pub(in crate::http) path: Option<PathName>,
     /// About this sensor.
     #[param(value_type = String, required = false)]
-    sensor: Option<SensorId>,
+    pub(in crate::http) sensor: Option<SensorId>,
     /// Of this rule.
     #[param(required = false)]
-    rule: Option<String>,
+    pub(in crate::http) rule: Option<String>,
 }
 
 impl Wanted {
@@ -189,13 +201,28 @@ pub(super) async fn list(
     parts: Parts,
 ) -> Result<Response, Problem> {
     let wanted = Wanted::read(parts.uri.query().unwrap_or_default())?;
-    let general = front.rooms.gate.check_server::<Alerts>(&caller);
     let snapshot = front.rooms.alerts.snapshot();
+    let (items, next) = visible(&front, &caller, &wanted, &page, &snapshot)?;
+    Ok(tagged(&front, snapshot.version, &parts.headers, &Listing { items, next }))
+}
+
+/// A page of the alerts that a caller may see.
+///
+/// # Errors
+/// [`Kind::Unauthenticated`]: the caller may see none.
+pub(in crate::http) fn visible(
+    front: &Front,
+    caller: &Caller,
+    wanted: &Wanted,
+    page: &PageOf,
+    snapshot: &AlertsSnapshot,
+) -> Result<(Vec<Alert>, Option<String>), Error> {
+    let general = front.rooms.gate.check_server::<Alerts>(caller);
     let mut refused = general.as_ref().err().map(Error::kind);
     let mut seen = Vec::new();
     for alarm in snapshot.alarms.iter().filter(|alarm| wanted.fits(alarm)) {
         let allowed = match &alarm.record.path {
-            Some(path) => front.rooms.gate.check::<Alerts>(&caller, path).is_ok(),
+            Some(path) => front.rooms.gate.check::<Alerts>(caller, path).is_ok(),
             None => general.is_ok(),
         };
         if allowed {
@@ -207,8 +234,7 @@ pub(super) async fn list(
         general?;
     }
     let (entries, next) = page.cut(seen, |alarm| alarm.record.fingerprint.clone());
-    let body = Listing { items: entries.iter().map(|alarm| describe(alarm)).collect(), next };
-    Ok(tagged(&front, snapshot.version, &parts.headers, &body))
+    Ok((entries.iter().map(|alarm| describe(alarm)).collect(), next))
 }
 
 /// An answer that is the same until the next change. Whoever may see less asks with another credential.
@@ -255,9 +281,8 @@ pub(super) async fn acknowledge(
     Named(fingerprint): Named,
     Sent(options): Sent<AckOptions>,
 ) -> Result<Response, Problem> {
-    let grant = tended(&front, &caller, &fingerprint)?;
-    let (until, note) = (moment("until", options.until.as_deref())?, note(options.note)?);
-    front.rooms.alerts.acknowledge(fingerprint, name_of(grant.subject()), note, until).await?;
+    let until = moment("until", options.until.as_deref())?;
+    take_note(&front, &caller, fingerprint, until, options.note).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -290,17 +315,46 @@ pub(super) async fn silence(
     Named(fingerprint): Named,
     Sent(options): Sent<HushOptions>,
 ) -> Result<Response, Problem> {
-    let grant = tended(&front, &caller, &fingerprint)?;
+    let until = moment("until", options.until.as_deref())?;
+    Ok(added(hush(&front, &caller, fingerprint, until, options.note).await?))
+}
+
+/// Keeps one alert quiet; the silence's id comes back.
+///
+/// # Errors
+/// The caller may not, or the silence cannot be.
+pub(in crate::http) async fn hush(
+    front: &Front,
+    caller: &Caller,
+    fingerprint: String,
+    until: Option<WallTime>,
+    said: Option<String>,
+) -> Result<String, Error> {
+    let grant = tended(front, caller, &fingerprint)?;
     let wanted = SilenceOptions {
         matcher: Matcher { fingerprint: Some(fingerprint), ..Matcher::default() },
         from: None,
-        until: moment("until", options.until.as_deref())?,
+        until,
         weekly: Vec::new(),
         time_zone: Default::default(),
-        note: note(options.note)?,
+        note: note(said)?,
     };
-    let id = front.rooms.alerts.silence(wanted, name_of(grant.subject())).await?;
-    Ok(added(id))
+    front.rooms.alerts.silence(wanted, name_of(grant.subject())).await
+}
+
+/// Takes note of an alert.
+///
+/// # Errors
+/// The caller may not, or there is no such alert that goes on.
+pub(in crate::http) async fn take_note(
+    front: &Front,
+    caller: &Caller,
+    fingerprint: String,
+    until: Option<WallTime>,
+    said: Option<String>,
+) -> Result<(), Error> {
+    let grant = tended(front, caller, &fingerprint)?;
+    front.rooms.alerts.acknowledge(fingerprint, name_of(grant.subject()), note(said)?, until).await
 }
 
 /// The right to tend an alert. Who may not learns nothing of it, not even that there is none.
@@ -314,12 +368,17 @@ fn tended(front: &Front, caller: &Caller, fingerprint: &str) -> Result<Grant<Ack
 }
 
 fn describe(alarm: &Alarm) -> Alert {
-    let record = alarm.record.clone();
     let (silenced_by, inhibited_by) = match &alarm.muted {
         Some(Muted::Silence(id)) => (Some(id.clone()), None),
         Some(Muted::Inhibited(rule)) => (None, Some(rule.to_string())),
         None => (None, None),
     };
+    let told = tell(alarm.record.clone(), alarm.group.clone(), alarm.level);
+    Alert { silenced_by, inhibited_by, ..told }
+}
+
+/// An alert as its record tells it.
+pub(in crate::http) fn tell(record: AlertRecord, group: Option<String>, escalation: u8) -> Alert {
     Alert {
         fingerprint: record.fingerprint,
         rule: record.rule,
@@ -344,9 +403,9 @@ fn describe(alarm: &Alarm) -> Alert {
             .into_iter()
             .map(|shown| Shown { kind: shown.kind, moment: shown.moment, url: shown.url })
             .collect(),
-        group: alarm.group.clone(),
-        escalation: alarm.level,
-        silenced_by,
-        inhibited_by,
+        group,
+        escalation,
+        silenced_by: None,
+        inhibited_by: None,
     }
 }

@@ -2,12 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_graphql::SimpleObject;
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    super::{front::Front, grant::OnServer, problem::ProblemBody},
+    super::{
+        front::Front,
+        grant::OnServer,
+        graphql::scalars::{DateTime, Long},
+        problem::ProblemBody,
+    },
     momentary,
 };
 use crate::{
@@ -33,7 +39,7 @@ pub struct ServerInfo {
 }
 
 /// A door that is open.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema, SimpleObject)]
 pub struct OpenDoor {
     /// `http`, `rtsp`, `rtsps`, `hls`.
     #[schema(example = "rtsp")]
@@ -44,7 +50,7 @@ pub struct OpenDoor {
 }
 
 /// Something an operator should know.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, ToSchema, SimpleObject)]
 pub struct Warning {
     /// The stable word.
     #[schema(example = "open_listener")]
@@ -54,7 +60,7 @@ pub struct Warning {
 }
 
 /// The server.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
 pub(in crate::http) struct Info {
     /// The program.
     #[schema(example = "campanile")]
@@ -64,8 +70,10 @@ pub(in crate::http) struct Info {
     version: &'static str,
     /// When it started.
     #[schema(format = DateTime, example = "2026-11-20T10:15:00.123Z")]
+    #[graphql(skip, derived(name = "started", into = "DateTime", owned))]
     started: String,
     /// How long it has been running.
+    #[graphql(skip, derived(name = "uptime_ms", into = "Long", owned))]
     uptime_ms: u64,
     /// The path that the first page shows, and that commands without a camera's name mean.
     default_path: Option<String>,
@@ -83,9 +91,14 @@ pub(in crate::http) struct Info {
     (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show(State(front): State<Arc<Front>>, _: OnServer<Stats>) -> Response {
+    momentary(&describe(&front))
+}
+
+/// The server as it is now.
+pub(in crate::http) fn describe(front: &Front) -> Info {
     let ServerInfo { started, started_at, default_path, doors, capabilities, warnings } = &front.rooms.info;
     let uptime = front.rooms.clock.now().since(*started_at);
-    momentary(&Info {
+    Info {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
         started: started.to_string(),
@@ -94,7 +107,7 @@ pub(super) async fn show(State(front): State<Arc<Front>>, _: OnServer<Stats>) ->
         doors: doors.to_vec(),
         capabilities: capabilities.to_vec(),
         warnings: warnings.to_vec(),
-    })
+    }
 }
 
 /// Whole milliseconds, as every duration of the API is written.

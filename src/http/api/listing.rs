@@ -9,34 +9,44 @@ use super::super::problem::Problem;
 use crate::base::{Error, Kind};
 
 /// Entries of a page, if the request does not say.
-const LIMIT: usize = 100;
+pub(in crate::http) const LIMIT: usize = 100;
 /// Entries of a page, at most.
 const LIMIT_MAX: usize = 1000;
 
 /// Which page of a list.
 #[derive(Debug, PartialEq, Eq, Hash, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct PageOf {
+pub(in crate::http) struct PageOf {
     /// How many entries at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 100, required = false)]
-    pub(super) limit: usize,
+    pub(in crate::http) limit: usize,
     /// Begin after the entry of this key: `next` of the page before.
     #[param(required = false)]
-    pub(super) after: Option<String>,
+    pub(in crate::http) after: Option<String>,
+}
+
+/// A limit within its bounds.
+fn limit(said: Option<usize>) -> Result<usize, Error> {
+    said.filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| {
+        Error::new(Kind::InvalidArgument, format!("limit is a number from 1 to {LIMIT_MAX}")).with_code("invalid_limit")
+    })
 }
 
 impl PageOf {
+    /// The page that was asked for in numbers.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`]: the limit is out of its bounds.
+    pub(in crate::http) fn of(said: Option<u32>, after: Option<String>) -> Result<Self, Error> {
+        let limit = said.map_or(Ok(LIMIT), |said| limit(usize::try_from(said).ok()))?;
+        Ok(Self { limit, after })
+    }
+
     fn read(query: &str) -> Result<Self, Error> {
         let mut page = Self { limit: LIMIT, after: None };
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match key.as_ref() {
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                    page.limit = limit.ok_or_else(|| {
-                        Error::new(Kind::InvalidArgument, format!("limit is a number from 1 to {LIMIT_MAX}"))
-                            .with_code("invalid_limit")
-                    })?;
-                }
+                "limit" => page.limit = limit(value.parse().ok())?,
                 "after" => page.after = Some(value.into_owned()),
                 _ => {}
             }
@@ -45,7 +55,7 @@ impl PageOf {
     }
 
     /// The page of a list that is sorted by `key`.
-    pub(super) fn cut<T>(&self, sorted: Vec<T>, key: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
+    pub(in crate::http) fn cut<T>(&self, sorted: Vec<T>, key: impl Fn(&T) -> String) -> (Vec<T>, Option<String>) {
         let begin = match &self.after {
             Some(after) => sorted.partition_point(|entry| key(entry) <= *after),
             None => 0,

@@ -1,21 +1,21 @@
 //! The API: `/api/v1/…` and its description. One file per resource; the shapes on the wire stand in the file that sends
 //! them, so that a change inside never changes them by accident.
 
-mod alerts;
+pub(super) mod alerts;
 mod asyncapi;
 mod docs;
 mod document;
 pub(super) mod info;
-mod listing;
-mod paths;
-mod rules;
-mod sensor_history;
+pub(super) mod listing;
+pub(super) mod paths;
+pub(super) mod rules;
+pub(super) mod sensor_history;
 mod sensor_readings;
 pub(super) mod sensors;
-mod sent;
-mod sessions;
+pub(super) mod sent;
+pub(super) mod sessions;
 mod silences;
-mod statistics;
+pub(super) mod statistics;
 mod ws;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use async_graphql::{Enum, SimpleObject};
 use axum::{extract::State, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -17,6 +18,7 @@ use super::{
         caller::Asking,
         front::Front,
         grant::OnPath,
+        graphql::scalars::{DateTime, Long, long_or_none},
         problem::{Problem, ProblemBody},
     },
     info::millis,
@@ -24,8 +26,8 @@ use super::{
     momentary,
 };
 use crate::{
-    auth::View,
-    base::{Error, Kind, Monotonic},
+    auth::{Caller, Grant, View},
+    base::{Error, Kind, Monotonic, PathName},
     hls,
     hub::{PathHandle, Stream, StreamState},
     media::{self, MediaKind, rfc6381::codec_string},
@@ -33,9 +35,9 @@ use crate::{
 };
 
 /// Where a path stands.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, Enum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum PathState {
+pub(in crate::http) enum PathState {
     /// Nobody watches, and nothing is pulled.
     Idle,
     /// The source was asked for and has not delivered yet.
@@ -61,8 +63,8 @@ impl From<StreamState> for PathState {
 }
 
 /// What keeps a rendition from being ready.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Trouble {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+pub(in crate::http) struct Trouble {
     /// The stable word.
     #[schema(example = "connection_refused")]
     code: String,
@@ -73,9 +75,9 @@ pub(super) struct Trouble {
 }
 
 /// Pictures, sound or else.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, Enum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum TrackKind {
+pub(in crate::http) enum TrackKind {
     /// Pictures.
     Video,
     /// Sound.
@@ -85,8 +87,8 @@ pub(super) enum TrackKind {
 }
 
 /// One component of a stream.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Track {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+pub(in crate::http) struct Track {
     /// Its place among the tracks, from zero.
     id: u8,
     /// Pictures, sound or else.
@@ -108,16 +110,21 @@ pub(super) struct Track {
     /// Pictures a second over the last seconds, for pictures.
     fps: Option<f64>,
     /// Over the last seconds.
+    #[graphql(skip, derived(name = "bit_rate_bps", into = "Long", owned))]
     bit_rate_bps: u64,
     /// Between the last two random access points.
+    #[graphql(skip, derived(name = "gop_ms", into = "Option<Long>", owned, with = "long_or_none"))]
     gop_ms: Option<u64>,
     /// Units between the last two random access points.
     gop_units: Option<u32>,
     /// Since the newest unit arrived.
+    #[graphql(skip, derived(name = "last_frame_age_ms", into = "Option<Long>", owned, with = "long_or_none"))]
     last_frame_age_ms: Option<u64>,
     /// Units since the track began.
+    #[graphql(skip, derived(name = "units", into = "Long", owned))]
     units: u64,
     /// RTP packets since the track began that did not arrive.
+    #[graphql(skip, derived(name = "packets_lost", into = "Long", owned))]
     packets_lost: u64,
     /// The doors that cannot carry it, each with the reason.
     #[schema(example = json!({"hls": "HLS carries no G.711"}))]
@@ -125,8 +132,8 @@ pub(super) struct Track {
 }
 
 /// One of the two sizes a camera comes in.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Rendition {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+pub(in crate::http) struct Rendition {
     /// `main` or `sub`.
     #[schema(example = "main")]
     rendition: &'static str,
@@ -134,6 +141,7 @@ pub(super) struct Rendition {
     state: PathState,
     /// Since when.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "since", into = "DateTime", owned))]
     since: String,
     /// What keeps it from being ready.
     error: Option<Trouble>,
@@ -143,28 +151,37 @@ pub(super) struct Rendition {
     /// Its tracks as last known; none until the source was first seen.
     tracks: Vec<Track>,
     /// All its tracks together.
+    #[graphql(skip, derived(name = "bit_rate_bps", into = "Long", owned))]
     bit_rate_bps: u64,
     /// Since the newest picture arrived; without pictures, the newest sound.
+    #[graphql(skip, derived(name = "last_frame_age_ms", into = "Option<Long>", owned, with = "long_or_none"))]
     last_frame_age_ms: Option<u64>,
     /// Bytes received.
+    #[graphql(skip, derived(name = "bytes_received", into = "Long", owned))]
     bytes_received: u64,
     /// RTP packets that did not arrive.
+    #[graphql(skip, derived(name = "packets_lost", into = "Long", owned))]
     packets_lost: u64,
     /// Packets or units that could not be taken apart.
+    #[graphql(skip, derived(name = "packets_bad", into = "Long", owned))]
     packets_bad: u64,
     /// Clock steps and timestamp jumps of the source.
+    #[graphql(skip, derived(name = "timestamp_jumps", into = "Long", owned))]
     timestamp_jumps: u64,
     /// Connections made beyond the first.
+    #[graphql(skip, derived(name = "reconnects", into = "Long", owned))]
     reconnects: u64,
     /// How much of the past is held for new viewers.
+    #[graphql(skip, derived(name = "held_ms", into = "Long", owned))]
     held_ms: u64,
     /// What that costs in memory.
+    #[graphql(skip, derived(name = "held_bytes", into = "Long", owned))]
     held_bytes: u64,
 }
 
 /// A path.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Path {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+pub(in crate::http) struct Path {
     /// Its name, as it stands in every URL.
     #[schema(example = "front-door")]
     name: String,
@@ -176,6 +193,7 @@ pub(super) struct Path {
     state: PathState,
     /// Since when.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "since", into = "DateTime", owned))]
     since: String,
     /// What keeps the main rendition from being ready.
     error: Option<Trouble>,
@@ -184,14 +202,19 @@ pub(super) struct Path {
     /// The tracks of the main rendition.
     tracks: Vec<Track>,
     /// Bits a second of the main rendition.
+    #[graphql(skip, derived(name = "bit_rate_bps", into = "Long", owned))]
     bit_rate_bps: u64,
     /// Since the newest picture of the main rendition arrived.
+    #[graphql(skip, derived(name = "last_frame_age_ms", into = "Option<Long>", owned, with = "long_or_none"))]
     last_frame_age_ms: Option<u64>,
     /// Bytes received, all renditions.
+    #[graphql(skip, derived(name = "bytes_received", into = "Long", owned))]
     bytes_received: u64,
     /// RTP packets that did not arrive, all renditions.
+    #[graphql(skip, derived(name = "packets_lost", into = "Long", owned))]
     packets_lost: u64,
     /// Connections made beyond the first, all renditions.
+    #[graphql(skip, derived(name = "reconnects", into = "Long", owned))]
     reconnects: u64,
     /// Every rendition, the main one first.
     renditions: Vec<Rendition>,
@@ -211,11 +234,24 @@ pub(super) async fn list(
     Asking(caller): Asking,
     page: PageOf,
 ) -> Result<Response, Problem> {
+    let (items, next) = visible(&front, &caller, &page)?;
+    Ok(momentary(&Listing { items, next }))
+}
+
+/// A page of the paths that a caller may see.
+///
+/// # Errors
+/// [`Kind::Unauthenticated`]: the caller may see none.
+pub(in crate::http) fn visible(
+    front: &Front,
+    caller: &Caller,
+    page: &PageOf,
+) -> Result<(Vec<Path>, Option<String>), Error> {
     let mut names = front.rooms.hub.names();
     names.sort_unstable();
-    let (mut granted, mut refused) = (Vec::new(), None);
+    let (mut granted, mut refused) = (Vec::<(PathName, Grant<View>)>::new(), None);
     for name in names {
-        match front.rooms.gate.check::<View>(&caller, &name) {
+        match front.rooms.gate.check::<View>(caller, &name) {
             Ok(grant) => granted.push((name, grant)),
             Err(error) => refused = Some(error),
         }
@@ -223,14 +259,14 @@ pub(super) async fn list(
     if granted.is_empty() {
         // Somebody unknown learns nothing, not even that there is nothing; somebody known sees his empty list.
         if let Some(error) = refused.filter(|error| error.kind() == Kind::Unauthenticated) {
-            return Err(error.into());
+            return Err(error);
         }
-        front.rooms.gate.check_server::<View>(&caller)?;
+        front.rooms.gate.check_server::<View>(caller)?;
     }
     let (granted, next) = page.cut(granted, |(name, _)| name.to_string());
     // A path that a pattern made may have gone since.
     let paths = granted.iter().filter_map(|(_, grant)| front.rooms.hub.path(grant).ok());
-    Ok(momentary(&Listing { items: paths.map(|path| describe(&front, &path)).collect(), next }))
+    Ok((paths.map(|path| describe(front, &path)).collect(), next))
 }
 
 /// One path.
@@ -254,7 +290,8 @@ pub(super) async fn show(State(front): State<Arc<Front>>, OnPath(grant): OnPath<
     Ok(momentary(&describe(&front, &path)))
 }
 
-fn describe(front: &Front, path: &PathHandle) -> Path {
+/// A path as it is now.
+pub(in crate::http) fn describe(front: &Front, path: &PathHandle) -> Path {
     let now = front.rooms.clock.now();
     let spec = path.spec();
     let main = rendition(path.main(), now);

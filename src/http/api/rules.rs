@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_graphql::SimpleObject;
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -31,9 +32,10 @@ use crate::{
 };
 
 /// A rule.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
 #[schema(as = Rule)]
-pub(super) struct Written {
+#[graphql(name = "Rule")]
+pub(in crate::http) struct Written {
     /// Its name.
     #[schema(example = "freezer_warm")]
     id: String,
@@ -144,7 +146,8 @@ fn rule_id(text: &str) -> Result<RuleId, Error> {
     text.parse().map_err(|_| Error::new(Kind::NotFound, "there is no rule of this id").with_code("rule_not_found"))
 }
 
-fn describe(entry: &RuleEntry) -> Written {
+/// A rule as it was written.
+pub(in crate::http) fn describe(entry: &RuleEntry) -> Written {
     Written {
         id: entry.id.to_string(),
         origin: match entry.origin {

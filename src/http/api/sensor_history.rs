@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
+use async_graphql::{Enum, SimpleObject};
 use axum::{
     extract::{Request, State},
     response::Response,
@@ -15,6 +16,7 @@ use super::{
     super::{
         front::Front,
         grant::{Named, OnServer},
+        graphql::scalars::{DateTime, Long, long},
         problem::{Problem, ProblemBody},
     },
     sensors::{find, json_body, matches, max_age, tag, unchanged},
@@ -22,7 +24,7 @@ use super::{
 use crate::{
     auth::Sensors as SeeSensors,
     base::{Error, Kind, WallTime},
-    sensors::time::Stated,
+    sensors::{self, SensorSnapshot, time::Stated},
     store::Bucket,
 };
 
@@ -30,29 +32,35 @@ use crate::{
 const POINTS: usize = 11_000;
 
 /// What a sensor read over time.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct History {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+#[graphql(name = "SensorHistory")]
+pub(in crate::http) struct History {
     /// The sensor.
     sensor: String,
     /// The unit of its numbers; yes is 1 and no is 0.
     unit: Option<String>,
     /// From when.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "from", into = "DateTime", owned))]
     from: String,
     /// Until when.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "to", into = "DateTime", owned))]
     to: String,
     /// How long a stretch is: what was asked for, or more.
+    #[graphql(skip, derived(name = "step_ms", into = "Long", owned, with = "long"))]
     step_ms: i64,
     /// The stretches that have readings. A gap is a stretch that is missing.
     points: Vec<Point>,
 }
 
 /// A stretch of time.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Point {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+#[graphql(name = "SensorPoint")]
+pub(in crate::http) struct Point {
     /// When it begins.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "time", into = "DateTime", owned))]
     time: String,
     /// The least.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +72,7 @@ pub(super) struct Point {
     #[serde(skip_serializing_if = "Option::is_none")]
     max: Option<f64>,
     /// How many readings.
+    #[graphql(skip, derived(name = "count", into = "Long", owned))]
     count: u64,
 }
 
@@ -106,21 +115,12 @@ pub(super) async fn history(
 ) -> Result<Response, Problem> {
     let (room, sensor) = find(&front, &id)?;
     let asked = Asked::read(request.uri().query().unwrap_or_default(), front.rooms.clock.wall())?;
-    let series = room.history(&sensor.id, (asked.from, asked.to), asked.step, POINTS).await?;
-    let points = series.buckets.iter().map(|bucket| point(bucket, asked.shown));
+    let history = asked.look_up(room, &sensor).await?;
     let age = max_age(sensor.expected_interval);
     let (kind, body) = if asked.csv {
         let unit = sensor.unit.as_ref().map(ToString::to_string).unwrap_or_default();
-        (HeaderValue::from_static("text/csv; charset=utf-8"), csv(points, &unit))
+        (HeaderValue::from_static("text/csv; charset=utf-8"), csv(history.points, &unit))
     } else {
-        let history = History {
-            sensor: sensor.id.to_string(),
-            unit: sensor.unit.as_ref().map(ToString::to_string),
-            from: asked.from.to_string(),
-            to: asked.to.to_string(),
-            step_ms: series.step_ms,
-            points: points.collect(),
-        };
         (HeaderValue::from_static("application/json"), Bytes::from(serde_json::to_vec(&history).unwrap_or_default()))
     };
     let etag = tag(digest(&body));
@@ -139,17 +139,22 @@ pub(super) async fn history(
 }
 
 /// Which of the sums are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(name = "Aggregate")]
+pub(in crate::http) enum Shown {
+    /// All of them.
     All,
+    /// The least.
     Min,
+    /// The mean.
     Avg,
+    /// The greatest.
     Max,
 }
 
 /// What is asked of a history.
 #[derive(Debug, PartialEq)]
-struct Asked {
+pub(in crate::http) struct Asked {
     from: WallTime,
     to: WallTime,
     step: Duration,
@@ -158,26 +163,19 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(query: &str, now: WallTime) -> Result<Self, Problem> {
-        let refuse = |message: &str| -> Problem {
-            Error::new(Kind::InvalidArgument, message.to_owned()).with_code("invalid_history").into()
-        };
+    fn read(query: &str, now: WallTime) -> Result<Self, Error> {
         let time = |text: &str| match Stated::of_text(text) {
             Some(Stated::Utc(time)) => Ok(time),
             _ => Err(refuse("a time is RFC 3339 with its zone, or seconds since 1970")),
         };
-        let (mut from, mut to, mut step, mut shown, mut csv) = (None, now, None, Shown::All, false);
+        let (mut from, mut to, mut step, mut shown, mut csv) = (None, None, None, Shown::All, false);
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match (key.as_ref(), value.as_ref()) {
                 // A `+` of a zone that was not escaped is a blank by now.
                 ("from", value) => from = Some(time(&value.replace(' ', "+"))?),
-                ("to", value) => to = time(&value.replace(' ', "+"))?,
+                ("to", value) => to = Some(time(&value.replace(' ', "+"))?),
                 ("step", value) => {
-                    let seconds: f64 = value.parse().map_err(|_| refuse("step is a number of seconds"))?;
-                    if !(0.001..=1e8).contains(&seconds) {
-                        return Err(refuse("step is 0.001 to 100000000 seconds"));
-                    }
-                    step = Some(Duration::from_secs_f64(seconds));
+                    step = Some(value.parse().map_err(|_| refuse("step is a number of seconds"))?);
                 }
                 ("agg", "min") => shown = Shown::Min,
                 ("agg", "avg") => shown = Shown::Avg,
@@ -189,18 +187,60 @@ impl Asked {
                 _ => {}
             }
         }
+        Ok(Self { csv, ..Self::of(from, to, step, shown, now)? })
+    }
+
+    /// The question in numbers; `step` in seconds.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`]: it makes no sense, or asks for too much.
+    pub(in crate::http) fn of(
+        from: Option<WallTime>,
+        to: Option<WallTime>,
+        step: Option<f64>,
+        shown: Shown,
+        now: WallTime,
+    ) -> Result<Self, Error> {
         const DAY: i64 = 86_400_000_000_000;
+        if step.is_some_and(|seconds| !(0.001..=1e8).contains(&seconds)) {
+            return Err(refuse("step is 0.001 to 100000000 seconds"));
+        }
+        let to = to.unwrap_or(now);
         let from = from.unwrap_or_else(|| to.plus_nanos(-DAY));
         let span = Duration::from_nanos(u64::try_from(to.nanos_since(from)).unwrap_or(0));
         if span.is_zero() {
             return Err(refuse("from is before to"));
         }
-        let step = step.unwrap_or_else(|| span / 500).max(Duration::from_millis(1));
+        let step = step.map_or_else(|| span / 500, Duration::from_secs_f64).max(Duration::from_millis(1));
         if span.as_nanos() / step.as_nanos().max(1) > POINTS as u128 {
             return Err(refuse("that are more than 11000 stretches: ask for a longer step, or for less time"));
         }
-        Ok(Self { from, to, step, shown, csv })
+        Ok(Self { from, to, step, shown, csv: false })
     }
+
+    /// What the sensor read in that time.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(in crate::http) async fn look_up(
+        &self,
+        room: &sensors::Sensors,
+        sensor: &SensorSnapshot,
+    ) -> Result<History, Error> {
+        let series = room.history(&sensor.id, (self.from, self.to), self.step, POINTS).await?;
+        Ok(History {
+            sensor: sensor.id.to_string(),
+            unit: sensor.unit.as_ref().map(ToString::to_string),
+            from: self.from.to_string(),
+            to: self.to.to_string(),
+            step_ms: series.step_ms,
+            points: series.buckets.iter().map(|bucket| point(bucket, self.shown)).collect(),
+        })
+    }
+}
+
+fn refuse(message: &str) -> Error {
+    Error::new(Kind::InvalidArgument, message.to_owned()).with_code("invalid_history")
 }
 
 fn point(bucket: &Bucket, shown: Shown) -> Point {
@@ -216,7 +256,7 @@ fn point(bucket: &Bucket, shown: Shown) -> Point {
 }
 
 /// RFC 4180.
-fn csv(points: impl Iterator<Item = Point>, unit: &str) -> Bytes {
+fn csv(points: Vec<Point>, unit: &str) -> Bytes {
     let mut text = String::from("time,min,avg,max,count,unit\r\n");
     let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
     for point in points {

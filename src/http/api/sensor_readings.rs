@@ -20,7 +20,7 @@ use super::{
         problem::{Problem, ProblemBody},
     },
     momentary,
-    sensors::{room, sensor_id},
+    sensors::sensor_id,
 };
 use crate::{
     auth::Publish,
@@ -84,7 +84,7 @@ pub(super) async fn take(
     Named(id): Named,
     request: Request,
 ) -> Result<Response, Problem> {
-    let room = room(&front)?;
+    let room = &front.rooms.sensors;
     let id = sensor_id(&id)?;
     let (parts, body) = request.into_parts();
     let form = form(&parts.headers)?;

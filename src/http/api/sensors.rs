@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use async_graphql::{Json, SimpleObject};
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -20,6 +21,7 @@ use super::{
     super::{
         front::Front,
         grant::{Named, OnServer},
+        graphql::scalars::{DateTime, Long, json_or_none, long_or_none, moment_or_none},
         problem::{Problem, ProblemBody},
     },
     info::millis,
@@ -37,21 +39,23 @@ use crate::{
 const PAGES: usize = 16;
 
 /// Something that could not be read.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LastError {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+pub(in crate::http) struct LastError {
     /// Why.
     message: String,
     /// When it came.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "at", into = "DateTime", owned))]
     at: String,
 }
 
 /// A sensor, and what it shows.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Sensor {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+#[graphql(complex)]
+pub(in crate::http) struct Sensor {
     /// Its id, as it stands in every URL.
     #[schema(example = "cellar")]
-    id: String,
+    pub(in crate::http) id: String,
     /// The name people see.
     name: String,
     /// What it measures; `generic` if that is not known.
@@ -64,12 +68,15 @@ pub(super) struct Sensor {
     path: Option<String>,
     /// What it shows: a number, yes or no, a word; nothing before the first reading.
     #[schema(value_type = Option<serde_json::Value>, example = 21.5)]
+    #[graphql(skip, derived(name = "value", into = "Option<Json<ReadingValue>>", owned, with = "json_or_none"))]
     value: Option<ReadingValue>,
     /// When it was read.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "time", into = "Option<DateTime>", owned, with = "moment_or_none"))]
     time: Option<String>,
     /// When that came here.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "received_at", into = "Option<DateTime>", owned, with = "moment_or_none"))]
     received_at: Option<String>,
     /// The reading is older than three of its intervals, or the device said that it goes.
     stale: bool,
@@ -83,12 +90,16 @@ pub(super) struct Sensor {
     /// The last payload that could not be read.
     last_error: Option<LastError>,
     /// Readings since the start.
+    #[graphql(skip, derived(name = "readings", into = "Long", owned))]
     readings: u64,
     /// Readings that were there before.
+    #[graphql(skip, derived(name = "duplicates", into = "Long", owned))]
     duplicates: u64,
     /// Payloads that could not be read.
+    #[graphql(skip, derived(name = "bad_payloads", into = "Long", owned))]
     bad_payloads: u64,
     /// How often it reports.
+    #[graphql(skip, derived(name = "expected_interval_ms", into = "Option<Long>", owned, with = "long_or_none"))]
     expected_interval_ms: Option<u64>,
     /// Where its readings come from: `http`, `pull`, `demo`, or `mqtt:` and the broker's name.
     source: Option<String>,
@@ -149,7 +160,7 @@ pub(super) async fn list(
     page: PageOf,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let snapshot = room(&front)?.snapshot();
+    let snapshot = front.rooms.sensors.snapshot();
     let intervals = snapshot.sensors.iter().filter_map(|sensor| sensor.expected_interval);
     let age = max_age(intervals.min());
     let etag = tag(snapshot.version);
@@ -214,21 +225,24 @@ pub(super) async fn brokers(
     _: OnServer<Stats>,
     page: PageOf,
 ) -> Result<Response, Problem> {
-    let (brokers, next) = page.cut(room(&front)?.brokers(), |broker| broker.name.clone());
+    let (brokers, next) = page.cut(front.rooms.sensors.brokers(), |broker| broker.name.clone());
     Ok(momentary(&Listing { items: brokers.iter().map(describe_broker).collect(), next }))
 }
 
-pub(super) fn room(front: &Front) -> Result<&sensors::Sensors, Problem> {
-    Ok(&front.rooms.sensors)
-}
-
-pub(super) fn sensor_id(text: &str) -> Result<SensorId, Problem> {
+pub(super) fn sensor_id(text: &str) -> Result<SensorId, Error> {
     let refused = |error| Error::new(Kind::InvalidArgument, format!("{error}")).with_code("invalid_sensor_id");
-    text.parse::<SensorId>().map_err(|error| refused(error).into())
+    text.parse::<SensorId>().map_err(refused)
 }
 
-pub(super) fn find<'a>(front: &'a Front, id: &str) -> Result<(&'a sensors::Sensors, Arc<SensorSnapshot>), Problem> {
-    let (room, id) = (room(front)?, sensor_id(id)?);
+/// The sensor of an id, and the room it stands in.
+///
+/// # Errors
+/// It is no id, or there is no such sensor.
+pub(in crate::http) fn find<'a>(
+    front: &'a Front,
+    id: &str,
+) -> Result<(&'a sensors::Sensors, Arc<SensorSnapshot>), Error> {
+    let (room, id) = (&front.rooms.sensors, sensor_id(id)?);
     let found = room.snapshot().sensor(&id).cloned();
     let none = || Error::new(Kind::NotFound, "there is no sensor of this id").with_code("sensor_not_found");
     Ok((room, found.ok_or_else(none)?))
@@ -262,7 +276,8 @@ pub(super) fn json_body(etag: HeaderValue, age: HeaderValue, body: Bytes) -> Res
     ([(header::CONTENT_TYPE, kind), (header::ETAG, etag), (header::CACHE_CONTROL, age)], body).into_response()
 }
 
-fn describe(sensor: &SensorSnapshot) -> Sensor {
+/// A sensor as it is now.
+pub(in crate::http) fn describe(sensor: &SensorSnapshot) -> Sensor {
     let reading = sensor.reading.as_ref();
     let retained = reading.is_some_and(|reading| reading.retained).then_some("retained");
     let flaw = reading.and_then(|reading| reading.flaw).map(|flaw| flaw.name());

@@ -18,7 +18,7 @@ const MOST: usize = 64 << 10;
 
 /// A body of JSON. An empty one is an object without fields.
 #[derive(Debug)]
-pub(super) struct Sent<T>(pub(super) T);
+pub(in crate::http) struct Sent<T>(pub(in crate::http) T);
 
 impl<T: DeserializeOwned> FromRequest<Arc<Front>> for Sent<T> {
     type Rejection = Problem;

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use async_graphql::SimpleObject;
 use axum::{
     extract::State,
     response::{IntoResponse, Response},
@@ -17,6 +18,7 @@ use super::{
     super::{
         front::Front,
         grant::{Named, OnServer},
+        graphql::scalars::{DateTime, Long},
         problem::{Problem, ProblemBody},
     },
     listing::{Listing, PageOf},
@@ -29,8 +31,8 @@ use crate::{
 };
 
 /// Somebody who watches.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Session {
+#[derive(Debug, Serialize, ToSchema, SimpleObject)]
+pub(in crate::http) struct Session {
     /// Its name, which cannot be guessed.
     #[schema(example = "5d2b1c1e7b0a4f0e9d520c1f4f6f1a2b")]
     id: String,
@@ -51,18 +53,25 @@ pub(super) struct Session {
     user_agent: Option<String>,
     /// When it began.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "since", into = "DateTime", owned))]
     since: String,
     /// Bytes sent to it.
+    #[graphql(skip, derived(name = "bytes_sent", into = "Long", owned))]
     bytes_sent: u64,
     /// RTP packets, or HTTP answers with media, sent to it.
+    #[graphql(skip, derived(name = "packets_sent", into = "Long", owned))]
     packets_sent: u64,
     /// Units it missed because it was slow.
+    #[graphql(skip, derived(name = "units_dropped", into = "Long", owned))]
     units_dropped: u64,
     /// Packets it reports as lost.
+    #[graphql(skip, derived(name = "packets_lost", into = "Long", owned))]
     packets_lost: u64,
     /// Lost packets that were sent again.
+    #[graphql(skip, derived(name = "packets_repaired", into = "Long", owned))]
     packets_repaired: u64,
     /// How often it was moved from one rendition to the other because of its path.
+    #[graphql(skip, derived(name = "rendition_switches", into = "Long", owned))]
     rendition_switches: u64,
     /// The way there and back in milliseconds, where the protocol tells.
     round_trip_ms: Option<f64>,
@@ -71,8 +80,10 @@ pub(super) struct Session {
     /// The part of the packets lost since its last report but one, from 0 to 1.
     loss: Option<f64>,
     /// Packets it never got because nothing carries them: too large for UDP, or for a frame.
+    #[graphql(skip, derived(name = "packets_refused", into = "Long", owned))]
     packets_refused: u64,
     /// Reports on reception that came from it.
+    #[graphql(skip, derived(name = "receiver_reports", into = "Long", owned))]
     receiver_reports: u64,
 }
 
@@ -107,7 +118,8 @@ pub(super) async fn kick(
     Err(Error::new(Kind::NotFound, "there is no session of this id").with_code("session_not_found").into())
 }
 
-fn describe(entry: &stats::Session) -> Session {
+/// Somebody who watches, as it is now.
+pub(in crate::http) fn describe(entry: &stats::Session) -> Session {
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let details = &entry.details;
     Session {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use async_graphql::SimpleObject;
 use axum::{
     extract::{Query, State},
     response::{IntoResponse, Response},
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 use super::super::{
     front::Front,
     grant::OnServer,
+    graphql::scalars::{DateTime, Long, long_or_none, moment_or_none},
     problem::{Problem, ProblemBody},
 };
 use crate::{
@@ -24,61 +26,76 @@ use crate::{
 };
 
 /// How the server and its paths do. The shape of `data` of a `statistics_update`.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "the shape for the API document; events::payload sends it, and a test holds them equal")]
+#[derive(Debug, Deserialize, ToSchema, SimpleObject)]
 pub(in crate::http) struct Statistics {
     /// How long the server has been running.
+    #[graphql(skip, derived(name = "uptime_s", into = "Long", owned))]
     uptime_s: u64,
     /// Memory in use.
+    #[graphql(skip, derived(name = "memory_bytes", into = "Long", owned))]
     memory_bytes: u64,
     /// Processor time, in per cent of one core.
     cpu_percent: f64,
     /// What is free where the state is kept.
+    #[graphql(skip, derived(name = "disk_free_bytes", into = "Option<Long>", owned, with = "long_or_none"))]
     disk_free_bytes: Option<u64>,
     /// Paths.
+    #[graphql(skip, derived(name = "cameras", into = "Long", owned))]
     cameras: u64,
     /// Paths that show something.
+    #[graphql(skip, derived(name = "cameras_active", into = "Long", owned))]
     cameras_active: u64,
     /// Who watches, on all protocols.
+    #[graphql(skip, derived(name = "viewers", into = "Long", owned))]
     viewers: u64,
     /// Who watches, by protocol.
     viewers_by_protocol: std::collections::BTreeMap<String, u64>,
     /// What comes from all cameras.
+    #[graphql(skip, derived(name = "received_bps", into = "Long", owned))]
     received_bps: u64,
     /// What goes to all viewers.
+    #[graphql(skip, derived(name = "sent_bps", into = "Long", owned))]
     sent_bps: u64,
     /// Alerts that were raised today, by severity.
     alerts_today: std::collections::BTreeMap<String, u64>,
     /// Facts in the last minute.
+    #[graphql(skip, derived(name = "events_per_minute", into = "Long", owned))]
     events_per_minute: u64,
     /// What a `people` event said last, else how many names were recognised.
+    #[graphql(skip, derived(name = "total_people", into = "Long", owned))]
     total_people: u64,
     /// Faces recognised today.
+    #[graphql(skip, derived(name = "recognitions_today", into = "Long", owned))]
     recognitions_today: u64,
     /// When the last one was.
     #[schema(format = DateTime)]
+    #[graphql(skip, derived(name = "last_recognition", into = "Option<DateTime>", owned, with = "moment_or_none"))]
     last_recognition: Option<String>,
     /// By camera.
     paths: Vec<PathStatistics>,
 }
 
 /// How one camera does.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "as Statistics")]
+#[derive(Debug, Deserialize, ToSchema, SimpleObject)]
 pub(in crate::http) struct PathStatistics {
     /// Its name.
     path: String,
     /// `idle`, `waiting`, `ready`, `stalled` or `lost`.
     state: String,
     /// Who watches it.
+    #[graphql(skip, derived(name = "viewers", into = "Long", owned))]
     viewers: u64,
     /// What comes from it.
+    #[graphql(skip, derived(name = "received_bps", into = "Long", owned))]
     received_bps: u64,
     /// What goes to its viewers.
+    #[graphql(skip, derived(name = "sent_bps", into = "Long", owned))]
     sent_bps: u64,
     /// Packets of it that did not arrive.
+    #[graphql(skip, derived(name = "packets_lost", into = "Long", owned))]
     packets_lost: u64,
     /// Connections to it beyond the first.
+    #[graphql(skip, derived(name = "reconnects", into = "Long", owned))]
     reconnects: u64,
 }
 

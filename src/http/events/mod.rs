@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, extract::FromRequestParts, http::request::Parts, routing::get};
 
 pub(super) use self::{
-    poll::{__path_list, list},
+    poll::{__path_list, gather, list},
     post::{__path_take, take},
     stream::{__path_events, __path_system_status, events, system_status},
 };

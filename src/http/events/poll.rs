@@ -149,9 +149,9 @@ pub(in crate::http) async fn list(
 
 /// What one answer has.
 #[derive(Debug, Default)]
-struct Answer {
-    facts: Vec<Arc<Fact>>,
-    gap: Option<Option<u64>>,
+pub(in crate::http) struct Answer {
+    pub(in crate::http) facts: Vec<Arc<Fact>>,
+    pub(in crate::http) gap: Option<Option<u64>>,
 }
 
 impl Answer {
@@ -161,7 +161,7 @@ impl Answer {
 }
 
 /// What there is now, up to `most` facts. A gap ends it: it stands before what follows.
-async fn gather(follower: &mut Follower, most: usize) -> Answer {
+pub(in crate::http) async fn gather(follower: &mut Follower, most: usize) -> Answer {
     let mut answer = Answer::default();
     while answer.facts.len() < most && answer.gap.is_none() {
         match follower.ready_at_most(most - answer.facts.len()).await {

@@ -1,0 +1,222 @@
+//! `/graphql` over a WebSocket: the thin driver between a stream, the machines of RFC 6455 ([`Session`]) and of
+//! `graphql-transport-ws` ([`Protocol`]), and the operations.
+//!
+//! As at the other doors a browser is told by close code what it may not; only a foreign page, a server that ends and what
+//! is no handshake are refused by status.
+
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+
+use axum::{extract::Request, response::Response};
+use futures_util::future::FutureExt;
+use http::{HeaderValue, header};
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{front::Front, problem::Problem, upgrade::Upgrade, ws::shake_hands},
+    answer::Answer,
+    may_anything,
+    operations::{Came, Operations},
+    protocol::{AckPayload, NAME, OPERATIONS, Protocol, Said, ServerMessage, closing},
+    schema::Asker,
+    seats::Seat,
+};
+use crate::{
+    auth::Caller,
+    base::{Error, Kind, Monotonic},
+    events::{
+        spread::spread,
+        ws::{
+            Line,
+            close::{CloseCode, Violation},
+            encoding::Encoding,
+            handshake,
+            inbound::Incoming,
+            refusal,
+            session::Session,
+        },
+    },
+    stats::{EventDoor, Refusal},
+};
+
+/// Answers the handshake.
+///
+/// # Errors
+/// It is none, or the server ends.
+pub(super) fn open(front: Arc<Front>, caller: Caller, request: &Request) -> Result<Response, Problem> {
+    let agreed = shake_hands(&front, request, false)?;
+    let speaks = handshake::offers(request.headers(), NAME);
+    let limits = (front.graphql.options.max_sockets, front.graphql.options.max_sockets_per_address);
+    let seat = if speaks {
+        front.graphql.seats.take(&front.rooms.event_doors, caller.peer.ip(), limits)
+    } else {
+        front.rooms.event_doors.refused(EventDoor::GraphQl, Refusal::Protocol);
+        Err(closing::SUBPROTOCOL)
+    };
+    let mut response = Upgrade::answer(HeaderValue::from_static("websocket"), move |stream, early, stopping| {
+        async move {
+            let now = front.rooms.clock.now();
+            let mut socket = Socket {
+                session: Session::new(Encoding::default(), now),
+                protocol: Protocol::new(now),
+                operations: Operations::default(),
+                front,
+                caller,
+            };
+            let _seat: Option<Seat> = match seat {
+                Ok(seat) => Some(seat),
+                Err(violation) => {
+                    socket.close(violation);
+                    None
+                }
+            };
+            socket.session.handle_bytes(now, &early);
+            drop(early);
+            socket.run(Line::new(stream), stopping).await;
+        }
+        .boxed()
+    });
+    let headers = response.headers_mut();
+    headers.extend(agreed.headers);
+    headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    if speaks {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(NAME));
+    }
+    Ok(response)
+}
+
+struct Socket {
+    front: Arc<Front>,
+    caller: Caller,
+    session: Session,
+    protocol: Protocol,
+    operations: Operations,
+}
+
+impl Socket {
+    fn now(&self) -> Monotonic {
+        self.front.rooms.clock.now()
+    }
+
+    async fn run(mut self, mut line: Line, stopping: CancellationToken) {
+        let clock = self.front.rooms.clock;
+        let mut stop = pin!(stopping.cancelled());
+        let mut told = false;
+        let mut armed = self.deadline();
+        let mut timer = pin!(sleep_until(clock.instant(armed)));
+        loop {
+            while let Some(message) = self.session.poll_message(clock.now()) {
+                self.hear(&message);
+            }
+            let now = clock.now();
+            if let Some(violation) = self.protocol.handle_timeout(now) {
+                self.close(violation);
+            }
+            self.session.handle_timeout(now);
+            if self.session.end().is_some() {
+                break;
+            }
+            let due = self.deadline();
+            if due != armed || timer.is_elapsed() {
+                armed = due;
+                timer.as_mut().reset(clock.instant(due));
+            }
+            let Self { session, operations, .. } = &mut self;
+            let room = session.wants_events() && line.is_flushed();
+            tokio::select! {
+                biased;
+                () = &mut stop, if !told => {
+                    told = true;
+                    let within = spread(self.front.rooms.event_doors.dismissed()).as_secs();
+                    self.session.close(clock.now(), CloseCode::GOING_AWAY, &format!("come back within {within} s"));
+                }
+                () = &mut timer => {}
+                // Before what goes out: what the client says may end it.
+                () = poll_fn(|cx| line.poll(cx, session, clock)) => {}
+                came = operations.next(), if room => {
+                    self.tell(&came);
+                    // At once: then it is known whether the socket is blocked, and whether the next one is wanted.
+                    poll_fn(|cx| Poll::Ready(line.write(cx, &mut self.session, clock.now()))).await;
+                }
+            }
+        }
+        if let Some(refusal) = self.session.end().and_then(refusal) {
+            self.front.rooms.event_doors.refused(EventDoor::GraphQl, refusal);
+        }
+    }
+
+    fn deadline(&self) -> Monotonic {
+        let due = self.session.poll_deadline();
+        self.protocol.poll_deadline().filter(|_| self.session.is_open()).map_or(due, |init| init.min(due))
+    }
+
+    fn close(&mut self, Violation { code, reason }: Violation) {
+        let now = self.now();
+        self.session.close(now, code, reason);
+    }
+
+    fn hear(&mut self, message: &Incoming) {
+        let said = match message {
+            Incoming::Text(text) => self.protocol.handle_text(text),
+            // "The WebSocket sub-protocol … all messages are JSON text".
+            _ => Said::Broke(closing::INVALID),
+        };
+        match said {
+            Said::Nothing => {}
+            Said::Init => {
+                if may_anything(&self.front.rooms.gate, &self.caller).is_err() {
+                    self.front.rooms.event_doors.refused(EventDoor::GraphQl, Refusal::Forbidden);
+                    return self.close(closing::FORBIDDEN);
+                }
+                let cursor = self.front.rooms.events.cursor().to_string();
+                self.session.say(&ServerMessage::ConnectionAck { payload: AckPayload { cursor } });
+            }
+            Said::Ping(payload) => self.session.say(&ServerMessage::Pong { payload }),
+            Said::Begin { id, asked } => {
+                let graphql = self.front.graphql.clone();
+                match asked.and_then(|asked| asked.admit(graphql.options.max_depth)) {
+                    Ok(admitted) => {
+                        let asker = Asker { front: self.front.clone(), caller: self.caller.clone() };
+                        self.operations.begin(&graphql, id, admitted, asker);
+                    }
+                    Err(error) => {
+                        self.protocol.handle_ended(&id);
+                        self.refuse(&id, &error);
+                    }
+                }
+            }
+            Said::TooMany(id) => {
+                let message = format!("a connection has at most {OPERATIONS} operations at once");
+                self.refuse(&id, &Error::new(Kind::ResourceExhausted, message).with_code("too_many_operations"));
+            }
+            Said::End(id) => self.operations.end(&id),
+            Said::Broke(violation) => {
+                self.close(violation);
+                self.operations = Operations::default();
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: &str, error: &Error) {
+        self.session.say(&ServerMessage::Error { id, payload: &Answer::refused(error).errors });
+    }
+
+    fn tell(&mut self, came: &Came) {
+        match came {
+            Came::Next { id, answer, event } => {
+                if *event && answer.is_whole() {
+                    self.front.rooms.event_doors.delivered(EventDoor::GraphQl, 1);
+                }
+                self.session.say(&ServerMessage::Next { id, payload: answer });
+            }
+            Came::Refused { id, answer } => {
+                self.protocol.handle_ended(id);
+                self.session.say(&ServerMessage::Error { id, payload: &answer.errors });
+            }
+            Came::Complete { id } => {
+                self.protocol.handle_ended(id);
+                self.session.say(&ServerMessage::Complete { id });
+            }
+        }
+    }
+}
