@@ -21,6 +21,7 @@ use campanile::{
         inbound::{Inbound, Incoming, MESSAGE_MAX},
         session::Session as WsSession,
     },
+    http::admit_graphql,
     media::{
         ClockRate, CodecParameters, MediaKind, PictureSize, Track, TrackId, TrackSet, av1, h264, h265, jpeg, nal,
         plan::{Body, PAYLOAD_MAX},
@@ -68,6 +69,7 @@ pub const ENTRIES: &[Entry] = &[
     ("av1_packets", av1_packets),
     ("av1_unit", av1_unit),
     ("dtls", dtls),
+    ("graphql", graphql),
     ("h264_packets", h264_packets),
     ("h264_unit", h264_unit),
     ("h265_packets", h265_packets),
@@ -535,6 +537,17 @@ pub fn mqtt(data: &[u8]) {
                 }
             }
             assert!(session.outgoing().len() <= OUT_MAX);
+        }
+    }
+}
+
+/// A GraphQL request, as a body and as the document in one: it comes to an end, whatever its brackets and fragments do,
+/// and what is refused has a word and one line.
+pub fn graphql(data: &[u8]) {
+    let document = serde_json::json!({ "query": String::from_utf8_lossy(data) }).to_string();
+    for body in [data, document.as_bytes()] {
+        if let Err(error) = admit_graphql(body) {
+            assert!(!error.code().is_empty() && !error.message().contains('\n'), "{error}");
         }
     }
 }

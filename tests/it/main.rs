@@ -18,6 +18,7 @@ mod cameras;
 mod cli;
 mod crowd;
 mod events;
+mod graphql;
 mod hls_clients;
 mod hls_media;
 mod hostile;

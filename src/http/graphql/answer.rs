@@ -99,6 +99,9 @@ mod tests {
         assert_eq!(told["errors"][0]["extensions"], json!({"code": "internal", "hint": "mend it"}));
         assert!(answer.is_refusal() && told.get("data").is_none() && !told.to_string().contains("secret"));
         let unnamed = Response::from_errors(vec![ServerError::new("Unknown field", None)]);
-        assert_eq!(serde_json::to_value(Answer::from(unnamed)).unwrap()["errors"][0]["extensions"]["code"], "invalid_query");
+        assert_eq!(
+            serde_json::to_value(Answer::from(unnamed)).unwrap()["errors"][0]["extensions"]["code"],
+            "invalid_query"
+        );
     }
 }

@@ -220,7 +220,8 @@ impl Media {
             .flat_map(|value| value.split(','))
             .filter_map(|part| {
                 let (kind, parameters) = part.split_once(';').unwrap_or((part, ""));
-                let refused = parameters.split(';').any(|one| matches!(one.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+                let refused =
+                    parameters.split(';').any(|one| matches!(one.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
                 (!refused).then(|| kind.trim().to_ascii_lowercase())
             })
             .collect();

@@ -53,10 +53,7 @@ pub(super) enum Said {
     /// `ping`, with what is to be sent back.
     Ping(Option<Value>),
     /// `subscribe`.
-    Begin {
-        id: String,
-        asked: Result<Asked, crate::base::Error>,
-    },
+    Begin { id: String, asked: Result<Asked, crate::base::Error> },
     /// `subscribe` beyond [`OPERATIONS`].
     TooMany(String),
     /// `complete`: the client wants no more of it.
@@ -157,7 +154,11 @@ impl Protocol {
             }
             // One that is over already crossed the server's own `complete` on its way.
             ClientMessage::Complete { id } => {
-                if self.operations.remove(&id) { Said::End(id) } else { Said::Nothing }
+                if self.operations.remove(&id) {
+                    Said::End(id)
+                } else {
+                    Said::Nothing
+                }
             }
         }
     }

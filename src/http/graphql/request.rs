@@ -45,8 +45,9 @@ impl Asked {
         for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let value = match key.as_ref() {
                 "query" | "operationName" => Value::String(value.into_owned()),
-                "variables" | "extensions" => serde_json::from_str(&value)
-                    .map_err(|error| unfit(format!("{key}: this is no JSON: {error}")))?,
+                "variables" | "extensions" => {
+                    serde_json::from_str(&value).map_err(|error| unfit(format!("{key}: this is no JSON: {error}")))?
+                }
                 _ => continue,
             };
             body.insert(key.into_owned(), value);

@@ -105,7 +105,11 @@ impl AlertFilter {
         Ok(Wanted {
             state: self.state.map(Into::into),
             severity: self.severity.map(Into::into),
-            path: self.path.map(|name| name.parse()).transpose().map_err(|_| unfit("path: expected the name of a path"))?,
+            path: self
+                .path
+                .map(|name| name.parse())
+                .transpose()
+                .map_err(|_| unfit("path: expected the name of a path"))?,
             sensor: self
                 .sensor
                 .map(|id| id.parse::<SensorId>())
@@ -153,9 +157,7 @@ impl Query {
         #[graphql(desc = "Its name, as it stands in every URL.")] name: String,
     ) -> async_graphql::Result<Path> {
         let asker = asker(context)?;
-        let unfit = |error| {
-            Error::new(Kind::InvalidArgument, format!("name: {error}")).with_code("invalid_path_name")
-        };
+        let unfit = |error| Error::new(Kind::InvalidArgument, format!("name: {error}")).with_code("invalid_path_name");
         let name = name.parse::<PathName>().map_err(unfit)?;
         let grant = asker.front.rooms.gate.check::<View>(&asker.caller, &name)?;
         Ok(paths::describe(&asker.front, &asker.front.rooms.hub.path(&grant)?))
@@ -181,7 +183,9 @@ impl Query {
     async fn events(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Begin after this fact: the `id` or `cursor` of an event from any door.")] after: Option<String>,
+        #[graphql(desc = "Begin after this fact: the `id` or `cursor` of an event from any door.")] after: Option<
+            String,
+        >,
         filter: Option<EventFilter>,
         #[graphql(desc = "How many at most, 1 to 1000; 100 if absent.")] limit: Option<u32>,
     ) -> async_graphql::Result<EventPage> {

@@ -60,6 +60,7 @@ pub(super) fn open(front: Arc<Front>, caller: Caller, request: &Request) -> Resu
                 session: Session::new(Encoding::default(), now),
                 protocol: Protocol::new(now),
                 operations: Operations::default(),
+                why: None,
                 front,
                 caller,
             };
@@ -91,6 +92,8 @@ struct Socket {
     session: Session,
     protocol: Protocol,
     operations: Operations,
+    /// Why it was sent away, where the code alone does not say.
+    why: Option<Refusal>,
 }
 
 impl Socket {
@@ -109,7 +112,8 @@ impl Socket {
                 self.hear(&message);
             }
             let now = clock.now();
-            if let Some(violation) = self.protocol.handle_timeout(now) {
+            if let Some(violation) = self.protocol.handle_timeout(now).filter(|_| self.session.is_open()) {
+                self.why = Some(Refusal::Silent);
                 self.close(violation);
             }
             self.session.handle_timeout(now);
@@ -140,7 +144,7 @@ impl Socket {
                 }
             }
         }
-        if let Some(refusal) = self.session.end().and_then(refusal) {
+        if let Some(refusal) = self.why.or_else(|| self.session.end().and_then(refusal)) {
             self.front.rooms.event_doors.refused(EventDoor::GraphQl, refusal);
         }
     }
@@ -165,7 +169,6 @@ impl Socket {
             Said::Nothing => {}
             Said::Init => {
                 if may_anything(&self.front.rooms.gate, &self.caller).is_err() {
-                    self.front.rooms.event_doors.refused(EventDoor::GraphQl, Refusal::Forbidden);
                     return self.close(closing::FORBIDDEN);
                 }
                 let cursor = self.front.rooms.events.cursor().to_string();
@@ -191,6 +194,7 @@ impl Socket {
             }
             Said::End(id) => self.operations.end(&id),
             Said::Broke(violation) => {
+                self.why = Some(Refusal::Protocol);
                 self.close(violation);
                 self.operations = Operations::default();
             }

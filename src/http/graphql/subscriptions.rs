@@ -258,7 +258,9 @@ impl Subscription {
     async fn events(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Begin after this fact: the `id` or `cursor` of an event from any door; with what comes next if absent.")]
+        #[graphql(
+            desc = "Begin after this fact: the `id` or `cursor` of an event from any door; with what comes next if absent."
+        )]
         after: Option<String>,
         filter: Option<EventFilter>,
     ) -> async_graphql::Result<BoxStream<'static, Told<EventDelivery>>> {
@@ -272,7 +274,9 @@ impl Subscription {
     async fn alerts(
         &self,
         context: &Context<'_>,
-        #[graphql(desc = "Begin after this fact: the `id` or `cursor` of an event from any door; with what comes next if absent.")]
+        #[graphql(
+            desc = "Begin after this fact: the `id` or `cursor` of an event from any door; with what comes next if absent."
+        )]
         after: Option<String>,
         #[graphql(desc = "Of `types` the kinds of change count: `raised`, `cleared`.")] filter: Option<EventFilter>,
     ) -> async_graphql::Result<BoxStream<'static, Told<AlertDelivery>>> {

@@ -30,7 +30,7 @@ impl Cameras for Nothing {
 }
 
 /// A surface whose rules are `preset: temperature` of the file, with the attic at 40 °C.
-async fn warm(desk: &Desk) -> House {
+pub(in crate::http) async fn warm(desk: &Desk) -> House {
     let options = AlertsOptions {
         rules: vec![serde_saphyr::from_str("preset: temperature").unwrap()],
         cameras: Arc::new(Nothing),

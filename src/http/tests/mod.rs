@@ -1,7 +1,7 @@
 //! Tests of the surface as a whole, without a socket; those of the listener, on real ones, stand in [`sockets`], and of
 //! clients that change their door in [`doors`].
 
-mod alerts;
+pub(super) mod alerts;
 mod doors;
 mod hls;
 mod sensors;
