@@ -281,8 +281,9 @@ pub(super) async fn acknowledge(
     Named(fingerprint): Named,
     Sent(options): Sent<AckOptions>,
 ) -> Result<Response, Problem> {
-    let until = moment("until", options.until.as_deref())?;
-    take_note(&front, &caller, fingerprint, until, options.note).await?;
+    let grant = tended(&front, &caller, &fingerprint)?;
+    let (until, note) = (moment("until", options.until.as_deref())?, note(options.note)?);
+    front.rooms.alerts.acknowledge(fingerprint, name_of(grant.subject()), note, until).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -342,23 +343,8 @@ pub(in crate::http) async fn hush(
     front.rooms.alerts.silence(wanted, name_of(grant.subject())).await
 }
 
-/// Takes note of an alert.
-///
-/// # Errors
-/// The caller may not, or there is no such alert that goes on.
-pub(in crate::http) async fn take_note(
-    front: &Front,
-    caller: &Caller,
-    fingerprint: String,
-    until: Option<WallTime>,
-    said: Option<String>,
-) -> Result<(), Error> {
-    let grant = tended(front, caller, &fingerprint)?;
-    front.rooms.alerts.acknowledge(fingerprint, name_of(grant.subject()), note(said)?, until).await
-}
-
 /// The right to tend an alert. Who may not learns nothing of it, not even that there is none.
-fn tended(front: &Front, caller: &Caller, fingerprint: &str) -> Result<Grant<Ack>, Error> {
+pub(in crate::http) fn tended(front: &Front, caller: &Caller, fingerprint: &str) -> Result<Grant<Ack>, Error> {
     let snapshot = front.rooms.alerts.snapshot();
     let alarm = snapshot.alarms.iter().find(|alarm| alarm.record.fingerprint == fingerprint);
     match alarm.and_then(|alarm| alarm.record.path.as_ref()) {

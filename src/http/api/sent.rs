@@ -57,7 +57,7 @@ pub(super) fn moment(field: &str, text: Option<&str>) -> Result<Option<WallTime>
 }
 
 /// A note of a body: one that is not too long.
-pub(super) fn note(text: Option<String>) -> Result<Option<String>, Error> {
+pub(in crate::http) fn note(text: Option<String>) -> Result<Option<String>, Error> {
     const NOTE_MOST: usize = 1000;
     match text {
         Some(text) if text.len() > NOTE_MOST => Err(invalid(format!("note: it has at most {NOTE_MOST} bytes"))),
@@ -66,7 +66,7 @@ pub(super) fn note(text: Option<String>) -> Result<Option<String>, Error> {
 }
 
 /// Who did something, as the audit and others read it.
-pub(super) fn name_of(subject: &Subject) -> String {
+pub(in crate::http) fn name_of(subject: &Subject) -> String {
     match subject {
         Subject::Loopback => "local".to_owned(),
         Subject::Anonymous => "anonymous".to_owned(),

@@ -151,7 +151,9 @@ pub fn admit(body: &[u8]) -> Result<()> {
 
 /// Whether a request opens a WebSocket, well or badly.
 pub(super) fn asks_for_socket(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE)
+    // Not every upgrade: curl offers HTTP/2 in this header.
+    let asked = headers.get_all(header::UPGRADE).into_iter().filter_map(|value| value.to_str().ok());
+    asked.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("websocket"))
 }
 
 /// Whether a caller may do anything here. What, each field asks for itself.

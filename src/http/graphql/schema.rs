@@ -14,6 +14,7 @@ use super::{
             paths::{self, Path},
             rules::{self, Written},
             sensors::{self, Sensor},
+            sent,
             sessions::{self, Session},
             statistics::Statistics,
         },
@@ -286,7 +287,9 @@ impl Mutation {
     ) -> async_graphql::Result<bool> {
         let asker = asker(context)?;
         let until = until.map(|until| until.wall()).transpose()?;
-        alerts::take_note(&asker.front, &asker.caller, fingerprint, until, note).await?;
+        let grant = alerts::tended(&asker.front, &asker.caller, &fingerprint)?;
+        let by = sent::name_of(grant.subject());
+        asker.front.rooms.alerts.acknowledge(fingerprint, by, sent::note(note)?, until).await?;
         Ok(true)
     }
 

@@ -233,6 +233,8 @@ async fn methods_and_media_types_are_those_of_graphql_over_http_and_a_foreign_pa
     let reply = house.get("/graphql?query=mutation%7BacknowledgeAlert(fingerprint:%22x%22)%7D").await;
     assert_eq!((reply.problem(405).as_str(), reply.header("allow")), ("method_not_allowed", "POST"));
     assert_eq!(house.get("/graphql").await.status, 400);
+    let curl = [("upgrade", "h2c"), ("connection", "upgrade, http2-settings")];
+    assert_eq!(house.ask("GET", "/graphql?query=%7Binfo%7Bversion%7D%7D", &curl).await.status, 200);
     assert_eq!(house.ask("DELETE", "/graphql", &[]).await.problem(405), "method_not_allowed");
     let body = r#"{"query":"{ info { version } }"}"#;
     for headers in
