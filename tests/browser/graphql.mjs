@@ -49,7 +49,7 @@ while (seen < count) {
       cursor = data.events.cursor;
       say({ fact: data.events, errors });
       seen += 1;
-      if (seen % every === 0) break;
+      if (seen % every === 0 || seen === count) break;
     }
   } catch (error) {
     say({ torn: String(error) });

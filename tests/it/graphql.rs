@@ -36,7 +36,8 @@ async fn the_client_from_npm_gets_every_fact_once_over_connections_that_tear_and
     client.line(|line| line.contains("\"ready\"")).await;
     let post = async |event: Value| {
         let response = server.client().post(server.http("/api/v1/events")).json(&event).send().await.unwrap();
-        assert_eq!(response.status(), 201, "{event}");
+        // A disk that is slow makes it 202.
+        assert!(response.status().is_success(), "{event}");
         response.json::<Value>().await.unwrap()["id"].as_str().unwrap().to_owned()
     };
     let mut sent = Vec::new();
@@ -60,5 +61,7 @@ async fn the_client_from_npm_gets_every_fact_once_over_connections_that_tear_and
     assert_eq!((&alert["change"], &alert["alert"]["rule"]), (&"RAISED".into(), &"doorbell".into()));
     let metrics = server.get("/metrics").await.text().await.unwrap();
     let counted = |name: &str| metrics.lines().find(|line| line.starts_with(name)).map(str::to_owned);
-    assert!(counted("campanile_event_clients_opened_total{door=\"graphql\"}").is_some_and(|line| !line.ends_with(" 0")));
+    assert!(
+        counted("campanile_event_clients_opened_total{door=\"graphql\"}").is_some_and(|line| !line.ends_with(" 0"))
+    );
 }

@@ -45,6 +45,9 @@ pub(super) enum TooMuch {
     /// Beyond [`ROOTS`] or [`MUTATIONS`].
     #[error("query: more than {0} fields at the root")]
     Roots(usize),
+    /// What there is to ask is asked where that is not told.
+    #[error("query: this server does not tell what there is to ask")]
+    Introspection,
     /// A fragment that spreads itself (§5.5.2.2).
     #[error("query: a fragment spreads itself")]
     Cycle,
@@ -58,6 +61,7 @@ impl TooMuch {
     pub(super) const fn code(self) -> &'static str {
         match self {
             Self::Unended | Self::Cycle | Self::Operation => "invalid_query",
+            Self::Introspection => "introspection_off",
             Self::Nesting | Self::Depth(_) => "query_too_deep",
             Self::Tokens | Self::Fields => "query_too_large",
             Self::Aliases => "too_many_aliases",
@@ -136,6 +140,15 @@ fn string(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// What the configuration allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowed {
+    /// Fields within fields.
+    pub(super) depth: usize,
+    /// To ask what there is to ask.
+    pub(super) introspection: bool,
+}
+
 /// What an operation comes to, its fragments spread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Size {
@@ -147,11 +160,11 @@ struct Size {
 /// Measures the operation of a document that is to run, and says what kind it is.
 ///
 /// # Errors
-/// It is beyond a bound, `depth` among them, or there is no such operation.
+/// It is beyond a bound, or there is no such operation.
 pub(super) fn measure(
     document: &ExecutableDocument,
     operation: Option<&str>,
-    depth: usize,
+    allowed: Allowed,
 ) -> Result<OperationType, TooMuch> {
     let operation = match (&document.operations, operation) {
         (DocumentOperations::Single(only), None) => only,
@@ -163,7 +176,7 @@ pub(super) fn measure(
         (DocumentOperations::Multiple(_), None) => return Err(TooMuch::Operation),
     };
     // The checks of the schema walk over every operation and fragment there is, so that all of them are measured.
-    let mut measuring = Measuring { document, known: HashMap::new() };
+    let mut measuring = Measuring { document, introspection: allowed.introspection, known: HashMap::new() };
     for (_, other) in document.operations.iter() {
         let size = measuring.selections(&other.node.selection_set.node)?;
         let roots = measuring.roots(&other.node.selection_set.node)?;
@@ -172,7 +185,7 @@ pub(super) fn measure(
             _ if roots > most => return Err(TooMuch::Roots(most)),
             Size { aliases, .. } if aliases > ALIASES => return Err(TooMuch::Aliases),
             Size { fields, .. } if fields > FIELDS => return Err(TooMuch::Fields),
-            Size { depth: found, .. } if found > depth => return Err(TooMuch::Depth(depth)),
+            Size { depth, .. } if depth > allowed.depth => return Err(TooMuch::Depth(allowed.depth)),
             _ => {}
         }
     }
@@ -190,6 +203,7 @@ impl Size {
 
 struct Measuring<'a> {
     document: &'a ExecutableDocument,
+    introspection: bool,
     /// By fragment; nothing while it is being measured. Each is measured once, whoever spreads it how often.
     known: HashMap<&'a str, Option<Size>>,
 }
@@ -200,6 +214,11 @@ impl<'a> Measuring<'a> {
         for selection in &set.items {
             let part = match &selection.node {
                 Selection::Field(field) => {
+                    // GraphQL §4.2: names that begin so are the language's own.
+                    let name = field.node.name.node.as_str();
+                    if !self.introspection && name.starts_with("__") && name != "__typename" {
+                        return Err(TooMuch::Introspection);
+                    }
                     let inner = self.selections(&field.node.selection_set.node)?;
                     Size {
                         fields: inner.fields.saturating_add(1),
@@ -263,7 +282,8 @@ mod tests {
 
     fn measured(query: &str) -> Result<OperationType, TooMuch> {
         scan(query)?;
-        measure(&parse_query(query).unwrap(), None, 5)
+        let allowed = Allowed { depth: 5, introspection: false };
+        measure(&parse_query(query).unwrap(), None, allowed)
     }
 
     #[test]
@@ -295,6 +315,7 @@ mod tests {
             (format!("{{ {} }}", many(21, "a ")), TooMuch::Roots(20)),
             (format!("mutation {{ {} }}", many(11, "a ")), TooMuch::Roots(10)),
             ("{ ...f } fragment f on T { ...g } fragment g on T { ...f }".to_owned(), TooMuch::Cycle),
+            ("{ __typename a { __schema { types } } }".to_owned(), TooMuch::Introspection),
             ("query A { a } query B { a }".to_owned(), TooMuch::Operation),
         ];
         for (query, expected) in table {

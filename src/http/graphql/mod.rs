@@ -36,6 +36,7 @@ use tokio::time::timeout;
 
 use self::{
     answer::Answer,
+    bounds::Allowed,
     request::Asked,
     schema::{Asker, Served, schema},
     seats::Seats,
@@ -79,6 +80,12 @@ impl Default for GraphQlOptions {
             max_sockets: 5000,
             max_sockets_per_address: 2000,
         }
+    }
+}
+
+impl GraphQlOptions {
+    const fn allowed(&self) -> Allowed {
+        Allowed { depth: self.max_depth, introspection: self.introspection }
     }
 }
 
@@ -146,7 +153,7 @@ pub fn admit(body: &[u8]) -> Result<()> {
     let body = serde_json::from_slice(body).map_err(|error| {
         Error::new(Kind::InvalidArgument, "this is no JSON").with_code("invalid_body").caused_by(error)
     })?;
-    Asked::of_json(body)?.admit(GraphQlOptions::default().max_depth).map(drop)
+    Asked::of_json(body)?.admit(GraphQlOptions::default().allowed()).map(drop)
 }
 
 /// Whether a request opens a WebSocket, well or badly.
@@ -180,7 +187,7 @@ async fn answer(
         Err(error) => return Ok(media.response(StatusCode::BAD_REQUEST, &Answer::refused(&error))),
     };
     let graphql = front.graphql.clone();
-    let answer = match asked.admit(graphql.options.max_depth) {
+    let answer = match asked.admit(graphql.options.allowed()) {
         // GraphQL over HTTP §5.2: GET has nothing done.
         Ok((OperationType::Mutation, _)) if reads => return Err(Problem::method_not_allowed("POST")),
         Ok((OperationType::Subscription, _)) => Answer::refused(

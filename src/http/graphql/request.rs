@@ -5,7 +5,7 @@ use async_graphql::{Request, Variables, parser::types::OperationType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::bounds::{TooMuch, measure, scan};
+use super::bounds::{Allowed, TooMuch, measure, scan};
 use crate::base::{Error, Kind, Result};
 
 /// The parameters of a request.
@@ -55,11 +55,11 @@ impl Asked {
         Self::of_json(Value::Object(body))
     }
 
-    /// The request, if it is within `depth` and the other bounds, and what its operation is.
+    /// The request, if it is within the bounds, and what its operation is.
     ///
     /// # Errors
     /// [`Kind::InvalidArgument`]: it cannot be read, or is beyond a bound.
-    pub(super) fn admit(self, depth: usize) -> Result<(OperationType, Request)> {
+    pub(super) fn admit(self, allowed: Allowed) -> Result<(OperationType, Request)> {
         let too_much = |bound: TooMuch| unfit(bound.to_string()).with_code(bound.code());
         scan(&self.query).map_err(too_much)?;
         let mut request = Request::new(self.query);
@@ -69,7 +69,7 @@ impl Asked {
             let at = error.locations.first().map(|at| format!("line {}, column {}: ", at.line, at.column));
             unfit(format!("query: {}{}", at.unwrap_or_default(), one_line(&error.message))).with_code("invalid_query")
         })?;
-        let kind = measure(document, name.as_deref(), depth).map_err(too_much)?;
+        let kind = measure(document, name.as_deref(), allowed).map_err(too_much)?;
         request.operation_name = name;
         Ok((kind, request))
     }
@@ -90,12 +90,14 @@ mod tests {
 
     use super::*;
 
+    const FEW: Allowed = Allowed { depth: 5, introspection: true };
+
     #[test]
     fn a_request_is_read_from_a_body_or_an_url_and_what_is_none_is_refused_by_name() {
         let asked = Asked::of_url("query=%7Ba%7D&operationName=&variables=%7B%22x%22%3A1%7D&other=1").unwrap();
-        assert_eq!(asked.admit(5).unwrap().0, OperationType::Query);
+        assert_eq!(asked.admit(FEW).unwrap().0, OperationType::Query);
         let asked = Asked::of_json(json!({"query": "mutation M { a }", "operationName": "M", "variables": null}));
-        assert_eq!(asked.unwrap().admit(5).unwrap().0, OperationType::Mutation);
+        assert_eq!(asked.unwrap().admit(FEW).unwrap().0, OperationType::Mutation);
         for (body, code) in [
             (json!([{"query": "{ a }"}]), "batch_not_taken"),
             (json!({}), "invalid_request"),
@@ -107,7 +109,7 @@ mod tests {
         }
         assert_eq!(Asked::of_url("query=%7Ba%7D&variables=%7B").unwrap_err().code(), "invalid_request");
         for (query, code) in [("{ a", "invalid_query"), ("{a{b{c{d{e{f}}}}}}", "query_too_deep")] {
-            let error = Asked::of_json(json!({"query": query})).unwrap().admit(5).unwrap_err();
+            let error = Asked::of_json(json!({"query": query})).unwrap().admit(FEW).unwrap_err();
             assert_eq!(error.code(), code, "{error}");
             assert!(!error.message().contains('\n'), "{}", error.message());
         }

@@ -177,7 +177,7 @@ impl Socket {
             Said::Ping(payload) => self.session.say(&ServerMessage::Pong { payload }),
             Said::Begin { id, asked } => {
                 let graphql = self.front.graphql.clone();
-                match asked.and_then(|asked| asked.admit(graphql.options.max_depth)) {
+                match asked.and_then(|asked| asked.admit(graphql.options.allowed())) {
                     Ok(admitted) => {
                         let asker = Asker { front: self.front.clone(), caller: self.caller.clone() };
                         self.operations.begin(&graphql, id, admitted, asker);

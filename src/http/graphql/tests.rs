@@ -276,6 +276,8 @@ async fn the_door_can_be_closed_and_the_schema_kept() {
     for query in ["{ __schema { types { name } } }", r#"{ __type(name: "Query") { name } }"#, "{ pats { next } }"] {
         let reply = house.question(query, json!({})).await;
         assert!(reply.status == 400 && !reply.text().contains("paths"), "{query}: {}", reply.text());
+        let expected = if query.contains("__") { "introspection_off" } else { "invalid_query" };
+        assert_eq!(code(&reply.json()), expected);
     }
     assert!(house.data("{ info { version } }").await["info"]["version"].is_string());
 }
