@@ -22,6 +22,7 @@ pub mod rtcp;
 pub mod sequence;
 #[cfg(test)]
 mod testing;
+pub mod transport_feedback;
 mod vp8;
 mod vp9;
 

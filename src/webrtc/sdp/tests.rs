@@ -225,6 +225,7 @@ m=video 8189 UDP/TLS/RTP/SAVPF 108 109
 c=IN IP4 192.0.2.1
 a=mid:0
 {transport}
+a=extmap:4 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
 a=extmap:5 http://www.webrtc.org/experiments/rtp-hdrext/playout-delay
 a=rtpmap:108 H264/90000
 a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f
@@ -232,6 +233,7 @@ a=rtcp-fb:108 nack
 a=rtcp-fb:108 nack pli
 a=rtcp-fb:108 ccm fir
 a=rtcp-fb:108 goog-remb
+a=rtcp-fb:108 transport-cc
 a=rtpmap:109 rtx/90000
 a=fmtp:109 apt=108
 a=msid:campanile video

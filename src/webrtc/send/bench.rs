@@ -52,7 +52,7 @@ impl ViewerUnit {
         self.unit.plan.first_packet += self.unit.plan.packets();
         self.unit.pts += MediaTime::from_millis(40);
         let (now, wall) = (Monotonic::default(), WallTime::from_unix_nanos(0));
-        let begun = self.line.begin(RingKey::default(), &self.unit, now, wall);
+        let begun = self.line.begin(RingKey::default(), &self.unit, false, now, wall);
         let Some(mut begun) = begun else { return 0 };
         self.buffer.clear();
         while begun.sent < self.unit.plan.fragments.len() {

@@ -6,13 +6,17 @@
 use std::time::Duration;
 
 use super::{
-    line::Seal,
+    gauge::Verdict,
+    line::{Line, Seal},
     viewer::{Taken, Turn, Viewer},
 };
 use crate::{
     base::{Monotonic, Rendition},
     media::MediaKind,
-    rtp::rtcp::{self, Packet, ReportBlock},
+    rtp::{
+        rtcp::{self, Packet, ReportBlock},
+        transport_feedback,
+    },
 };
 
 /// How often a lost picture is sent again.
@@ -28,12 +32,16 @@ const AFTER_LOST_BURST: Duration = Duration::from_secs(10);
 const NACKS_MAX: usize = 256;
 /// A burst is too fast for its line when so many of its packets, and more than a fifth of them, are lost.
 const BURST_LOSS: usize = 32;
+/// Lost packets at the head of a start that are sent again unasked.
+const HEAD_MAX: usize = 64;
 /// Bytes of a retransmission run.
 const REPAIR_RUN: usize = 16 << 10;
 
 mod format {
     /// Generic NACK (RFC 4585 §6.2.1).
     pub(super) const NACK: u8 = 1;
+    /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
+    pub(super) const ARRIVALS: u8 = 15;
     /// Picture loss indication (RFC 4585 §6.3.1).
     pub(super) const PLI: u8 = 1;
     /// Full intra request (RFC 5104 §4.3.1).
@@ -54,6 +62,9 @@ impl<S: Seal> Viewer<S> {
                 }
                 Packet::Feedback { on_payload: false, format: format::NACK, media, control, .. } => {
                     self.handle_nack(media, control, &mut nacks, now);
+                }
+                Packet::Feedback { on_payload: false, format: format::ARRIVALS, control, .. } => {
+                    self.handle_arrivals(control, now);
                 }
                 Packet::Feedback { on_payload: true, format: format::PLI, media, .. } => {
                     lost_picture |= self.is_picture(media);
@@ -123,10 +134,30 @@ impl<S: Seal> Viewer<S> {
         }
     }
 
+    /// When packets of a start arrived: it goes on as fast as the line lets it, and what its viewer cannot know that it
+    /// misses is sent again.
+    fn handle_arrivals(&mut self, control: &[u8], now: Monotonic) {
+        let (Some(gauge), Some(line)) = (&mut self.gauge, self.lines.first_mut()) else { return };
+        let own = |line: &Line, (number, came)| line.missed(number).map(|index| (index, came));
+        let mut arrivals = transport_feedback::arrivals(control).filter_map(|arrival| own(line, arrival)).peekable();
+        let Some(&(first, _)) = arrivals.peek() else { return };
+        let verdict = gauge.handle_report(arrivals, self.pacer.burst_rate(), now);
+        match verdict {
+            Some(Verdict::Narrow { rate, wait }) => self.pacer.narrow(rate, wait, now),
+            Some(Verdict::Clear) => self.pacer.widen(),
+            None => {}
+        }
+        for index in gauge.lost_head(first).take(HEAD_MAX) {
+            if line.repairable(index).is_some() {
+                line.repairs.ask(index, self.round_trip, now);
+            }
+        }
+    }
+
     /// The line is narrower than the burst. It comes once more, slower; if that is lost too, motion begins at the next
     /// random access point.
     fn handle_lost_burst(&mut self, now: Monotonic) {
-        if self.pacer.slow_down(now) && self.begin_again() {
+        if self.pacer.slow_down(now) && self.begin_again(now) {
             self.no_picture_before = now + AFTER_SLOWING_DOWN;
         } else {
             self.give_up_burst();
@@ -141,7 +172,7 @@ impl<S: Seal> Viewer<S> {
             return false;
         }
         self.no_picture_before = now + PICTURE_EVERY;
-        self.begin_again()
+        self.begin_again(now)
     }
 
     pub(super) fn has_repairs(&self) -> bool {

@@ -60,34 +60,51 @@ const PLAYOUT_DELAY: (u32, u32) = (0, 200);
 /// What padding can fill up (RFC 3550 §5.1: its count is a byte).
 const PADDING_MAX: usize = 255;
 
-/// A header extension, the same on all packets of a unit.
+/// A header extension (RFC 8285 §4.2), the same on all packets of a unit but for their transport-wide numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extension {
     bytes: [u8; 16],
-    len: u8,
+    used: u8,
+    /// Where the transport-wide number stands.
+    number_at: Option<u8>,
 }
 
 impl Extension {
-    const NONE: Self = Self { bytes: [0; 16], len: 0 };
+    const NONE: Self = Self { bytes: [0; 16], used: 0, number_at: None };
+
+    /// One element more; all of them fit.
+    fn with<const N: usize>(mut self, id: u8, value: [u8; N]) -> Self {
+        let at = usize::from(self.used).max(4);
+        self.bytes[at] = id << 4 | (N as u8 - 1);
+        self.bytes[at + 1..at + 1 + N].copy_from_slice(&value);
+        self.used = (at + 1 + N) as u8;
+        self.bytes[..4].copy_from_slice(&[0xbe, 0xde, 0, self.used.div_ceil(4) - 1]);
+        self
+    }
 
     /// Capture time as a 64-bit NTP timestamp (abs-capture-time).
-    fn capture_time(id: u8, captured: WallTime) -> Self {
-        let mut bytes = [0; 16];
-        bytes[..5].copy_from_slice(&[0xbe, 0xde, 0, 3, id << 4 | 7]);
-        bytes[5..13].copy_from_slice(&captured.to_ntp().to_be_bytes());
-        Self { bytes, len: 16 }
+    fn with_capture_time(self, id: u8, captured: WallTime) -> Self {
+        self.with(id, captured.to_ntp().to_be_bytes())
     }
 
     /// Least and most playout delay in 12 bits each (playout-delay).
-    fn playout_delay(id: u8) -> Self {
+    fn with_playout_delay(self, id: u8) -> Self {
         let [_, d0, d1, d2] = (PLAYOUT_DELAY.0 << 12 | PLAYOUT_DELAY.1).to_be_bytes();
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&[0xbe, 0xde, 0, 1, id << 4 | 2, d0, d1, d2]);
-        Self { bytes, len: 8 }
+        self.with(id, [d0, d1, d2])
+    }
+
+    /// A number of the transport (transport-wide-cc), each packet its own.
+    fn with_number(self, id: u8) -> Self {
+        let numbered = self.with(id, [0; 2]);
+        Self { number_at: Some(numbered.used - 2), ..numbered }
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.used).next_multiple_of(4)
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        &self.bytes[..self.len()]
     }
 }
 
@@ -112,7 +129,7 @@ pub(super) struct Begun {
 impl Begun {
     /// Bytes of the header of its packets.
     pub(super) fn header_len(&self) -> usize {
-        HEADER_LEN + usize::from(self.extension.len)
+        HEADER_LEN + self.extension.len()
     }
 }
 
@@ -164,6 +181,7 @@ pub(super) struct Line {
     octets: u32,
     capture_id: Option<u8>,
     playout_id: Option<u8>,
+    transport_id: Option<u8>,
     capture_told: Option<Monotonic>,
 }
 
@@ -206,6 +224,7 @@ impl Line {
             octets: 0,
             capture_id: short_id(chosen.abs_capture_time),
             playout_id: short_id(chosen.playout_delay).filter(|_| chosen.kind == MediaKind::Video),
+            transport_id: short_id(chosen.transport_cc).filter(|_| chosen.kind == MediaKind::Video),
             capture_told: None,
         };
         line.track = line.resolve(tracks)?;
@@ -233,8 +252,21 @@ impl Line {
         self.ssrc == ssrc
     }
 
-    /// Gives a unit its numbers. `None` for sound that was heard before, as after a switch.
-    pub(super) fn begin(&mut self, ring: RingKey, unit: &Unit, now: Monotonic, wall: WallTime) -> Option<Begun> {
+    /// Whether the viewer can say when its packets arrived.
+    pub(super) const fn is_gauged(&self) -> bool {
+        self.transport_id.is_some()
+    }
+
+    /// Gives a unit its numbers. `None` for sound that was heard before, as after a switch. `gauged`: the viewer is to
+    /// say when its packets arrived.
+    pub(super) fn begin(
+        &mut self,
+        ring: RingKey,
+        unit: &Unit,
+        gauged: bool,
+        now: Monotonic,
+        wall: WallTime,
+    ) -> Option<Begun> {
         let time = unit.pts + self.clock.shift;
         let behind = self.newest.is_some_and(|newest| time <= newest);
         if self.kind == MediaKind::Audio && behind {
@@ -252,13 +284,17 @@ impl Line {
         self.packets = self.packets.wrapping_add(unit.plan.fragments.len() as u32);
         self.octets = self.octets.wrapping_add(unit.plan.payload_len() as u32);
         let extension = self.extension(unit, first, now, wall);
+        let extension = match self.transport_id.filter(|_| gauged) {
+            Some(id) => extension.with_number(id),
+            None => extension,
+        };
         let true_time = (placed == time).then_some(time);
         Some(Begun { index, timestamp: self.timestamp(placed), extension, sent: 0, true_time })
     }
 
     fn extension(&mut self, unit: &Unit, first: bool, now: Monotonic, wall: WallTime) -> Extension {
         if let Some(id) = self.playout_id.filter(|_| first) {
-            return Extension::playout_delay(id);
+            return Extension::NONE.with_playout_delay(id);
         }
         let Some(id) = self.capture_id else { return Extension::NONE };
         let spacing = if unit.random_access && self.kind == MediaKind::Video { CAPTURE_SPACING } else { CAPTURE_EVERY };
@@ -267,7 +303,7 @@ impl Line {
             return Extension::NONE;
         }
         self.capture_told = Some(now);
-        Extension::capture_time(id, captured(unit, now, wall))
+        Extension::NONE.with_capture_time(id, captured(unit, now, wall))
     }
 
     fn timestamp(&self, time: MediaTime) -> u32 {
@@ -276,7 +312,7 @@ impl Line {
 
     /// The packets of a unit that leave next.
     pub(super) fn run(&self, unit: &Unit, begun: &Begun, overhead: usize, segments: usize, burst: bool) -> Run {
-        let around = HEADER_LEN + usize::from(begun.extension.len) + overhead;
+        let around = HEADER_LEN + begun.extension.len() + overhead;
         let most = if burst { BURST_RUN } else { LIVE_RUN };
         let mut run = Run { packets: 0, segment: 0, bytes: 0 };
         for fragment in unit.plan.fragments.iter().skip(begun.sent).take(segments.max(1)) {
@@ -351,6 +387,10 @@ impl Line {
         header[0] |= if extension.is_empty() { 0 } else { 0x10 } | if padding == 0 { 0 } else { 0x20 };
         buffer.extend_from_slice(&header);
         buffer.extend_from_slice(extension);
+        if let Some(at) = begun.extension.number_at {
+            let at = start + HEADER_LEN + usize::from(at);
+            buffer[at..at + 2].copy_from_slice(&(index as u16).to_be_bytes());
+        }
         buffer.extend_from_slice(fragment.head());
         buffer.extend_from_slice(unit.slice(fragment));
         if padding > 0 {

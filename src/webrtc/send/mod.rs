@@ -7,6 +7,7 @@
 pub(super) mod bench;
 mod estimate;
 mod feedback;
+mod gauge;
 mod line;
 mod numbers;
 mod outlet;

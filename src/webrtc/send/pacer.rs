@@ -13,6 +13,8 @@ const LIVE_RATE: u64 = 400_000_000;
 const DEPTH: u64 = 64 << 10;
 /// What a burst that was lost is slowed down to: a part of its rate.
 const SLOWER: u64 = 4;
+/// The part of its rate that a burst is slowed down to at most by what is heard of the line: less would never catch up.
+const LEAST: u64 = 8;
 /// How long nothing leaves before that: the queue that overflowed is empty by then (a fifth of a second is usual).
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -22,13 +24,22 @@ pub(super) struct Pacer {
     /// When the bucket is full again if nothing more leaves.
     full_at: Monotonic,
     burst_rate: u64,
+    /// What a burst may leave at, at most and at least.
+    bounds: (u64, u64),
     slowed: bool,
 }
 
 impl Pacer {
     /// A full bucket. `burst_rate` is in bits a second.
     pub(super) fn new(burst_rate: u64, now: Monotonic) -> Self {
-        Self { full_at: now, burst_rate: burst_rate.max(1), slowed: false }
+        let burst_rate = burst_rate.max(1);
+        let bounds = (burst_rate, burst_rate.div_ceil(LEAST));
+        Self { full_at: now, burst_rate, bounds, slowed: false }
+    }
+
+    /// The rate of bursts, in bits a second.
+    pub(super) const fn burst_rate(&self) -> u64 {
+        self.burst_rate
     }
 
     /// When `bytes` may leave; now or earlier means at once.
@@ -47,9 +58,28 @@ impl Pacer {
         if self.slowed {
             return false;
         }
-        (self.burst_rate, self.slowed) = ((self.burst_rate / SLOWER).max(1), true);
-        self.full_at = now + PAUSE + self.span(DEPTH, true);
+        let (most, least) = self.bounds;
+        self.bounds = ((most / SLOWER).max(1), least.min(most / SLOWER).max(1));
+        self.slowed = true;
+        self.narrow(self.burst_rate, PAUSE, now);
         true
+    }
+
+    /// The line carries `rate` bits a second, and nothing more for a while.
+    pub(super) fn narrow(&mut self, rate: u64, pause: Duration, now: Monotonic) {
+        let (most, least) = self.bounds;
+        self.burst_rate = rate.clamp(least, most);
+        self.full_at = self.full_at.max(now + pause + self.span(DEPTH, true));
+    }
+
+    /// Nobody knows yet what the line carries: half as much.
+    pub(super) fn ease(&mut self) {
+        self.burst_rate = (self.bounds.0 / 2).max(1).min(self.burst_rate);
+    }
+
+    /// The line carries what it is given: twice as much, within bounds.
+    pub(super) fn widen(&mut self) {
+        self.burst_rate = self.burst_rate.saturating_mul(2).min(self.bounds.0);
     }
 
     fn span(&self, bytes: u64, burst: bool) -> Duration {
@@ -89,6 +119,24 @@ mod tests {
         }
         let expected = PAUSE + Duration::from_nanos(1_000_000 * 8_000_000_000 / 15_000_000);
         assert!(now.since(at(0)).abs_diff(expected) < Duration::from_millis(1), "{:?}", now.since(at(0)));
+    }
+
+    #[test]
+    fn a_burst_goes_as_fast_as_the_line_within_its_bounds() {
+        let mut pacer = Pacer::new(60_000_000, at(0));
+        pacer.sent(64 << 10, true, at(0));
+        pacer.narrow(18_000_000, Duration::from_millis(100), at(0));
+        assert!(pacer.due(16 << 10, true).since(at(0)) > Duration::from_millis(100));
+        assert_eq!(pacer.burst_rate(), 18_000_000);
+        pacer.narrow(1, Duration::ZERO, at(0));
+        assert_eq!(pacer.burst_rate(), 7_500_000);
+        (0..4).for_each(|_| pacer.widen());
+        assert_eq!(pacer.burst_rate(), 60_000_000);
+        pacer.ease();
+        assert_eq!(pacer.burst_rate(), 30_000_000);
+        assert!(pacer.slow_down(at(0)));
+        pacer.widen();
+        assert_eq!(pacer.burst_rate(), 15_000_000, "what was lost is not tried again");
     }
 
     #[test]

@@ -177,6 +177,15 @@ struct Stage {
 impl Stage {
     /// A camera that has played for `played` pictures, a random access point every `gop`, and a viewer that comes then.
     fn new(played: u64, gop: u64, bytes: usize, with_sound: bool) -> Self {
+        Self::with(played, gop, bytes, with_sound, None)
+    }
+
+    /// The viewer can say when packets arrived.
+    fn gauged(played: u64, gop: u64, bytes: usize, with_sound: bool) -> Self {
+        Self::with(played, gop, bytes, with_sound, Some(5))
+    }
+
+    fn with(played: u64, gop: u64, bytes: usize, with_sound: bool, transport_cc: Option<u8>) -> Self {
         let tracks = || if with_sound { vec![picture(), sound()] } else { vec![picture()] };
         let (main, sub) = (Camera::new(Rendition::Main, tracks()), Camera::new(Rendition::Sub, tracks()));
         for i in 0..played {
@@ -207,6 +216,7 @@ impl Stage {
         };
         let mut lines = vec![line(MediaKind::Audio), line(MediaKind::Video)];
         lines.retain(|line| with_sound || line.kind == MediaKind::Video);
+        lines.iter_mut().for_each(|line| line.transport_cc = transport_cc);
         let joining = Joining {
             key: Key(1),
             lines,
@@ -346,6 +356,21 @@ fn nack(ssrc: u32, sequences: &[u16]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// That packets from `base` on came at these times, in quarters of a millisecond; not those that have none.
+fn arrivals(base: u16, times: &[Option<u8>]) -> Vec<u8> {
+    let mut fci = [base.to_be_bytes(), (times.len() as u16).to_be_bytes()].concat();
+    fci.extend_from_slice(&[0, 0, 1, 0]);
+    times.iter().for_each(|time| fci.extend_from_slice(&(u16::from(time.is_some()) << 13 | 1).to_be_bytes()));
+    let mut before = 0;
+    for time in times.iter().flatten() {
+        fci.push(time - before);
+        before = *time;
+    }
+    fci.resize(fci.len().next_multiple_of(4), 0);
+    let words = (2 + fci.len() / 4) as u16;
+    [&[0x8f, 205][..], &words.to_be_bytes(), &[0, 0, 0, 9], &VIDEO_SSRC.to_be_bytes(), &fci].concat()
 }
 
 fn pli(ssrc: u32) -> Vec<u8> {
@@ -499,6 +524,62 @@ fn a_lost_packet_is_sent_again_from_the_ring_with_numbers_of_its_own() {
     stage.play(0);
     assert!(!stage.feedback(&nack(VIDEO_SSRC, &[never_sent])));
     assert!(!stage.feedback(&nack(SOUND_SSRC, &sequences)), "no line of this viewer");
+}
+
+#[test]
+fn the_packets_of_a_start_are_numbered_for_the_transport_until_it_is_over_and_the_viewer_has_reported() {
+    let mut stage = Stage::gauged(10, 250, 5000, true);
+    stage.play(0);
+    stage.live(5, 250, 5000, true);
+    let numbered = |left: &&Left| {
+        let packet = left.packet();
+        let (profile, bytes) = packet.extension.expect("an extension");
+        // Alone, behind the playout delay, or behind the capture time.
+        let at = match bytes.len() {
+            4 => 0,
+            8 => 4,
+            _ => 9,
+        };
+        assert_eq!((profile, bytes[at], left.bytes.len() <= 1232), (0xbede, 5 << 4 | 1, true));
+        u16::from_be_bytes([bytes[at + 1], bytes[at + 2]]) == packet.header.sequence
+    };
+    assert_eq!(stage.of(VIDEO_SSRC).iter().filter(|left| numbered(left)).count(), 75);
+    assert!(stage.of(SOUND_SSRC).iter().all(|left| left.packet().extension.is_none_or(|(_, bytes)| bytes.len() == 12)));
+    let first = stage.numbers(VIDEO_SSRC)[0].0;
+    assert!(!stage.feedback(&arrivals(first, &[Some(0); 50])), "nothing is missing");
+    stage.live(1, 250, 5000, true);
+    stage.left.clear();
+    stage.live(3, 250, 5000, true);
+    let captured = |bytes: &[u8]| bytes[0] == 3 << 4 | 7 && bytes[9..] == [0; 3];
+    assert!(stage.of(VIDEO_SSRC).iter().all(|left| left.packet().extension.is_none_or(|(_, bytes)| captured(bytes))));
+}
+
+#[test]
+fn a_lost_head_of_a_start_is_sent_again_unasked_and_no_other_loss_is() {
+    let mut stage = Stage::gauged(10, 250, 5000, false);
+    stage.play(10);
+    let sequences: Vec<_> = stage.numbers(VIDEO_SSRC).iter().map(|(sequence, _)| *sequence).collect();
+    let mut times = [Some(4); 40];
+    times[7] = None;
+    assert!(stage.feedback(&arrivals(sequences[2], &times)));
+    stage.play(0);
+    let again: Vec<_> = stage.of(VIDEO_RTX).iter().map(|left| left.packet().payload[..2].to_vec()).collect();
+    assert_eq!(again, [sequences[0].to_be_bytes(), sequences[1].to_be_bytes()]);
+    assert!(!stage.feedback(&arrivals(sequences[4], &times)), "once");
+}
+
+#[test]
+fn a_start_goes_on_at_the_rate_at_which_it_arrives() {
+    let mut stage = Stage::gauged(200, 250, 15_000, false);
+    stage.play(20);
+    let sequences: Vec<_> = stage.numbers(VIDEO_SSRC).iter().map(|(sequence, _)| *sequence).collect();
+    // Two packets each millisecond: not quite 20 Mbit/s.
+    let times: Vec<_> = (0..40).map(|place| Some(place * 2)).collect();
+    stage.feedback(&arrivals(sequences[0], &times));
+    stage.left.clear();
+    stage.play(500);
+    let bytes: usize = stage.left.iter().map(|left| left.bytes.len()).sum();
+    assert!((700_000..1_100_000).contains(&bytes), "{bytes}");
 }
 
 #[test]
@@ -674,12 +755,12 @@ fn another_list_of_tracks_ends_a_viewer_unless_its_own_are_in_it() {
 fn a_viewer_without_consent_is_sent_nothing_and_begins_anew_with_it() {
     let mut stage = Stage::new(1, 1, 1000, true);
     stage.play(0);
-    stage.viewer.set_silent(true);
+    stage.viewer.set_silent(true, at(stage.now));
     stage.left.clear();
     stage.reports.clear();
     stage.live(60, 25, 1000, true);
     assert!(stage.left.is_empty() && stage.reports.is_empty());
-    stage.viewer.set_silent(false);
+    stage.viewer.set_silent(false, at(stage.now));
     stage.play(0);
     assert_eq!(stage.of(VIDEO_SSRC)[0].packet().payload[0] & 0x1f, 5);
     assert_eq!(stage.of(VIDEO_SSRC).len(), 10, "from the newest random access point");
@@ -695,12 +776,13 @@ proptest! {
         steps in proptest::collection::vec((0..10_u8, any::<u16>()), 20..120),
         bytes in 500_usize..30_000,
     ) {
-        let mut stage = Stage::new(60, 40, bytes, true);
+        let mut stage = Stage::gauged(60, 40, bytes, true);
         let mut pictures = 0;
         for (what, how) in steps {
             match what {
                 0 => stage.full = usize::from(how % 5),
                 1 => {
+                    stage.feedback(&arrivals(how, &[Some((how % 200) as u8); 30]));
                     let sent: Vec<_> = stage.numbers(VIDEO_SSRC).iter().map(|(sequence, _)| *sequence).collect();
                     let lost: Vec<_> = sent.iter().rev().skip(usize::from(how % 50)).step_by(3).take(40).copied().collect();
                     stage.feedback(&nack(VIDEO_SSRC, &lost));
@@ -724,12 +806,12 @@ proptest! {
                         }
                     }
                 }
-                6 => stage.viewer.set_silent(how % 2 == 0),
+                6 => stage.viewer.set_silent(how % 2 == 0, at(stage.now)),
                 7 => stage.play(u64::from(how % 300)),
                 _ => stage.live(u64::from(how % 12), 5, bytes, true),
             }
         }
-        stage.viewer.set_silent(false);
+        stage.viewer.set_silent(false, at(stage.now));
         stage.full = 0;
         stage.live(10, 5, bytes, true);
         let sealed = stage.sealed.lock().unwrap();
@@ -755,7 +837,7 @@ proptest! {
 
     #[test]
     fn whatever_a_viewer_says_does_no_harm(compound in proptest::collection::vec(any::<u8>(), 0..200), kind in 199_u8..208) {
-        let mut stage = Stage::new(3, 3, 2000, true);
+        let mut stage = Stage::gauged(3, 3, 2000, true);
         stage.play(100);
         stage.feedback(&compound);
         let mut formed = compound;

@@ -384,7 +384,7 @@ impl Driver {
             }
             Order::Silent(key, silent) => {
                 if let Some(seated) = self.viewers.get_mut(&key) {
-                    seated.viewer.set_silent(silent);
+                    seated.viewer.set_silent(silent, now);
                     self.enlist(key, now);
                 }
             }

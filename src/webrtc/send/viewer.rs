@@ -11,6 +11,7 @@ use std::{mem, sync::Arc, time::Duration};
 use super::{
     Joining, SendEnd,
     estimate::Estimate,
+    gauge::Gauge,
     line::{Beginning, Begun, Line, Seal},
     pacer::Pacer,
     rendition::Renditions,
@@ -110,6 +111,8 @@ pub(super) struct Viewer<S> {
     pub(super) round_trip: Duration,
     /// A start burst, until it has caught up.
     pub(super) burst: Option<Burst>,
+    /// How wide its line is, while it catches up with a start.
+    pub(super) gauge: Option<Box<Gauge>>,
     /// It has not yet been sent all there was: pictures wait for its start, not for us.
     behind: bool,
     /// Before this a lost picture is not sent again.
@@ -137,6 +140,7 @@ impl<S: Seal> Viewer<S> {
         let burst = readers.reader.backlog().map(|_| Burst::default());
         let feeds = vec![Feed { reader: readers.reader, rendition }];
         let streams = [Some(readers.main), readers.sub];
+        let gauged = burst.is_some() && own.first().is_some_and(Line::is_gauged);
         let adapts = readers.adapts && own.first().is_some_and(|line| line.kind == MediaKind::Video);
         Some(Self {
             lines: own,
@@ -148,6 +152,7 @@ impl<S: Seal> Viewer<S> {
             round_trip: Duration::ZERO,
             behind: burst.is_some(),
             burst,
+            gauge: gauged.then(|| Box::new(Gauge::new(now))),
             no_picture_before: now + super::feedback::FIRST_PICTURE_AFTER,
             rate: (now, 0, 0),
             sealer,
@@ -165,17 +170,17 @@ impl<S: Seal> Viewer<S> {
     }
 
     /// It no longer consents, or consents again: then it begins anew at the newest random access point.
-    pub(super) fn set_silent(&mut self, silent: bool) {
+    pub(super) fn set_silent(&mut self, silent: bool, now: Monotonic) {
         if self.silent && !silent {
             self.held.clear();
-            self.begin_again();
+            self.begin_again(now);
             self.reports.hurry();
         }
         self.silent = silent;
     }
 
     /// Goes back to the newest random access point, which comes alone where what follows it would be too much.
-    pub(super) fn begin_again(&mut self) -> bool {
+    pub(super) fn begin_again(&mut self, now: Monotonic) -> bool {
         let Some(line) = self.lines.first_mut() else { return false };
         let reader = &mut self.feeds[line.feed].reader;
         let went = reader.restart() || reader.restart_still();
@@ -183,6 +188,7 @@ impl<S: Seal> Viewer<S> {
             self.held.clear();
             line.begin_again();
             (self.burst, self.behind) = (Some(Burst::default()), true);
+            self.gauge = line.is_gauged().then(|| Box::new(Gauge::new(now)));
         }
         went
     }
@@ -239,6 +245,7 @@ impl<S: Seal> Viewer<S> {
             return Outcome::Due(due);
         }
         self.behind = false;
+        self.gauge.take_if(|gauge| gauge.is_heard(turn.now));
         self.send_reports(turn);
         Outcome::Waits
     }
@@ -302,7 +309,7 @@ impl<S: Seal> Viewer<S> {
                 }
                 line.skipping = false;
                 let ring = self.feeds[line.feed].reader.ring();
-                none.insert(line.begin(ring, unit, turn.now, turn.wall)?)
+                none.insert(line.begin(ring, unit, self.gauge.is_some(), turn.now, turn.wall)?)
             }
         };
         let count = unit.plan.fragments.len();
@@ -319,6 +326,7 @@ impl<S: Seal> Viewer<S> {
             }
             turn.room = turn.room.saturating_sub(framed);
             turn.buffer.clear();
+            let first = begun.index + begun.sent as u64;
             line.seal(&mut self.sealer, unit, begun, run.packets, turn.buffer);
             let taken = (turn.out)(turn.buffer, run.segment);
             self.pacer.sent(run.bytes, *backlog || self.behind, turn.now);
@@ -330,6 +338,10 @@ impl<S: Seal> Viewer<S> {
                 return None;
             }
             line.repairs.earn(run.bytes);
+            let gauge = self.gauge.as_mut().filter(|_| *place == 0);
+            if gauge.is_some_and(|gauge| gauge.sent(first, run.packets, run.bytes, turn.now)) {
+                self.pacer.ease();
+            }
             self.session.sent(run.packets as u64, run.bytes as u64);
             if let Some(burst) = &mut self.burst {
                 burst.sent += run.packets;
@@ -376,7 +388,7 @@ impl<S: Seal> Viewer<S> {
                 }
                 continue;
             }
-            let Some(begun) = line.begin(ring, unit, turn.now, turn.wall) else { continue };
+            let Some(begun) = line.begin(ring, unit, false, turn.now, turn.wall) else { continue };
             let alike = |(at, first): &(usize, Begun)| {
                 let (own, other) = (unit.plan.payload_len(), batch[*at].plan.payload_len());
                 own.abs_diff(other) <= PADDING && first.header_len() == begun.header_len()
