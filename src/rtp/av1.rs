@@ -1,5 +1,7 @@
 //! AV1 over RTP (AV1 RTP payload specification 1.0).
 
+use std::iter::Peekable;
+
 use bytes::{Bytes, BytesMut};
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
 };
 use crate::media::{
     CodecParameters, Fragment,
-    av1::{Obu, ObuHeader, is_key_frame, obu_type, obus, push_sized, read_leb128},
+    av1::{Obu, ObuHeader, is_key_frame, obu_type, obus, push_sized, read_leb128, write_leb128},
     plan::{Body, PAYLOAD_MAX},
     track::Av1Parameters,
 };
@@ -18,6 +20,9 @@ const CONTINUED_LATER: u8 = 0x40;
 const ONE_ELEMENT: u8 = 0x10;
 const NEW_SEQUENCE: u8 = 0x08;
 
+/// Elements of one packet that may do without a length field for the last of them (§4.4: W).
+const COUNTED: u8 = 3;
+
 /// Cuts a temporal unit of OBUs with size fields. Each packet carries one OBU or a piece of one, so that its length
 /// needs no field of its own; size fields are taken off (§4.5 of the payload specification). The sequence header heads
 /// a random access point that does not bring its own.
@@ -26,30 +31,76 @@ pub(super) fn plan(parameters: &Av1Parameters, payload: &Bytes, random_access: b
     let travels = |obu: &Obu| {
         !matches!(obu.header.kind(), obu_type::TEMPORAL_DELIMITER | obu_type::TILE_LIST | obu_type::PADDING)
     };
-    let own_header = obus(payload).any(|obu| obu.header.kind() == obu_type::SEQUENCE_HEADER);
     let mut kept = obus(payload).filter(travels).peekable();
-    let mut new_sequence = random_access && is_key_frame(payload);
     let mut lead = Bytes::new();
-    if random_access && !own_header && kept.peek().is_some() {
-        lead = without_size(&parameters.sequence_header);
-        let head = ONE_ELEMENT | if std::mem::take(&mut new_sequence) { NEW_SEQUENCE } else { 0 };
-        let fits = !lead.is_empty() && lead.len() < PAYLOAD_MAX;
-        fragments.extend(fits.then(|| Fragment::new(&[head], Body::Lead, 0..lead.len(), false)).flatten());
+    if random_access && kept.peek().is_some() {
+        let own_header = obus(payload).any(|obu| obu.header.kind() == obu_type::SEQUENCE_HEADER);
+        let added = if own_header { Bytes::new() } else { without_size(&parameters.sequence_header) };
+        lead = open(&mut fragments, payload, &added, &mut kept);
     }
     while let Some(obu) = kept.next() {
-        cut(&mut fragments, obu, std::mem::take(&mut new_sequence), kept.peek().is_none());
+        cut(&mut fragments, obu, kept.peek().is_none());
     }
     (lead, fragments.into_boxed_slice())
 }
 
-fn cut(fragments: &mut Vec<Fragment>, obu: Obu, new_sequence: bool, last: bool) {
+/// The first packet of a random access point, written out: what stands before the frame, and the frame's beginning.
+/// Browsers take a packet that no OBU of goes on in the next one for a whole frame, and decode no sequence header
+/// alone (libwebrtc's `VideoRtpDepacketizerAv1`).
+fn open(
+    fragments: &mut Vec<Fragment>,
+    payload: &Bytes,
+    added: &[u8],
+    kept: &mut Peekable<impl Iterator<Item = Obu>>,
+) -> Bytes {
+    const SMALL: usize = PAYLOAD_MAX / 2;
+    let mut lead = BytesMut::new();
+    let mut elements = 1;
+    if !added.is_empty() && added.len() <= SMALL {
+        write_leb128(&mut lead, added.len() as u32);
+        lead.extend_from_slice(added);
+        elements += 1;
+    }
+    let is_picture = |obu: &Obu| matches!(obu.header.kind(), obu_type::FRAME | obu_type::TILE_GROUP);
+    while let Some(obu) =
+        kept.next_if(|obu| elements < COUNTED && !is_picture(obu) && lead.len() + obu.body.len() + 4 <= SMALL)
+    {
+        let (header, header_len) = obu.header.bytes(false);
+        write_leb128(&mut lead, (header_len + obu.body.len()) as u32);
+        lead.extend_from_slice(&header[..header_len]);
+        lead.extend_from_slice(&payload[obu.body]);
+        elements += 1;
+    }
+    // §4.4: N; and with W 0 each element has a length.
+    let mut aggregation = if is_key_frame(payload) { NEW_SEQUENCE } else { 0 };
+    let Some(obu) = kept.next() else {
+        fragments.extend(Fragment::new(&[aggregation], Body::Lead, 0..lead.len(), true));
+        return lead.freeze();
+    };
+    let (header, header_len) = obu.header.bytes(false);
+    let room = PAYLOAD_MAX - 1 - header_len - lead.len();
+    let rest = obu.body.start + obu.body.len().min(room)..obu.body.end;
+    lead.extend_from_slice(&header[..header_len]);
+    lead.extend_from_slice(&payload[obu.body.start..rest.start]);
+    let last = kept.peek().is_none();
+    aggregation |= elements << 4 | if rest.is_empty() { 0 } else { CONTINUED_LATER };
+    fragments.extend(Fragment::new(&[aggregation], Body::Lead, 0..lead.len(), last && rest.is_empty()));
+    if !rest.is_empty() {
+        for slice in slices(rest, PAYLOAD_MAX - 1, 0) {
+            let head = ONE_ELEMENT | CONTINUES_EARLIER | if slice.last { 0 } else { CONTINUED_LATER };
+            fragments.extend(Fragment::new(&[head], Body::Payload, slice.range, last && slice.last));
+        }
+    }
+    lead.freeze()
+}
+
+fn cut(fragments: &mut Vec<Fragment>, obu: Obu, last: bool) {
     let (header, header_len) = obu.header.bytes(false);
     for slice in slices(obu.body, PAYLOAD_MAX - 1, header_len) {
-        // §4.4: Z, Y, W and N.
+        // §4.4: Z, Y and W.
         let mut aggregation = ONE_ELEMENT;
         aggregation |= if slice.first { 0 } else { CONTINUES_EARLIER };
         aggregation |= if slice.last { 0 } else { CONTINUED_LATER };
-        aggregation |= if slice.first && new_sequence { NEW_SEQUENCE } else { 0 };
         let head = [aggregation, header[0], header[1]];
         let head_len = if slice.first { 1 + header_len } else { 1 };
         fragments.extend(Fragment::new(&head[..head_len], Body::Payload, slice.range, last && slice.last));
@@ -247,11 +298,29 @@ mod tests {
     fn size_fields_are_taken_off_and_pieces_say_so() {
         let packets = sent(&parameters(), &key_unit(3000), true);
         assert_marker_ends(&packets);
-        assert_eq!(headers(&packets), [0x18, 0x50, 0xd0, 0x90]);
-        assert_eq!(packets[0].payload[1..], hex("08 000000043cffbcdaf90040"));
-        assert_eq!(packets[1].payload[1..4], [0x30, 0x10, 1]);
-        let [first, second, ..] = &packets[1..] else { panic!() };
-        assert_eq!(first.payload.len(), second.payload.len());
+        assert_eq!(headers(&packets), [0x68, 0xd0, 0x90], "no packet of a key frame ends with an OBU but the last");
+        assert_eq!(packets[0].payload[1..17], hex("0c 08 000000043cffbcdaf90040 30 10 01"));
+        assert_eq!(packets[0].payload.len(), PAYLOAD_MAX);
+        assert!(packets[1].payload.len().abs_diff(packets[2].payload.len()) < 2);
+        let packets = sent(&parameters(), &obu(obu_type::FRAME, 3000, false).into(), false);
+        assert_eq!(headers(&packets), [0x50, 0xd0, 0x90]);
+        assert_eq!(packets[0].payload[1..4], [0x30, 0x30, 1]);
+        assert_eq!(packets[0].payload.len(), packets[1].payload.len());
+    }
+
+    #[test]
+    fn a_key_frame_of_many_parts_begins_with_as_many_as_can_be_counted() {
+        let parts = [obu(5, 3, false), obu(obu_type::FRAME_HEADER, 4, true), obu(obu_type::TILE_GROUP, 5, false)];
+        let unit: Bytes = [hex(SEQUENCE_HEADER), parts.concat()].concat().into();
+        let packets = sent(&parameters(), &unit, true);
+        assert_eq!(headers(&packets), [0x38, 0x10]);
+        assert_marker_ends(&packets);
+        let alone = sent(&parameters(), &hex(SEQUENCE_HEADER).into(), true);
+        assert_eq!(
+            (headers(&alone), alone[0].payload[1]),
+            (vec![0x00], 0x0c),
+            "and nothing but a header has its length"
+        );
     }
 
     #[test]
@@ -259,8 +328,8 @@ mod tests {
         let frame: Bytes =
             [hex("1200"), obu(obu_type::FRAME, 9, true), obu(obu_type::PADDING, 9, false)].concat().into();
         let packets = sent(&parameters(), &frame, true);
-        assert_eq!(headers(&packets), [0x18, 0x10]);
-        assert_eq!(packets[0].payload[1], 0x08);
+        assert_eq!(headers(&packets), [0x28]);
+        assert_eq!(packets[0].payload[1..3], [0x0c, 0x08]);
         assert_marker_ends(&packets);
         assert_eq!(headers(&sent(&parameters(), &frame, false)), [0x10]);
     }
