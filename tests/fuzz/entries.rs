@@ -35,7 +35,7 @@ use campanile::{
         depacketise::{Depacketiser, MAX_UNIT},
         nal_assembler::{NalAssembler, NalFormat, UNIT_MAX},
         packet::{HEADER_LEN, Header, Packet},
-        rtcp,
+        rtcp, transport_feedback,
     },
     rtsp::framing::{BODY_MAX, Framing, HEAD_MAX},
     sensors::{
@@ -197,7 +197,10 @@ pub fn rtcp(data: &[u8]) {
                 assert!(blocks.iter().count() < 32);
                 blocks.iter().for_each(|block| assert!(block.round_trip(u64::MAX).is_none_or(|time| time < 1 << 31)));
             }
-            rtcp::Packet::Feedback { control, .. } => assert!(rtcp::nack_sequences(control).count() <= data.len() * 5),
+            rtcp::Packet::Feedback { control, .. } => {
+                assert!(rtcp::nack_sequences(control).count() <= data.len() * 5);
+                assert!(transport_feedback::arrivals(control).count() <= data.len());
+            }
             _ => {}
         }
     }
