@@ -5,5 +5,6 @@ mod browser;
 mod gates;
 mod lag;
 mod whep_browser;
+mod whep_turn;
 mod whep_weather;
 mod ws_browser;

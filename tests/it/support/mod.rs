@@ -4,6 +4,7 @@ pub mod bad_network;
 pub mod browser;
 pub mod camera;
 pub mod clients;
+pub mod coturn;
 pub mod followers;
 pub mod hls_client;
 pub mod mosquitto;
