@@ -1,14 +1,27 @@
-//! A second WebRTC stack as a viewer, GStreamer's (`tests/viewers/gst_whep.py`), in fine weather and in bad.
+//! Other WebRTC stacks as viewers: GStreamer's (`tests/viewers/gst_whep.py`) in fine weather and in bad, and the crate
+//! `webrtc`.
 
-use std::{net::IpAddr, path::Path, process::Command, time::Duration};
+use std::{
+    net::IpAddr,
+    path::Path,
+    process::Command,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use reqwest::StatusCode;
 
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
+use webrtc::peer_connection::RTCPeerConnectionState;
+
 use crate::support::{
     bad_network::{BadNetwork, Weather},
-    process::run,
+    process::{PATIENCE, run},
+    scripted_camera::{Behaviour, ScriptedCamera, Video},
     server::Server,
+    webrtc_viewer::WebrtcViewer,
 };
 
 /// This machine's address on its network: GStreamer's ICE does not speak UDP over loopback.
@@ -25,10 +38,10 @@ async fn demo() -> Server {
         .await
 }
 
-async fn view(server: &Server, options: &[String]) -> Value {
+async fn view(server: &Server, path: &str, options: &[String]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/viewers/gst_whep.py");
     let mut python = Command::new("/usr/bin/python3");
-    let ran = run(python.arg(script).arg(server.http("/demo/whep")).args(options)).await.success();
+    let ran = run(python.arg(script).arg(server.http(&format!("/{path}/whep"))).args(options)).await.success();
     let seen: Value = serde_json::from_str(ran.text().lines().last().unwrap_or_default()).unwrap();
     assert_eq!((&seen["error"], &seen["state"]), (&Value::Null, &json!("connected")), "{seen}");
     seen
@@ -43,7 +56,7 @@ fn assert_sees_and_hears(seen: &Value, pictures: u64) {
 async fn gstreamer_sees_and_hears_over_udp_and_over_tcp_alone() {
     let server = demo().await;
     for way in ["tcp=0", "tcp=1"] {
-        let seen = view(&server, &[way.to_owned(), "pictures=60".to_owned()]).await;
+        let seen = view(&server, "demo", &[way.to_owned(), "pictures=60".to_owned()]).await;
         assert_sees_and_hears(&seen, 60);
     }
 }
@@ -54,8 +67,47 @@ async fn gstreamer_sees_and_hears_through_loss_and_jitter() {
     let weather = Weather { loss: 0.05, jitter: Duration::from_millis(30), ..Weather::default() };
     let network = BadNetwork::before(server.address("webrtc"), weather, 7).await;
     let options = [format!("candidate={}", network.address), "pictures=100".to_owned(), "seconds=25".to_owned()];
-    assert_sees_and_hears(&view(&server, &options).await, 100);
+    assert_sees_and_hears(&view(&server, "demo", &options).await, 100);
     assert!(network.counted().0 > 10, "{:?}", network.counted());
+}
+
+/// No Chromium of a Linux distribution takes H.265 over WebRTC; GStreamer does.
+#[tokio::test]
+async fn gstreamer_sees_h265_and_hears_what_was_aac() {
+    let camera = ScriptedCamera::behaving(Behaviour { video: Some(Video::H265), ..Behaviour::default() }).await;
+    let paths = json!({ "cam": { "source": camera.url() } });
+    let address = own_address().await;
+    let server = Server::start(json!({ "webrtc": { "address": format!("{address}:0") }, "paths": paths })).await;
+    server.state("cam", "ready").await;
+    let seen = view(&server, "cam", &["video=H265".to_owned(), "pictures=60".to_owned()]).await;
+    assert_sees_and_hears(&seen, 60);
+    assert_eq!(seen["tracks"], json!(["video/H265", "audio/OPUS"]), "{seen}");
+}
+
+#[tokio::test]
+async fn the_crate_webrtc_decodes_reports_survives_a_restart_of_ice_and_is_told_the_end() {
+    let server = Server::start(json!({ "paths": { "demo": { "source": "demo" } } })).await;
+    let mut viewer = WebrtcViewer::join(server.client(), &server.http("/demo/whep")).await;
+    viewer.until("decoding", |seen| seen.pictures.load(Relaxed) >= 50 && seen.sounds.load(Relaxed) >= 50).await;
+    assert_eq!(viewer.seen.state(), RTCPeerConnectionState::Connected);
+    // Its receiver reports name our sender reports: the round trip is known.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let sessions = server.json("/api/v1/sessions").await;
+        let session = &sessions["items"][0];
+        if session["round_trip_ms"].is_number() && session["jitter_ms"].is_number() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{sessions:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    viewer.restart_ice().await;
+    let before = viewer.seen.pictures.load(Relaxed);
+    viewer.until("decoding after the restart", |seen| seen.pictures.load(Relaxed) >= before + 50).await;
+    assert_eq!(viewer.delete().await, StatusCode::OK);
+    viewer.until("told the end", |seen| seen.state() != RTCPeerConnectionState::Connected).await;
+    assert_eq!(viewer.delete().await, StatusCode::NOT_FOUND);
+    server.path_until("demo", "left", |path| path["readers"]["webrtc"] == 0).await;
 }
 
 #[tokio::test]

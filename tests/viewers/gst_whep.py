@@ -1,6 +1,6 @@
 """A WHEP viewer made of GStreamer: a second WebRTC stack (webrtcbin: libnice, OpenSSL, libsrtp) that shows what it got.
 
-    /usr/bin/python3 gst_whep.py URL [pictures=60] [seconds=20] [candidate=HOST:PORT] [tcp=1]
+    /usr/bin/python3 gst_whep.py URL [pictures=60] [seconds=20] [candidate=HOST:PORT] [tcp=1] [video=H265]
 
 It prints one line of JSON: state, codecs, pictures decoded, sounds received, the milliseconds from the POST to the first
 picture, and what webrtcbin counted lost. `candidate` replaces the address in the answer, for a proxy before the server.
@@ -35,10 +35,13 @@ got = {"state": "new", "tracks": [], "pictures": 0, "sounds": 0, "first_picture_
 posted = None
 session = None
 
+VIDEO = {
+    "H264": "encoding-name=H264,packetization-mode=(string)1,profile-level-id=(string)42e01f",
+    "H265": "encoding-name=H265",
+}[OPTIONS.get("video", "H264")]
 RECEIVE = GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY
 for caps in (
-    "application/x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000,packetization-mode=(string)1,"
-    "profile-level-id=(string)42e01f,rtcp-fb-nack=true,rtcp-fb-nack-pli=true",
+    f"application/x-rtp,media=video,{VIDEO},payload=96,clock-rate=90000,rtcp-fb-nack=true,rtcp-fb-nack-pli=true",
     "application/x-rtp,media=audio,encoding-name=OPUS,payload=97,clock-rate=48000,encoding-params=(string)2",
 ):
     webrtc.emit("add-transceiver", RECEIVE, Gst.Caps.from_string(caps))
@@ -69,7 +72,8 @@ def on_pad(_, pad):
     structure = pad.get_current_caps().get_structure(0)
     kind, codec = structure.get_string("media"), structure.get_string("encoding-name")
     got["tracks"].append(f"{kind}/{codec}")
-    chain = "rtph264depay ! avdec_h264" if codec == "H264" else "rtpopusdepay ! opusdec" if codec == "OPUS" else "identity"
+    chains = {"H264": "rtph264depay ! avdec_h264", "H265": "rtph265depay ! h265parse ! avdec_h265", "OPUS": "rtpopusdepay ! opusdec"}
+    chain = chains.get(codec, "identity")
     branch = Gst.parse_bin_from_description(f"queue ! {chain} ! fakesink name=sink sync=false", True)
     pipeline.add(branch)
     branch.sync_state_with_parent()

@@ -15,6 +15,7 @@ pub mod scripted_camera;
 pub mod server;
 pub mod tls;
 pub mod vlc_like;
+pub mod webrtc_viewer;
 pub mod whep_client;
 
 use serde_json::json;
