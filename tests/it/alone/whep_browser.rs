@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::browser::WATCH;
-use crate::support::{browser::open, server::Server};
+use crate::support::{browser::open, camera::Camera, server::Server};
 
 /// JavaScript that plays a path in a `<video>` of its own. `options.tcp` leaves the server's UDP candidates out.
 const PLAY: &str = r#"
@@ -133,4 +133,38 @@ async fn a_storm_of_refreshes_leaves_the_last_page_playing() {
     assert!(number(&seen["stats"]["video"]["framesDecoded"]) > 25.0, "{seen:#}");
     // Those that closed said goodbye or were told apart by a closed port.
     server.path_until("demo", "left by all", |path| path["readers"]["webrtc"] == 0).await;
+}
+
+#[tokio::test]
+async fn chromium_plays_what_other_cameras_send() {
+    let camera = Camera::start(&["h264_aac.mp4"], &[]).await;
+    let names = ["vp8", "vp9", "av1", "alaw", "mulaw", "g722"];
+    let paths: serde_json::Map<_, _> =
+        names.iter().map(|name| ((*name).to_owned(), json!({ "source": camera.url(&format!("/{name}")) }))).collect();
+    let server = Server::start(json!({ "paths": paths })).await;
+    for name in names {
+        server.state(name, "ready").await;
+        let script = format!(
+            "const viewer = await play('{name}'); await viewer.first; await new Promise((done) => setTimeout(done, 2000));
+             const reports = await viewer.pc.getStats(), seen = {{}};
+             for (const report of reports.values()) if (report.type === 'inbound-rtp')
+               seen[report.kind] = {{ codec: reports.get(report.codecId)?.mimeType, played: report.framesDecoded ?? report.totalSamplesReceived }};
+             viewer.pc.close(); return seen;"
+        );
+        let seen = run(&server, &script, 40).await;
+        let (video, audio) = match name {
+            "vp8" => ("video/VP8", None),
+            "vp9" => ("video/VP9", None),
+            "av1" => ("video/AV1", None),
+            "alaw" => ("video/H264", Some("audio/PCMA")),
+            "mulaw" => ("video/H264", Some("audio/PCMU")),
+            _ => ("video/H264", Some("audio/G722")),
+        };
+        assert_eq!(seen["video"]["codec"], video, "{name}: {seen:#}");
+        assert!(number(&seen["video"]["played"]) > 5.0, "{name}: {seen:#}");
+        if let Some(audio) = audio {
+            assert_eq!(seen["audio"]["codec"], audio, "{name}: {seen:#}");
+            assert!(number(&seen["audio"]["played"]) > 4000.0, "{name}: {seen:#}");
+        }
+    }
 }
