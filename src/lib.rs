@@ -5,7 +5,7 @@
 //! open downwards only; `tests/it/architecture.rs` reads the sources and holds the rule.
 //!
 //! ```text
-//! L0 base                         L3 net  hub  store → events
+//! L0 base                         L3 net  hub  store → events → sensors, notify
 //! L1 media                        L4 ingest  rtsp  webrtc  cmaf → hls
 //! L2 rtp  config  stats  auth     L5 http
 //!                                 L6 app → cli → main
@@ -25,6 +25,7 @@ pub mod hub;
 pub mod ingest;
 pub mod media;
 pub mod net;
+pub mod notify;
 pub mod rtp;
 pub mod rtsp;
 pub mod sensors;

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     events::{
         alarms::NoWitness,
-        alerts::{AlertsOptions, Cameras},
+        alerts::{AlertsOptions, Cameras, WaysOut},
         rules::{CameraSample, CameraStanding, DiskRoom, KeyPicture, PictureFigures},
     },
     hub::{Hub, Stream, StreamState},
@@ -21,13 +21,14 @@ use crate::{
 };
 
 /// The rules of the file and what they look at.
-pub(super) fn options(config: &Config, hub: Hub) -> AlertsOptions {
+pub(super) fn options(config: &Config, hub: Hub, ways_out: Arc<dyn WaysOut>) -> AlertsOptions {
     let folder = config.state_dir.clone();
     AlertsOptions {
         rules: config.rules.clone(),
         cameras: Arc::new(HubCameras { hub, keys: Mutex::default() }),
         disk: Arc::new(move || room(&folder)),
         witness: Arc::new(NoWitness),
+        ways_out,
     }
 }
 

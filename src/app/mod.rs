@@ -5,6 +5,7 @@ mod alerts;
 mod descriptors;
 mod directory;
 mod events;
+mod notify;
 mod process;
 mod rtsp;
 mod sensors;
@@ -38,6 +39,7 @@ use crate::{
     http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
     hub::{Hub, MediaThreads},
     net,
+    notify::Notifier,
     rtsp::RtspServer,
     stats::{SessionLimits, Sessions},
     store::{Incident, Store},
@@ -125,7 +127,11 @@ impl Server {
             &tasks,
             threads("ingest", Some(INGEST_PAUSE))?,
         );
-        let alerts = Alerts::start(alerts::options(&config, hub.clone()), events.clone(), &store, clock, &tasks).await;
+        // Before the alarms: what they left in the store is taken first.
+        let notifier = Notifier::start(notify::options(&config)?, &store, clock, &tasks).await;
+        let options = alerts::options(&config, hub.clone(), Arc::new(notifier.clone()));
+        let alerts = Alerts::start(options, events.clone(), &store, clock, &tasks).await;
+        notifier.watch(alerts.clone());
         events::watch_cameras(hub.clone(), events.clone(), clock, &tasks);
         let rules = RuleWatcher::new(alerts.clone(), clock);
         let sensors = sensors::start(&config, origin, hub.clone(), (&events, &store), rules, clock, &tasks);

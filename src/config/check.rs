@@ -1,6 +1,7 @@
 //! What types cannot say: ranges, and keys that are right alone and wrong together. It looks at values only, so that
 //! the API's edits are held to the same rules as the file.
 
+pub(super) mod notify;
 mod path;
 pub(super) mod rules;
 mod sensors;
@@ -108,6 +109,7 @@ impl Config {
         self.check_sensors(all);
         self.check_mqtt(all);
         self.check_rules(all);
+        self.check_notify(all);
         self.check_listeners(all);
         let patterns = self.paths.iter().filter(|(key, _)| matches!(key, PathKey::Pattern(_))).count();
         if patterns > PATTERNS_MAX {
@@ -123,10 +125,7 @@ impl Config {
 
     fn check_default_path(&self, all: &mut Complaints) {
         let Some(name) = &self.default_path else { return };
-        let known = self.paths.iter().any(|(key, _)| match key {
-            PathKey::Name(known) => known == name,
-            PathKey::Pattern(pattern) => pattern.captures(name.as_str()).is_some(),
-        });
+        let known = self.paths.iter().any(|(key, _)| key.fits(name));
         if !known {
             let names: Vec<_> = self.paths.names().map(|name| name.as_str()).collect();
             let complaint = all.add(Route::of(["default_path"]), format!("no path has the name `{name}`"));

@@ -47,7 +47,7 @@ pub struct Input<'a> {
 }
 
 /// The keys the file may have at its top.
-pub(super) const TOP: [&str; 15] = [
+pub(super) const TOP: [&str; 16] = [
     "state_dir",
     "default_path",
     "media_threads",
@@ -62,6 +62,7 @@ pub(super) const TOP: [&str; 15] = [
     "mqtt",
     "sensors",
     "rules",
+    "notify",
     "paths",
 ];
 
@@ -191,14 +192,18 @@ fn read_files(config: &mut Config, tree: &Node, files: &dyn Files, problems: &mu
             }
         }
     }
-    for (name, broker) in &config.mqtt.brokers {
-        let tls = &broker.tls;
+    let brokers = config.mqtt.brokers.iter().map(|(name, broker)| (Route::of(["mqtt", "brokers", name]), &broker.tls));
+    let channels = config.notify.channels.iter().flat_map(|(name, channel)| {
+        let base = Route::of(["notify", "channels", name.as_str()]);
+        channel.tls().map(move |(kind, tls)| (base.then(kind), tls))
+    });
+    for (base, tls) in brokers.chain(channels) {
         for (key, path) in
             [("ca_file", &tls.ca_file), ("certificate_file", &tls.certificate_file), ("key_file", &tls.key_file)]
         {
             let Some(path) = path else { continue };
             if let Err(error) = files.probe(path) {
-                complain(Route::of(["mqtt", "brokers", name, "tls", key]), path, &error);
+                complain(base.then("tls").then(key), path, &error);
             }
         }
     }
@@ -213,6 +218,12 @@ fn read_files(config: &mut Config, tree: &Node, files: &dyn Files, problems: &mu
     for (name, broker) in &mut config.mqtt.brokers {
         let base = Route::of(["mqtt", "brokers", name]);
         fill(&broker.password_file, &mut broker.password, base.then("password_file"));
+    }
+    for (name, channel) in &mut config.notify.channels {
+        let base = Route::of(["notify", "channels", name.as_str()]);
+        for (kind, key, file, secret) in channel.secrets() {
+            fill(file, secret, base.then(kind).then(key));
+        }
     }
     for (id, sensor) in &mut config.sensors {
         let Some(pull) = &mut sensor.pull else { continue };

@@ -22,6 +22,7 @@ pub mod load;
 pub mod log;
 pub mod mqtt;
 pub mod mqtt_topic;
+pub mod notify;
 pub mod on_demand;
 pub mod origins;
 pub mod path;
@@ -67,9 +68,10 @@ pub use limits::LimitsConfig;
 pub use load::{Files, Input, load};
 pub use log::{LogConfig, LogFormat, LogLevel};
 pub use mqtt::{
-    AnnounceConfig, BrokerConfig, BrokerTlsConfig, MqttConfig, MqttPreset, MqttVersion, TopicConfig, TopicFormat,
+    AnnounceConfig, BrokerConfig, MqttConfig, MqttPreset, MqttVersion, ServiceTlsConfig, TopicConfig, TopicFormat,
 };
 pub use mqtt_topic::{SensorTemplate, TopicPrefix, TopicTemplate};
+pub use notify::{ChannelConfig, ChannelName, NotifyConfig, WebhookConfig};
 pub use on_demand::OnDemandConfig;
 pub use origins::AllowedOrigins;
 pub use path::{BackoffConfig, HistoryConfig, PathConfig, SubConfig};
@@ -124,6 +126,8 @@ pub struct Config {
     pub sensors: BTreeMap<SensorId, SensorConfig>,
     /// What raises an alert.
     pub rules: Vec<RuleConfig>,
+    /// Who is told of alerts, and how.
+    pub notify: NotifyConfig,
     /// The cameras: by name, or by a regular expression that begins with `~`.
     pub paths: PathsConfig,
 }
@@ -145,6 +149,7 @@ impl Default for Config {
             mqtt: MqttConfig::default(),
             sensors: BTreeMap::new(),
             rules: Vec::new(),
+            notify: NotifyConfig::default(),
             paths: PathsConfig::default(),
         }
     }
@@ -202,6 +207,7 @@ mod tests {
             ("/$defs/EventsConfig/properties/max_posts_per_second", check::CONNECTIONS),
             ("/$defs/HlsConfig/properties/segments", check::SEGMENTS),
             ("/$defs/PathConfig/properties/max_readers", check::CONNECTIONS),
+            ("/$defs/ChannelConfig/properties/level", 0..=u32::from(check::notify::LEVEL_MAX)),
             ("/$defs/AbsentCondition/properties/times", check::rules::TIMES),
         ];
         for (place, range) in ranges {

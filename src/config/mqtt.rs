@@ -37,7 +37,7 @@ pub struct BrokerConfig {
     /// A file that holds the password, instead of `password`.
     pub password_file: Option<PathBuf>,
     /// How the broker's certificate is judged, and our own.
-    pub tls: BrokerTlsConfig,
+    pub tls: ServiceTlsConfig,
     /// How long the connection may be silent before it is tested.
     pub keep_alive: HumanDuration,
     /// The largest message that is taken.
@@ -61,7 +61,7 @@ impl Default for BrokerConfig {
             username: None,
             password: None,
             password_file: None,
-            tls: BrokerTlsConfig::default(),
+            tls: ServiceTlsConfig::default(),
             keep_alive: HumanDuration::from_secs(30),
             max_packet_size: ByteSize::from_kib(256),
             presets: Vec::new(),
@@ -72,17 +72,17 @@ impl Default for BrokerConfig {
     }
 }
 
-/// How the certificate of a broker is judged. Without any key it must be valid for the host, by the system's authorities.
+/// How the certificate of a server that we dial is judged. Without any key it must be valid for the host, by the system's authorities.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct BrokerTlsConfig {
+pub struct ServiceTlsConfig {
     /// The authority that signed it, PEM, instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Accept exactly the certificate with this SHA-256 fingerprint, whoever signed it and whatever its names.
     pub fingerprint: Option<Fingerprint>,
     /// Accept any certificate. Whoever stands between can then read and change everything; prefer `fingerprint`.
     pub insecure: bool,
-    /// Our own certificate, PEM, for brokers that ask for one.
+    /// Our own certificate, PEM, for servers that ask for one.
     pub certificate_file: Option<PathBuf>,
     /// Its key, PEM.
     pub key_file: Option<PathBuf>,

@@ -115,6 +115,24 @@ impl fmt::Display for PathKey {
     }
 }
 
+impl PathKey {
+    /// Whether it names, or matches, this path.
+    pub fn fits(&self, path: &PathName) -> bool {
+        match self {
+            Self::Name(name) => name == path,
+            Self::Pattern(pattern) => pattern.captures(path.as_str()).is_some(),
+        }
+    }
+}
+
+super::text::text_value!(PathKey, name: "PathKey",
+expects: "a path's name, or `~` and a regular expression",
+schema: {
+    "description": "A path's name, or `~` and a regular expression that it matches.",
+    "type": "string",
+    "examples": ["front-door", "~^yard-"]
+});
+
 /// Every entry of `paths`, in file order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PathsConfig {

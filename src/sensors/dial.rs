@@ -30,7 +30,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     base::{Error, Kind, Result},
-    config::{BrokerTlsConfig, Fingerprint},
+    config::{Fingerprint, ServiceTlsConfig},
 };
 
 /// How long each step may take: the look-up, each attempt to connect, the handshake.
@@ -104,7 +104,7 @@ pub(super) async fn secure(stream: TcpStream, host: &str, config: Arc<ClientConf
 ///
 /// # Errors
 /// [`Kind::FailedPrecondition`]: a file cannot be read or holds nothing of its kind.
-pub(super) fn tls(config: &BrokerTlsConfig) -> Result<Arc<ClientConfig>> {
+pub(super) fn tls(config: &ServiceTlsConfig) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let trust = if let Some(fingerprint) = config.fingerprint {
         Trust::Fingerprint(fingerprint)

@@ -19,7 +19,7 @@ use url::Url;
 use super::dial::{self, Stream};
 use crate::{
     base::{Error, Kind, Result, Secret},
-    config::BrokerTlsConfig,
+    config::ServiceTlsConfig,
 };
 
 /// How long it may take, redirects and all.
@@ -98,7 +98,7 @@ async fn ask(url: &Url, home: bool, login: Option<&(String, Secret)>, etag: Opti
     }
     let tcp = dial::connect(&addresses).await?;
     let stream: Box<dyn Stream> = if url.scheme() == "https" {
-        dial::secure(tcp, host, dial::tls(&BrokerTlsConfig::default())?).await?
+        dial::secure(tcp, host, dial::tls(&ServiceTlsConfig::default())?).await?
     } else {
         Box::new(tcp)
     };

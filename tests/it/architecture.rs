@@ -34,8 +34,8 @@ const ROOMS: &[Room] = &[
     room("hub", 3, &[]),
     room("store", 3, &[]),
     room("events", 3, &["store"]),
-    room("sensors", 3, &["events", "store"]),
-    room("notify", 3, &["events", "store"]),
+    room("sensors", 3, &["events", "net", "store"]),
+    room("notify", 3, &["events", "net", "store"]),
     // Not each other, but for cmaf and audio.
     room("audio", 4, &[]),
     room("cmaf", 4, &["audio"]),

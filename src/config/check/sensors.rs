@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Complaints, DAY, HOUR, secs};
 use crate::config::{
-    BrokerConfig, ByteSize, Config, MqttPreset, SensorKind, Unit, mqtt_topic::is_topic_name, sensor_kind::Measure,
-    tree::Route,
+    BrokerConfig, ByteSize, Config, MqttPreset, SensorKind, ServiceTlsConfig, Unit, mqtt_topic::is_topic_name,
+    sensor_kind::Measure, tree::Route,
 };
 
 /// Brokers, sensors and topics of a broker, at most.
@@ -81,16 +81,7 @@ fn check_broker(name: &str, broker: &BrokerConfig, base: &Route, all: &mut Compl
             }
         }
     }
-    let tls = at("tls");
-    if broker.tls.certificate_file.is_some() != broker.tls.key_file.is_some() {
-        let message = "`certificate_file` and `key_file` belong together";
-        all.add(tls.clone(), message).with(tls.then("certificate_file")).with(tls.then("key_file"));
-    }
-    let ways = [broker.tls.insecure, broker.tls.fingerprint.is_some(), broker.tls.ca_file.is_some()];
-    if ways.into_iter().filter(|given| *given).count() > 1 {
-        let message = "`ca_file`, `fingerprint` and `insecure` are three ways to judge one certificate: one of them";
-        all.add(tls, message);
-    }
+    check_tls(&broker.tls, &at("tls"), all);
     check_password(broker.password.is_some(), broker.password_file.is_some(), base, all);
     if (broker.password.is_some() || broker.password_file.is_some()) && broker.username.is_none() {
         // MQTT 3.1.1 §3.1.2.9: no password without a user.
@@ -126,6 +117,19 @@ fn check_broker(name: &str, broker: &BrokerConfig, base: &Route, all: &mut Compl
             complaint.with(base.then("value"));
         }
         check_unit(topic.kind.as_ref(), topic.unit.as_ref(), &base, all);
+    }
+}
+
+/// What is wrong with how a server's certificate is judged.
+pub(super) fn check_tls(tls: &ServiceTlsConfig, at: &Route, all: &mut Complaints) {
+    if tls.certificate_file.is_some() != tls.key_file.is_some() {
+        let message = "`certificate_file` and `key_file` belong together";
+        all.add(at.clone(), message).with(at.then("certificate_file")).with(at.then("key_file"));
+    }
+    let ways = [tls.insecure, tls.fingerprint.is_some(), tls.ca_file.is_some()];
+    if ways.into_iter().filter(|given| *given).count() > 1 {
+        let message = "`ca_file`, `fingerprint` and `insecure` are three ways to judge one certificate: one of them";
+        all.add(at.clone(), message);
     }
 }
 

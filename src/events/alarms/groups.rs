@@ -35,6 +35,13 @@ impl Groups {
         }
     }
 
+    /// An alert ended before its turn came.
+    pub(super) fn remove(&mut self, group: &str, fingerprint: &str) {
+        if let Some(bundle) = self.bundles.get_mut(group) {
+            bundle.waiting.retain(|waiting| waiting != fingerprint);
+        }
+    }
+
     /// The next group whose time has come, with its alerts.
     pub(super) fn poll(&mut self, now: WallTime) -> Option<(String, Vec<String>)> {
         let due = |bundle: &Bundle| bundle.due <= now.unix_nanos();

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Notice, Reason, Witness, draft,
     groups::Groups,
-    record::{Alarm, after, fingerprint},
+    record::{Alarm, after, fingerprint, notice_id},
     silence::Silence,
 };
 use crate::{
@@ -120,6 +120,9 @@ impl Alarms {
             }
             // What raised it begins anew, but for what only taking note ends.
             let orphan = !over && alarm.policy.is_none() && !(alarm.foreign && alarm.rule.as_str() == STORE);
+            if let Some(group) = alarm.group.as_ref().filter(|_| alarm.bundled) {
+                alarms.groups.add(group, fingerprint.clone(), now);
+            }
             alarms.alarms.insert(fingerprint.clone(), Arc::new(alarm));
             if orphan {
                 alarms.clear(&fingerprint, now);
@@ -185,10 +188,14 @@ impl Alarms {
                     (alarm.record.ack, alarm.ack_until) = (None, None);
                 }
                 let worth_telling = alarm.record.severity != before.record.severity;
+                let worse = alarm.record.severity > before.record.severity && before.told && !before.bundled;
                 self.put(alarm);
                 if worth_telling {
                     self.recheck(Some(&fingerprint), now);
                     self.tell_update(&fingerprint, false, now);
+                }
+                if let Some(alarm) = self.alarms.get(&fingerprint).filter(|alarm| worse && alarm.is_told()) {
+                    self.notify(Reason::Worsened, alarm.group.clone(), vec![fingerprint], now);
                 }
             }
             (Change::Cleared, Some(_)) => {
@@ -215,11 +222,12 @@ impl Alarms {
                 self.ended.retain(|ended| ended != fingerprint);
                 self.active += 1;
                 self.put(alarm);
-                self.notify(Reason::Raised, None, vec![fingerprint.clone()]);
+                self.notify(Reason::Raised, None, vec![fingerprint.clone()], now);
             }
             (true, true) => self.put(alarm),
             (true, false) => {
                 self.put(alarm);
+                self.notify(Reason::Cleared, None, vec![fingerprint.clone()], now);
                 self.end(fingerprint);
             }
             (false, false) => {}
@@ -301,13 +309,13 @@ impl Alarms {
                 let reason = Reason::Escalated(alarm.level);
                 self.put(alarm);
                 self.tell_update(fingerprint, false, now);
-                self.notify(reason, before.group.clone(), vec![fingerprint.clone()]);
+                self.notify(reason, before.group.clone(), vec![fingerprint.clone()], now);
             } else if before.is_open() && due(before.repeat_at) {
                 let mut alarm = Alarm::clone(&before);
                 alarm.repeat_at = repeat_after(&alarm, now);
                 self.put(alarm);
                 self.tell_update(fingerprint, true, now);
-                self.notify(Reason::Reminder, before.group.clone(), vec![fingerprint.clone()]);
+                self.notify(Reason::Reminder, before.group.clone(), vec![fingerprint.clone()], now);
             }
         }
         while let Some((group, alerts)) = self.groups.poll(now) {
@@ -315,7 +323,12 @@ impl Alarms {
                 .into_iter()
                 .filter(|fingerprint| self.alarms.get(fingerprint).is_some_and(|alarm| alarm.is_active()))
                 .collect();
-            self.notify(Reason::Raised, Some(group), going);
+            for fingerprint in &going {
+                if let Some(before) = self.alarms.get(fingerprint) {
+                    self.put(Alarm { bundled: false, ..Alarm::clone(before) });
+                }
+            }
+            self.notify(Reason::Raised, Some(group), going, now);
         }
     }
 
@@ -343,10 +356,18 @@ impl Alarms {
         alarm.record.ended_at = Some(now.to_string());
         alarm.record.updated_at = now.to_string();
         (alarm.muted, alarm.repeat_at, alarm.ack_until) = (None, None, None);
-        if alarm.told {
+        let (told, group) = (alarm.told, alarm.group.clone());
+        let bundled = std::mem::take(&mut alarm.bundled);
+        if told {
             self.append(draft::of_alarm(&alarm, AlertChange::Cleared, false, now));
         }
         self.put(alarm);
+        match &group {
+            // Nobody was told of its beginning.
+            Some(group) if bundled => self.groups.remove(group, fingerprint),
+            _ if told => self.notify(Reason::Cleared, group, vec![fingerprint.to_owned()], now),
+            _ => {}
+        }
         self.end(fingerprint);
     }
 
@@ -368,13 +389,21 @@ impl Alarms {
         self.append(draft);
     }
 
-    pub(super) fn notify(&mut self, reason: Reason, group: Option<String>, alerts: Vec<String>) {
-        let of = |fingerprint: &String| self.alarms.get(fingerprint).map(|alarm| &alarm.record);
-        let severity = alerts.iter().filter_map(of).map(|record| record.severity).max();
-        let title = alerts.first().and_then(of).map(|record| record.title.clone());
-        if let (Some(severity), Some(title)) = (severity, title) {
-            self.output.push_back(Output::Notify(Notice { reason, group, severity, alerts, title }));
-        }
+    pub(super) fn notify(&mut self, reason: Reason, group: Option<String>, alerts: Vec<String>, now: WallTime) {
+        let known: Vec<_> = alerts.iter().filter_map(|fingerprint| self.alarms.get(fingerprint)).collect();
+        let (Some(first), Some(severity)) = (known.first(), known.iter().map(|alarm| alarm.peak).max()) else { return };
+        let notice = Notice {
+            id: notice_id(reason, &alerts, now),
+            at: now.to_string(),
+            reason,
+            level: known.iter().map(|alarm| alarm.level).max().unwrap_or_default(),
+            group,
+            severity,
+            title: first.record.title.clone(),
+            alerts: known.iter().take(Notice::ALERTS_MAX).map(|alarm| alarm.record.clone()).collect(),
+            count: known.len(),
+        };
+        self.output.push_back(Output::Notify(notice));
     }
 
     pub(super) fn append(&mut self, draft: Draft) {

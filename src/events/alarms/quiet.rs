@@ -81,10 +81,11 @@ impl Alarms {
                 self.append(draft::of_alarm(&alarm, AlertChange::Raised, false, now));
                 let fingerprint = alarm.record.fingerprint.clone();
                 let group = alarm.group.clone();
+                alarm.bundled = group.is_some();
                 self.put(alarm);
                 match group {
                     Some(group) => self.groups.add(&group, fingerprint, now),
-                    None => self.notify(Reason::Raised, None, vec![fingerprint]),
+                    None => self.notify(Reason::Raised, None, vec![fingerprint], now),
                 }
             } else {
                 self.put(alarm);

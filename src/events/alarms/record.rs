@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::Reason;
 use crate::{
-    base::WallTime,
+    base::{Severity, WallTime},
     config::{
         Rule, RuleId,
         rules::{Placeholder, Wording},
@@ -38,6 +39,12 @@ pub struct Alarm {
     pub muted: Option<Muted>,
     /// How many further levels were told.
     pub level: u8,
+    /// As bad as it ever was.
+    #[serde(default)]
+    pub(super) peak: Severity,
+    /// It waits for others of its group before people are told.
+    #[serde(default)]
+    pub(super) bundled: bool,
     pub(super) rule: RuleId,
     pub(super) subject: Subject,
     pub(super) device: String,
@@ -94,6 +101,8 @@ impl Alarm {
             group: None,
             muted: None,
             level: 0,
+            peak: finding.severity,
+            bundled: false,
             rule: rule.id.clone(),
             subject: transition.subject.clone(),
             device: transition.device.clone(),
@@ -116,6 +125,8 @@ impl Alarm {
             group: None,
             muted: None,
             level: 0,
+            peak: event.alert.severity,
+            bundled: false,
             rule,
             subject: Subject::Server,
             device: "server".to_owned(),
@@ -134,6 +145,7 @@ impl Alarm {
         let record = &mut self.record;
         let says_it = record.severity == finding.severity && !record.title.is_empty();
         record.severity = finding.severity;
+        self.peak = self.peak.max(finding.severity);
         record.value.clone_from(&finding.value);
         record.unit.clone_from(&finding.unit);
         record.threshold = finding.threshold;
@@ -171,10 +183,24 @@ impl Alarm {
         Some(after(WallTime::from_unix_nanos(self.since), *span))
     }
 
+    /// Its beginning went out, and nothing keeps it quiet.
+    pub const fn is_told(&self) -> bool {
+        self.told && self.muted.is_none()
+    }
+
     /// Nobody took note of it, and nothing keeps it quiet.
     pub(super) const fn is_open(&self) -> bool {
-        self.told && self.muted.is_none() && self.record.ack.is_none()
+        self.is_told() && self.record.ack.is_none()
     }
+}
+
+/// The name of what people are told of these alerts for this reason, in the order of time.
+pub(super) fn notice_id(reason: Reason, alerts: &[String], at: WallTime) -> String {
+    let mut hash = Sha256::new();
+    hash.update(format!("{reason:?}"));
+    alerts.iter().for_each(|fingerprint| hash.update(fingerprint));
+    let tail: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{:016x}{tail}", at.unix_nanos())
 }
 
 /// A moment so much later.

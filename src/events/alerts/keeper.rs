@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use super::{Alarm, RuleConfig, RuleId, Silence};
+use super::{Alarm, Notice, RuleConfig, RuleId, Silence};
 use crate::{
     base::Result,
     events::rules::SavedRules,
@@ -15,6 +15,8 @@ use crate::{
 const RULES: &str = "rules";
 const ALARMS: &str = "alarms";
 const SILENCES: &str = "silences";
+/// Where notices lie that no way out took yet: written with the alarms they are about, taken away by who takes them.
+pub const NOTICES: &str = "notices";
 const MEMORY: &str = "rules_memory";
 
 /// What was found.
@@ -87,6 +89,16 @@ impl Keeper {
 
     pub(super) fn keep_memory(&mut self, memory: &SavedRules) {
         self.waiting.insert((MEMORY, "all".to_owned()), Some(text(memory)));
+    }
+
+    /// Keeps a notice until a way out takes it.
+    pub(super) fn keep_notice(&mut self, notice: &Notice) {
+        self.waiting.insert((NOTICES, notice.id.clone()), Some(text(notice)));
+    }
+
+    /// Notices that could not be written now are not written later: by then they were taken from memory.
+    pub(super) fn let_go_of_notices(&mut self) {
+        self.waiting.retain(|(collection, _), _| *collection != NOTICES);
     }
 
     /// Whether something waits to be written.

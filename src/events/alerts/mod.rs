@@ -11,11 +11,14 @@ use std::{fmt, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::book::{Origin, RuleEntry};
 use self::{book::RuleBook, task::Command};
+pub use self::{
+    book::{Origin, RuleEntry},
+    keeper::NOTICES,
+};
 use super::{
     Events,
-    alarms::{Alarm, AlarmError, Alarms, Matcher, Silence, Witness},
+    alarms::{Alarm, AlarmError, Alarms, Matcher, Notice, Silence, Witness},
     rules::{CameraSample, Device, DiskRoom, Reading, Rules},
 };
 use crate::{
@@ -36,6 +39,28 @@ pub trait Cameras: fmt::Debug + Send + Sync {
     fn look(&self) -> Vec<CameraSample>;
 }
 
+/// The ways out to people: the room of channels, wired in `app`.
+pub trait WaysOut: fmt::Debug + Send + Sync {
+    /// Whether anybody is to be told of it.
+    fn wants(&self, notice: &Arc<Notice>) -> bool;
+
+    /// Takes notices over; it never waits. With `kept` they lie in the store under [`NOTICES`], by their ids, and
+    /// whoever takes them takes them away there; without, the disk did not take them.
+    fn take(&self, notices: Vec<Arc<Notice>>, kept: bool);
+}
+
+/// Nobody is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoWaysOut;
+
+impl WaysOut for NoWaysOut {
+    fn wants(&self, _: &Arc<Notice>) -> bool {
+        false
+    }
+
+    fn take(&self, _: Vec<Arc<Notice>>, _: bool) {}
+}
+
 /// Whoever knows the disk of the state directory. It may take as long as a system call.
 pub type DiskProbe = Arc<dyn Fn() -> Option<DiskRoom> + Send + Sync>;
 
@@ -49,6 +74,8 @@ pub struct AlertsOptions {
     pub disk: DiskProbe,
     /// Whoever can show what an alert is about.
     pub witness: Arc<dyn Witness>,
+    /// The ways out.
+    pub ways_out: Arc<dyn WaysOut>,
 }
 
 impl fmt::Debug for AlertsOptions {
@@ -127,6 +154,7 @@ impl Alerts {
             events,
             cameras: options.cameras,
             disk: options.disk,
+            ways_out: options.ways_out,
             told,
             clock,
             complaints: crate::base::complaints::Complaints::new(std::time::Duration::from_secs(60)),
@@ -146,6 +174,14 @@ impl Alerts {
     /// Everything as it is.
     pub fn snapshot(&self) -> Arc<AlertsSnapshot> {
         self.snapshot.borrow().clone()
+    }
+
+    /// Resolves when the snapshot is another than the one of `version`; never, once the server ends.
+    pub async fn changed(&self, version: u64) {
+        let mut snapshot = self.snapshot.clone();
+        if snapshot.wait_for(|now| now.version != version).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// A sensor changed. It never waits.

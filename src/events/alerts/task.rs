@@ -9,11 +9,13 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tracing::{error, info, info_span, warn};
 
-use super::{AlertsSnapshot, Cameras, DiskProbe, Rules, SensorReport, Silence, book::RuleBook, keeper::Keeper};
+use super::{
+    AlertsSnapshot, Cameras, DiskProbe, Rules, SensorReport, Silence, WaysOut, book::RuleBook, keeper::Keeper,
+};
 use crate::{
     base::{Clock, Error, Kind, Monotonic, Result, Tasks, WallTime, complaints::Complaints},
     config::{RuleConfig, RuleId},
@@ -36,6 +38,8 @@ const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// A fact the log does not take is tried again so often, and so long apart.
 const TRIES: u32 = 40;
 const TRY_EVERY: Duration = Duration::from_millis(250);
+/// How long notices wait for the disk before they go out without it.
+const KEEP_WITHIN: Duration = Duration::from_secs(1);
 /// The wall clock may step: what is due by it is looked at again after this.
 const WALL_MOST: Duration = Duration::from_secs(60);
 
@@ -81,6 +85,7 @@ pub(super) struct Task {
     pub(super) events: Events,
     pub(super) cameras: Arc<dyn Cameras>,
     pub(super) disk: DiskProbe,
+    pub(super) ways_out: Arc<dyn WaysOut>,
     pub(super) told: watch::Sender<Arc<AlertsSnapshot>>,
     pub(super) clock: Clock,
     pub(super) complaints: Complaints,
@@ -145,13 +150,13 @@ impl Task {
                     }
                     self.save();
                 }
-                _ = write.tick() => self.write().await,
+                _ = write.tick() => drop(self.write().await),
                 () = sleep_until(due) => {}
             }
             self.catch_up().await;
         }
         self.save();
-        self.write().await;
+        let _said = self.write().await;
     }
 
     /// When the machines want to be asked.
@@ -277,11 +282,18 @@ impl Task {
         if self.alarms.poll_deadline(now.wall).is_some_and(|due| due <= now.wall) {
             self.alarms.handle_timeout(now.wall);
         }
-        let mut drafts = Vec::new();
+        let (mut drafts, mut notices) = (Vec::new(), Vec::new());
         while let Some(output) = self.alarms.poll_output() {
             match output {
                 Output::Append(draft) => drafts.push(draft),
-                Output::Notify(notice) => log(&notice),
+                Output::Notify(notice) => {
+                    log(&notice);
+                    let notice = Arc::new(notice);
+                    if self.ways_out.wants(&notice) {
+                        self.keeper.keep_notice(&notice);
+                        notices.push(notice);
+                    }
+                }
                 Output::KeepAlarm(alarm) => self.keeper.keep_alarm(alarm),
                 Output::ForgetAlarm(fingerprint) => self.keeper.forget_alarm(fingerprint),
                 Output::KeepSilence(silence) => self.keeper.keep_silence(&silence),
@@ -294,10 +306,16 @@ impl Task {
         if turned {
             self.save();
         }
-        let changed = !drafts.is_empty();
-        self.append_all(drafts).await;
-        if turned || changed {
-            self.write().await;
+        if turned || !drafts.is_empty() || !notices.is_empty() {
+            self.append_all(drafts).await;
+            // In one commit with the alarms they are about: neither is told twice nor forgotten.
+            let kept = timeout(KEEP_WITHIN, self.write()).await.unwrap_or(false);
+            if !kept {
+                self.keeper.let_go_of_notices();
+            }
+            if !notices.is_empty() {
+                self.ways_out.take(notices, kept);
+            }
         }
     }
 
@@ -339,15 +357,16 @@ impl Task {
         (self.saved.turns, self.saved.at) = (self.rules.turns(), Some(now.monotonic));
     }
 
-    async fn write(&mut self) {
+    /// Writes what waits; whether that went well.
+    async fn write(&mut self) -> bool {
         if !self.keeper.is_behind() {
-            return;
+            return true;
         }
-        if let Err(failure) = self.keeper.write().await
-            && let Some(times) = self.complaints.note(self.clock.now())
-        {
+        let Err(failure) = self.keeper.write().await else { return true };
+        if let Some(times) = self.complaints.note(self.clock.now()) {
             warn!(times, "alerts and silences are not kept over a restart: {}", failure.chain());
         }
+        false
     }
 
     /// Shows everything as it is to those who look, if anything changed.
@@ -377,11 +396,15 @@ fn alert(fact: &Fact) -> Option<AlertEvent> {
 
 /// The one way out that is always there.
 fn log(notice: &Notice) {
-    let Notice { reason, group, severity, alerts, title } = notice;
-    let (group, severity, count) = (group.as_deref().unwrap_or_default(), severity.name(), alerts.len());
+    let Notice { reason, group, severity, count, title, .. } = notice;
+    let (group, severity) = (group.as_deref().unwrap_or_default(), severity.name());
     match reason {
         Reason::Raised => info!(severity, group, count, "alert: {title}"),
-        Reason::Reminder => info!(severity, group, count, "alert goes on: {title}"),
+        Reason::Worsened => info!(severity, group, count, "alert is worse: {title}"),
         Reason::Escalated(level) => warn!(severity, group, count, level, "alert that nobody took note of: {title}"),
+        Reason::Cleared => info!(severity, group, count, "alert is over: {title}"),
+        Reason::Reminder | Reason::Standing | Reason::Test => {
+            info!(severity, group, count, "alert goes on: {title}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Alerts, AlertsOptions, CameraSample, Cameras, Device, DiskRoom, Origin, Reading, SensorReport, SilenceOptions,
+    Alerts, AlertsOptions, CameraSample, Cameras, Device, DiskRoom, NoWaysOut, Origin, Reading, SensorReport,
+    SilenceOptions,
 };
 use crate::{
     base::{Clock, Severity},
@@ -42,6 +43,7 @@ async fn start(desk: &Desk, rules: &[&str]) -> Alerts {
         cameras: Arc::new(Yard),
         disk: Arc::new(|| Some(DiskRoom { free: 50, total: 100 })),
         witness: Arc::new(NoWitness),
+        ways_out: Arc::new(NoWaysOut),
     };
     Alerts::start(options, desk.events.clone(), &desk.store, Clock, &desk.tasks).await
 }

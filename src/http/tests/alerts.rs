@@ -13,7 +13,7 @@ use crate::{
     base::{Clock, Tasks},
     events::{
         alarms::NoWitness,
-        alerts::{Alerts, AlertsOptions, Cameras, SensorReport},
+        alerts::{Alerts, AlertsOptions, Cameras, NoWaysOut, SensorReport},
         payload::ReadingValue,
         rules::{CameraSample, Device, Reading},
         testing::Desk,
@@ -36,6 +36,7 @@ pub(in crate::http) async fn warm(desk: &Desk) -> House {
         cameras: Arc::new(Nothing),
         disk: Arc::new(|| None),
         witness: Arc::new(NoWitness),
+        ways_out: Arc::new(NoWaysOut),
     };
     let alerts = Alerts::start(options, desk.events.clone(), &desk.store, Clock, &desk.tasks).await;
     let (tasks, state_dir) = (Tasks::new(), tempfile::tempdir().unwrap());
