@@ -180,6 +180,7 @@ impl Server {
             event_doors,
             sensors,
             alerts,
+            notifier,
             gate,
             sessions,
             info: info.clone(),

@@ -192,7 +192,8 @@ mod tests {
         let environment = Environment::from([("FRONT_DOOR_PASSWORD".into(), "secret".into())]);
         let quick_start = include_str!("../../docs/quick-start.md");
         let alerts = include_str!("../../docs/alerts.md");
-        let blocks: Vec<_> = [page, quick_start, alerts]
+        let notifications = include_str!("../../docs/notifications.md");
+        let blocks: Vec<_> = [page, quick_start, alerts, notifications]
             .iter()
             .flat_map(|page| page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()))
             .collect();

@@ -71,7 +71,9 @@ pub use mqtt::{
     AnnounceConfig, BrokerConfig, MqttConfig, MqttPreset, MqttVersion, ServiceTlsConfig, TopicConfig, TopicFormat,
 };
 pub use mqtt_topic::{SensorTemplate, TopicPrefix, TopicTemplate};
-pub use notify::{ChannelConfig, ChannelName, NotifyConfig, WebhookConfig};
+pub use notify::{
+    AlertmanagerConfig, ChannelConfig, ChannelName, EmailConfig, MailEncryption, NotifyConfig, WebhookConfig,
+};
 pub use on_demand::OnDemandConfig;
 pub use origins::AllowedOrigins;
 pub use path::{BackoffConfig, HistoryConfig, PathConfig, SubConfig};

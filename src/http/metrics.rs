@@ -17,7 +17,8 @@ use crate::{
     base::{Monotonic, tasks::panics},
     events::LogFigures,
     hub::{PathHandle, Stream},
-    stats::{LogMetrics, MetricsSnapshot, StreamMetrics, metrics::CONTENT_TYPE},
+    notify::{ChannelKind, NotifySnapshot},
+    stats::{ChannelMetrics, LogMetrics, MetricsSnapshot, StreamMetrics, metrics::CONTENT_TYPE},
     webrtc::WebRtc,
 };
 
@@ -53,6 +54,7 @@ fn snapshot(front: &Front) -> MetricsSnapshot {
         webrtc_reused: WebRtc::numbers_reused(),
         log: log_metrics(rooms.events.figures()),
         event_doors: rooms.event_doors.all(),
+        channels: channels(&rooms.notifier.snapshot()),
         connections: front.requests.connections(),
         requests: front.requests.all(),
     }
@@ -61,6 +63,22 @@ fn snapshot(front: &Front) -> MetricsSnapshot {
 fn log_metrics(figures: LogFigures) -> LogMetrics {
     let LogFigures { released, not_durable, unsaved, refused } = figures;
     LogMetrics { facts: released, not_durable, unsaved, refused }
+}
+
+/// By kind: a name is anybody's choice.
+fn channels(snapshot: &NotifySnapshot) -> Vec<ChannelMetrics> {
+    let of_kind = |kind: ChannelKind| {
+        let mut sums = ChannelMetrics { kind: kind.name(), ..ChannelMetrics::default() };
+        for channel in snapshot.channels.iter().filter(|channel| channel.kind == kind) {
+            sums.channels += 1;
+            sums.queued += channel.figures.queued as u64;
+            sums.delivered += channel.figures.delivered;
+            sums.failed += channel.figures.failed;
+            sums.given_up += channel.figures.given_up;
+        }
+        sums
+    };
+    ChannelKind::ALL.map(of_kind).into_iter().filter(|sums| sums.channels > 0).collect()
 }
 
 fn stream_metrics(path: &PathHandle, stream: &Stream, now: Monotonic) -> StreamMetrics {

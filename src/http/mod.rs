@@ -48,6 +48,7 @@ use crate::{
     events::{Events, StatisticsReader, alerts::Alerts, ws::WebSockets},
     hls::Hls,
     hub::Hub,
+    notify::Notifier,
     sensors::Sensors,
     stats::{EventDoors, ProcessFigures, Sessions},
     webrtc::WebRtc,
@@ -74,6 +75,8 @@ pub struct Rooms {
     pub sensors: Sensors,
     /// Rules and alarms.
     pub alerts: Alerts,
+    /// Alerts' ways out.
+    pub notifier: Notifier,
     /// Who may do what.
     pub gate: Gate,
     /// Who watches what.

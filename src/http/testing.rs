@@ -23,6 +23,7 @@ use crate::{
         testing::hex,
         track::{H264Parameters, PcmParameters},
     },
+    notify::Notifier,
     sensors::{Outlets, Sensors, SensorsOptions},
     stats::{ProcessFigures, Sessions},
     store::Store,
@@ -160,6 +161,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         statistics,
         sensors,
         alerts: Alerts::fixed(clock),
+        notifier: Notifier::fixed(clock),
         gate: Gate::new(policy),
         sessions: Sessions::default(),
         info: ServerInfo {

@@ -1,9 +1,13 @@
-//! Sockets: listeners that are bound before any task starts, TLS, and UDP with segmentation offload.
+//! Sockets: listeners that are bound before any task starts, servers that are dialled, TLS, and UDP with segmentation
+//! offload.
 //!
 //! It knows no protocol of ours: rooms above hand in bytes and addresses.
 
+pub mod dial;
 pub mod interfaces;
 pub mod listen;
+pub mod reach;
 pub mod stream;
 pub mod tls;
+pub mod trust;
 pub mod udp;

@@ -40,16 +40,22 @@ pub enum Outcome {
 pub enum ChannelKind {
     /// CloudEvents, POSTed.
     Webhook,
+    /// Prometheus' Alertmanager.
+    Alertmanager,
+    /// E-mail.
+    Email,
 }
 
 impl ChannelKind {
     /// Every one.
-    pub const ALL: [Self; 1] = [Self::Webhook];
+    pub const ALL: [Self; 3] = [Self::Webhook, Self::Alertmanager, Self::Email];
 
     /// The word.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
+            Self::Alertmanager => "alertmanager",
+            Self::Email => "email",
         }
     }
 }

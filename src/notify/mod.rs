@@ -7,7 +7,10 @@
 //! The machines (`routing`, `outbox`) are sans-IO; `postman` drives them; [`Notifier`] is the way in. A channel is two
 //! things: what is said, a function of a letter that is tested as a table, and the few lines that carry it.
 
+mod alertmanager;
 mod channel;
+pub mod courier;
+mod email;
 mod keeper;
 mod letter;
 mod outbox;
@@ -16,10 +19,14 @@ mod routing;
 mod service;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 pub use self::{
+    alertmanager::Alertmanager,
     channel::{Channel, ChannelKind, Delivering, Outcome},
+    email::Email,
     letter::{Dead, Letter},
     outbox::{ChannelFigures, OutboxSnapshot},
     service::{ChannelSnapshot, Notifier, NotifierOptions, NotifySnapshot},
+    webhook::Webhook,
 };

@@ -395,3 +395,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,7 @@
 //! own origin, and to other places only if those are public: a server that answers us may not send us into the network
 //! behind us.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -16,10 +13,14 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use url::Url;
 
-use super::dial::{self, Stream};
 use crate::{
     base::{Error, Kind, Result, Secret},
     config::ServiceTlsConfig,
+    net::{
+        dial::{self, Stream},
+        reach::Reach,
+        trust,
+    },
 };
 
 /// How long it may take, redirects and all.
@@ -93,12 +94,12 @@ async fn ask(url: &Url, home: bool, login: Option<&(String, Secret)>, etag: Opti
     let port = url.port_or_known_default().unwrap_or(80);
     let addresses = dial::look_up(host, port).await?;
     // What was looked up is what is connected to: a second look-up could answer otherwise.
-    if !home && !addresses.iter().all(|address| is_public(address.ip())) {
+    if !home && !addresses.iter().all(|address| Reach::of(address.ip()) == Reach::Public) {
         return Err(refused(host, "into a private network"));
     }
     let tcp = dial::connect(&addresses).await?;
     let stream: Box<dyn Stream> = if url.scheme() == "https" {
-        dial::secure(tcp, host, dial::tls(&ServiceTlsConfig::default())?).await?
+        dial::secure(tcp, host, trust::client_config(&ServiceTlsConfig::default())?).await?
     } else {
         Box::new(tcp)
     };
@@ -172,49 +173,6 @@ async fn read(host: &str, response: Response<Incoming>) -> Result<Answer> {
             Ok(Answer::Fetched(Fetched::Body { bytes: collected.to_bytes(), etag }))
         }
         status => Err(Error::new(Kind::Unavailable, format!("{host}: http status {}", status.as_u16()))),
-    }
-}
-
-/// Whether an address is one of the Internet, by IANA's registries of special addresses (RFC 6890).
-pub(super) fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    let special = matches!(
-        (a, b, c),
-        (0 | 10 | 127 | 224..=255, _, _)
-            | (100, 64..=127, _)
-            | (169, 254, _)
-            | (172, 16..=31, _)
-            | (192, 168, _)
-            | (192, 0, 0 | 2)
-            | (192, 88, 99)
-            | (198, 18 | 19, _)
-            | (198, 51, 100)
-            | (203, 0, 113)
-    );
-    !special
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let segments = ip.segments();
-    let inner = |high: u16, low: u16| {
-        let [a, b] = high.to_be_bytes();
-        let [c, d] = low.to_be_bytes();
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match segments {
-        // An IPv4 address in another dress: mapped, translated (RFC 6052), 6to4 (RFC 3056).
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => inner(high, low),
-        [0x2002, high, low, ..] => inner(high, low),
-        [0x2001, 0xdb8, ..] | [0x2001, 0..=0x1ff, ..] => false,
-        // Unicast to everybody is 2000::/3 (RFC 4291 §2.4); all else is local, special or not given out.
-        [first, ..] => first & 0xe000 == 0x2000,
     }
 }
 
@@ -293,34 +251,5 @@ mod tests {
             server(vec!["HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".into(), "nonsense\r\n\r\n".into()]).await;
         assert_eq!(get(&url, None, None).await.unwrap_err().message(), "127.0.0.1: http status 503");
         assert_eq!(get(&url, None, None).await.unwrap_err().kind(), Kind::Unavailable);
-    }
-
-    #[test]
-    fn private_and_special_addresses_are_not_public() {
-        for ip in [
-            "0.0.0.0",
-            "10.1.2.3",
-            "100.64.0.1",
-            "127.0.0.1",
-            "169.254.169.254",
-            "172.31.0.1",
-            "192.168.1.1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "fe80::1",
-            "fd00::1",
-            "ff02::1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::7f00:1",
-            "2002:c0a8:101::1",
-            "2001:db8::1",
-        ] {
-            assert!(!is_public(ip.parse().unwrap()), "{ip}");
-        }
-        for ip in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:1.1.1.1"] {
-            assert!(is_public(ip.parse().unwrap()), "{ip}");
-        }
     }
 }

@@ -8,7 +8,6 @@
 
 pub mod brokers;
 pub mod demo;
-mod dial;
 mod fetch;
 pub mod formats;
 mod inlet;

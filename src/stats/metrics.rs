@@ -67,6 +67,23 @@ pub struct LogMetrics {
     pub refused: u64,
 }
 
+/// What the ways out of one kind did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChannelMetrics {
+    /// The kind.
+    pub kind: &'static str,
+    /// How many there are.
+    pub channels: u64,
+    /// Letters that are not delivered yet.
+    pub queued: u64,
+    /// Letters delivered.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Letters given up.
+    pub given_up: u64,
+}
+
 /// Everything the metrics say.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsSnapshot {
@@ -94,6 +111,8 @@ pub struct MetricsSnapshot {
     pub log: LogMetrics,
     /// The doors of events, by name.
     pub event_doors: Vec<(&'static str, EventDoorFigures)>,
+    /// The ways out, by kind.
+    pub channels: Vec<ChannelMetrics>,
     /// HTTP connections open and accepted.
     pub connections: (u64, u64),
     /// HTTP requests answered, by door and class of status.
@@ -173,6 +192,7 @@ impl Collector for MetricsSnapshot {
         self.paths(&mut families)?;
         self.viewers(&mut families)?;
         self.events(&mut families)?;
+        self.channels(&mut families)?;
         self.http(&mut families)
     }
 }
@@ -274,6 +294,17 @@ impl MetricsSnapshot {
         families.counters(("event_clients_refused", "Clients sent away, by reason", None), refused)
     }
 
+    fn channels(&self, families: &mut Families<'_>) -> fmt::Result {
+        let rows = |value: fn(&ChannelMetrics) -> u64| {
+            self.channels.iter().map(move |channel| (vec![("type", channel.kind)], value(channel)))
+        };
+        families.gauges(("notify_channels", "Ways out that are configured", None), rows(|kind| kind.channels))?;
+        families.gauges(("notify_queued", "Letters that are not delivered yet", None), rows(|kind| kind.queued))?;
+        families.counters(("notify_delivered", "Letters delivered", None), rows(|kind| kind.delivered))?;
+        families.counters(("notify_failed", "Attempts to deliver that failed", None), rows(|kind| kind.failed))?;
+        families.counters(("notify_given_up", "Letters given up", None), rows(|kind| kind.given_up))
+    }
+
     fn http(&self, families: &mut Families<'_>) -> fmt::Result {
         families.gauges(("http_connections", "HTTP connections open", None), one(self.connections.0))?;
         families.counters(("http_connections_accepted", "HTTP connections accepted", None), one(self.connections.1))?;
@@ -328,6 +359,7 @@ mod tests {
                 "websocket",
                 EventDoorFigures { open: 4, delivered: 9, refused: vec![("limit", 2)], ..EventDoorFigures::default() },
             )],
+            channels: vec![ChannelMetrics { kind: "webhook", channels: 1, delivered: 5, ..ChannelMetrics::default() }],
             connections: (3, 30),
             requests: vec![(HttpDoor::Api, "2xx", 12)],
         }
@@ -347,6 +379,7 @@ mod tests {
             "campanile_path_readers{path=\"site/gate\",rendition=\"main\",protocol=\"rtsp\"} 2",
             "campanile_path_units_dropped_total{path=\"site/gate\",rendition=\"main\",protocol=\"rtsp\"} 4",
             "campanile_event_clients{door=\"websocket\"} 4",
+            "campanile_notify_delivered_total{type=\"webhook\"} 5",
             "campanile_events_delivered_total{door=\"websocket\"} 9",
             "campanile_event_clients_refused_total{door=\"websocket\",reason=\"limit\"} 2",
             "campanile_http_requests_total{door=\"api\",class=\"2xx\"} 12",

@@ -10,7 +10,7 @@ pub mod sessions;
 
 pub use delays::{Delays, DelaysSnapshot};
 pub use event_doors::{EventDoor, EventDoorFigures, EventDoors, Refusal};
-pub use metrics::{LogMetrics, MetricsSnapshot, StreamMetrics};
+pub use metrics::{ChannelMetrics, LogMetrics, MetricsSnapshot, StreamMetrics};
 pub use process::ProcessFigures;
 pub use reception::Reception;
 pub use requests::{HttpDoor, Requests};

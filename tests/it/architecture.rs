@@ -57,6 +57,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("async_graphql|axum|axum_extra|utoipa|utoipa_swagger_ui|rust_embed", &["http"]),
     ("rusqlite", &["store"]),
     ("rumqttc", &["sensors"]),
+    ("lettre", &["notify"]),
     ("rtc|rtc_dtls|rtc_crypto|rtc_shared|rtc_srtp|str0m", &["webrtc"]),
     ("mp4_atom", &["cmaf", "record", "jpeg"]),
     ("m3u8_rs", &["hls"]),

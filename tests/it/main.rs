@@ -24,6 +24,7 @@ mod hls_media;
 mod hostile;
 mod ingest;
 mod misbehaviour;
+mod notify;
 mod probe;
 mod repository;
 mod robustness;

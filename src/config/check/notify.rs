@@ -1,7 +1,10 @@
 //! What types cannot say about the ways out.
 
 use super::{Complaints, MINUTE, secs, sensors::check_tls};
-use crate::config::{Config, ServiceTlsConfig, WebhookConfig, problem::meant, rules::Preset, tree::Route};
+use crate::config::{
+    AlertmanagerConfig, Config, EmailConfig, MailEncryption, ServiceTlsConfig, WebhookConfig, problem::meant,
+    rules::Preset, tree::Route,
+};
 
 /// Channels, at most.
 const CHANNELS_MAX: usize = 64;
@@ -55,6 +58,12 @@ impl Config {
             if let Some(webhook) = &channel.webhook {
                 check_webhook(webhook, &at.then("webhook"), all);
             }
+            if let Some(alertmanager) = &channel.alertmanager {
+                check_alertmanager(alertmanager, &at.then("alertmanager"), all);
+            }
+            if let Some(email) = &channel.email {
+                check_email(email, &at.then("email"), all);
+            }
         }
     }
 }
@@ -64,6 +73,75 @@ fn check_webhook(webhook: &WebhookConfig, at: &Route, all: &mut Complaints) {
     either(at, "token", webhook.token.is_some(), webhook.token_file.is_some(), all);
     all.range(at.then("timeout"), webhook.timeout, secs(1)..=MINUTE);
     check_https(&webhook.url, &webhook.tls, at, all);
+}
+
+fn check_alertmanager(config: &AlertmanagerConfig, at: &Route, all: &mut Complaints) {
+    let basic = config.password.is_some() || config.password_file.is_some();
+    either(at, "password", config.password.is_some(), config.password_file.is_some(), all);
+    either(at, "token", config.token.is_some(), config.token_file.is_some(), all);
+    if config.username.is_some() != basic {
+        all.add(at.clone(), "`username` and `password` belong together").with(at.then("username"));
+    }
+    if basic && (config.token.is_some() || config.token_file.is_some()) {
+        all.add(at.clone(), "a password and a token are two ways to log in: one of them").with(at.then("token"));
+    }
+    for name in config.labels.keys() {
+        // Prometheus' data model: [a-zA-Z_][a-zA-Z0-9_]*.
+        let known = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if name.is_empty() || name.len() > 100 || name.as_bytes()[0].is_ascii_digit() || !name.bytes().all(known) {
+            all.add(at.then("labels").then(name), "a label's name has letters, digits and `_`, no digit first");
+        }
+    }
+    all.range(at.then("resend"), config.resend, secs(10)..=secs(3600));
+    all.range(at.then("timeout"), config.timeout, secs(1)..=MINUTE);
+    check_https(&config.url, &config.tls, at, all);
+}
+
+/// The most recipients of one mail.
+const RECIPIENTS_MAX: usize = 50;
+
+fn check_email(email: &EmailConfig, at: &Route, all: &mut Complaints) {
+    if email.server.is_empty() || email.server.contains(['/', ' ', '@']) {
+        all.add(at.then("server"), "expected the name or the address of a mail server");
+    }
+    if email.to.is_empty() || email.to.len() > RECIPIENTS_MAX {
+        all.add(at.then("to"), format!("expected 1 to {RECIPIENTS_MAX} addresses, found {}", email.to.len()));
+    }
+    let addresses = email.to.iter().enumerate().map(|(i, to)| (at.then("to").then_index(i), to));
+    for (route, address) in addresses.chain([(at.then("from"), &email.from)]) {
+        if !looks_like_mail(address) {
+            all.add(route, "expected an address of mail, such as `alerts@example.org`");
+        }
+    }
+    either(at, "password", email.password.is_some(), email.password_file.is_some(), all);
+    let login = email.password.is_some() || email.password_file.is_some();
+    if email.username.is_some() != login {
+        all.add(at.clone(), "`username` and `password` belong together").with(at.then("username"));
+    }
+    check_tls(&email.tls, &at.then("tls"), all);
+    if email.encryption == MailEncryption::None {
+        if login {
+            all.add(at.then("encryption"), "the password would be sent in the clear").with(at.then("password"));
+        }
+        if email.tls != ServiceTlsConfig::default() {
+            all.add(at.then("tls"), "the connection has no TLS").with(at.then("encryption"));
+        }
+    }
+}
+
+/// What the mail library reads is asked at the start; this finds slips of the pen with their line.
+fn looks_like_mail(text: &str) -> bool {
+    let address = match text.split_once('<') {
+        Some((_, rest)) => rest.strip_suffix('>'),
+        None => Some(text),
+    };
+    let parts = address.and_then(|address| address.trim().rsplit_once('@'));
+    let printable = text.chars().all(|c| !c.is_control());
+    printable && parts.is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !address_breaks(host))
+}
+
+fn address_breaks(host: &str) -> bool {
+    host.contains([' ', ',', ';', '<', '>'])
 }
 
 /// A secret, or the file that holds it.

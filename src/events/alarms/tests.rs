@@ -136,11 +136,12 @@ fn an_alert_has_its_texts_from_the_rule_and_the_reading_and_is_raised_once() {
     assert_eq!(alarm.record.message, "hot warning 35 yard 2027-01-15T08:00:09.000Z", "of the reading that raised it");
     assert_eq!(alarm.record.updated_at, "2027-01-15T08:00:10.000Z");
     assert_eq!(alarm.record.started_at, "2027-01-15T08:00:09.000Z", "the reading's own time");
-    assert_eq!(desk.change("hot", "yard", Some(Severity::Critical), false, 12), ["updated yard critical"]);
+    let words = desk.change("hot", "yard", Some(Severity::Critical), false, 12);
+    assert_eq!(words, ["updated yard critical", "notice Worsened 1"]);
     let worse = desk.alarms.all().next().unwrap().record.message.clone();
     assert_eq!(worse, "hot critical 35 yard 2027-01-15T08:00:11.000Z", "of the reading that made it worse");
     assert_eq!(desk.change("hot", "yard", Some(Severity::Critical), false, 13), [""; 0]);
-    assert_eq!(desk.clear("hot", "yard", 14), ["cleared yard critical"]);
+    assert_eq!(desk.clear("hot", "yard", 14), ["cleared yard critical", "notice Cleared 1"]);
     assert_eq!(desk.clear("hot", "yard", 15), [""; 0]);
     let again = desk.raise("hot", "yard", 16);
     assert_eq!(again, ["raised yard warning", "notice Raised 1"]);
@@ -165,7 +166,7 @@ fn nobody_takes_note_and_then_somebody_does() {
     desk.told();
     assert_eq!(desk.wait(100_000), [""; 0]);
     let worse = desk.change("motion", "yard", Some(Severity::Critical), false, 100_001);
-    assert_eq!(worse, ["updated yard critical level 2"]);
+    assert_eq!(worse, ["updated yard critical level 2", "notice Worsened 1"]);
     assert!(desk.alarms.all().next().unwrap().record.ack.is_none(), "the note was taken of something milder");
     desk.clear("motion", "yard", 100_002);
     let again = |desk: &mut Desk| desk.alarms.acknowledge(&fingerprint, "bob", None, None, at(100_003));
@@ -213,7 +214,8 @@ fn a_weekly_silence_holds_in_its_hours_and_an_alert_that_was_told_is_cleared_alo
     assert_eq!(desk.raise("motion", "yard", 250).len(), 2);
     assert_eq!(desk.wait(310), [""; 0], "no reminder within the hours");
     assert_eq!(desk.raise("motion", "gate", 320), [""; 0]);
-    assert_eq!(desk.clear("motion", "yard", 330), ["cleared yard warning"], "whoever was told is told");
+    let words = desk.clear("motion", "yard", 330);
+    assert_eq!(words, ["cleared yard warning", "notice Cleared 1"], "whoever was told is told");
     assert_eq!(desk.wait(600), ["raised gate warning", "notice Raised 1"]);
     assert_eq!(desk.alarms.unsilence("s1", "bob", at(601)), Ok(()));
     assert_eq!(desk.told(), ["silence.removed by bob"]);
@@ -227,7 +229,7 @@ fn a_camera_that_is_offline_keeps_its_motion_quiet() {
     assert_eq!(desk.raise("motion", "yard", 1), [""; 0]);
     assert_eq!(desk.raise("motion", "gate", 2).len(), 2);
     let back = desk.clear("camera_offline", "yard", 3);
-    assert_eq!(back, ["cleared yard warning", "raised yard warning", "notice Raised 1"]);
+    assert_eq!(back, ["cleared yard warning", "notice Cleared 1", "raised yard warning", "notice Raised 1"]);
 }
 
 #[test]
@@ -236,9 +238,22 @@ fn alerts_of_a_group_are_one_notice_and_each_a_fact() {
     assert_eq!(desk.raise("motion", "yard", 0), ["raised yard warning"]);
     assert_eq!(desk.raise("motion", "gate", 5), ["raised gate warning"]);
     assert_eq!(desk.raise("motion", "barn", 6), ["raised barn warning"]);
-    desk.clear("motion", "barn", 7);
+    let words = desk.clear("motion", "barn", 7);
+    assert_eq!(words, ["cleared barn warning"], "nobody was told of its beginning");
     assert_eq!(desk.alarms.poll_deadline(at(7)), Some(at(10)));
     assert_eq!(desk.wait(10), ["notice Raised 2"]);
+    assert_eq!(desk.clear("motion", "yard", 11), ["cleared yard warning", "notice Cleared 1"]);
+}
+
+#[test]
+fn what_waits_in_a_group_is_told_after_a_restart() {
+    let mut desk = Desk::new(&["{ preset: motion, group: '{rule}' }"]);
+    desk.raise("motion", "yard", 0);
+    desk.raise("motion", "gate", 5);
+    assert_eq!(desk.restart(7), [""; 0]);
+    assert_eq!(desk.wait(17), ["notice Raised 2"]);
+    assert_eq!(desk.restart(18), [""; 0]);
+    assert_eq!(desk.wait(1000), [""; 0], "once");
 }
 
 #[test]
@@ -246,7 +261,7 @@ fn an_alert_whose_rule_is_gone_ends_with_the_restart() {
     let mut desk = Desk::new(&["preset: motion", "preset: door"]);
     desk.raise("motion", "yard", 0);
     desk.rules.retain(|id, _| id.as_str() != "motion");
-    assert_eq!(desk.restart(10), ["cleared yard warning"]);
+    assert_eq!(desk.restart(10), ["cleared yard warning", "notice Cleared 1"]);
     assert!(desk.alarms.active().is_empty());
 }
 

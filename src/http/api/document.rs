@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
-    alerts, info, paths, rules, sensor_history, sensor_readings, sensors, sessions, silences, statistics, ws,
+    alerts, channels, info, paths, rules, sensor_history, sensor_readings, sensors, sessions, silences, statistics, ws,
 };
 
 #[derive(OpenApi)]
@@ -37,6 +37,11 @@ use super::{
         rules::add,
         rules::change,
         rules::remove,
+        channels::list,
+        channels::test,
+        channels::dead,
+        channels::retry,
+        channels::discard,
         sessions::list,
         sessions::kick,
         statistics::show,
@@ -62,7 +67,7 @@ use super::{
     tags(
         (name = "server", description = "The server itself."),
         (name = "paths", description = "Cameras: how they are and what they send."),
-        (name = "alerts", description = "What wants attention: alerts, silences, and the rules that raise them."),
+        (name = "alerts", description = "What wants attention: alerts, silences, the rules that raise them, and who is told."),
         (name = "sessions", description = "Who watches."),
         (name = "statistics", description = "How the server and its cameras do, now and over time."),
         (name = "sensors", description = "What sensors show, and how their readings come in. `docs/sensors.md` has examples."),

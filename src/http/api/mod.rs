@@ -3,6 +3,7 @@
 
 pub(super) mod alerts;
 mod asyncapi;
+mod channels;
 mod docs;
 mod document;
 pub(super) mod info;
@@ -43,6 +44,11 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/alerts", get(alerts::list))
         .route("/v1/alerts/{fingerprint}/ack", post(alerts::acknowledge))
         .route("/v1/alerts/{fingerprint}/silence", post(alerts::silence))
+        .route("/v1/channels", get(channels::list))
+        .route("/v1/channels/{name}/test", post(channels::test))
+        .route("/v1/dead-letters", get(channels::dead))
+        .route("/v1/dead-letters/{id}", delete(channels::discard))
+        .route("/v1/dead-letters/{id}/retry", post(channels::retry))
         .route("/v1/silences", get(silences::list).post(silences::add))
         .route("/v1/silences/{id}", delete(silences::remove))
         .route("/v1/rules", get(rules::list).post(rules::add))

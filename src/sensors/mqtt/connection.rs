@@ -25,11 +25,11 @@ use crate::{
         backoff::{Backoff, BackoffPolicy},
     },
     config::{BrokerConfig, BrokerUrl},
-    sensors::{
-        brokers::Link,
+    net::{
         dial::{self, Stream},
-        inlet::Inlet,
+        trust,
     },
+    sensors::{brokers::Link, inlet::Inlet},
 };
 
 /// How long the goodbye may take.
@@ -93,7 +93,7 @@ impl Broker {
         if !self.url.is_tls() {
             return Ok(Box::new(stream));
         }
-        dial::secure(stream, host, dial::tls(&self.config.tls)?).await
+        dial::secure(stream, host, trust::client_config(&self.config.tls)?).await
     }
 
     fn hello(&self, announcer: Option<&Announcer>) -> Hello {
