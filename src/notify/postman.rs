@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 use tracing::{debug, info_span, warn};
 
@@ -28,6 +28,8 @@ use crate::{
 /// Letters on their way at once, of one channel and of all. A lane has one at most.
 const SENDING_PER_CHANNEL: usize = 8;
 const SENDING_MAX: usize = 256;
+/// How long an attempt that is under way may still take when the server ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often what is too old is looked for, and what waits for the disk is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Alerts in one notice of how things stand.
@@ -94,6 +96,12 @@ impl Postman {
                 self.write().await;
             }
         }
+        // What is delivered in these moments is not delivered again after the restart.
+        while self.sending > 0
+            && let Ok(Some((letter, outcome))) = timeout(LAST_WORDS * 2, reported.recv()).await
+        {
+            self.hear(&letter, outcome);
+        }
         self.write().await;
     }
 
@@ -123,9 +131,18 @@ impl Postman {
             };
             let name = format!("notify/{}", letter.channel);
             let span = info_span!("notify", channel = %letter.channel);
+            let stopping = self.tasks.stopping().clone();
             self.tasks.spawn(name, span, async move {
                 let mut report = report;
-                report.outcome = attempt(&*channel, &report.letter, now.wall).await;
+                let ended = async {
+                    stopping.cancelled().await;
+                    sleep(LAST_WORDS).await;
+                };
+                report.outcome = tokio::select! {
+                    biased;
+                    outcome = attempt(&*channel, &report.letter, now.wall) => outcome,
+                    () = ended => Outcome::Away { after: None, why: "the server ended".to_owned() },
+                };
             });
         }
     }

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Notice, Reason, Witness, draft,
     groups::Groups,
-    record::{Alarm, after, fingerprint, notice_id},
+    record::{Alarm, after, fingerprint},
     silence::Silence,
 };
 use crate::{
@@ -379,35 +379,6 @@ impl Alarms {
             self.alarms.remove(&oldest);
             self.output.push_back(Output::ForgetAlarm(oldest));
         }
-    }
-
-    fn tell_update(&mut self, fingerprint: &str, reminder: bool, now: WallTime) {
-        let Some(alarm) = self.alarms.get(fingerprint).filter(|alarm| alarm.told && alarm.muted.is_none()) else {
-            return;
-        };
-        let draft = draft::of_alarm(alarm, AlertChange::Updated, reminder, now);
-        self.append(draft);
-    }
-
-    pub(super) fn notify(&mut self, reason: Reason, group: Option<String>, alerts: Vec<String>, now: WallTime) {
-        let known: Vec<_> = alerts.iter().filter_map(|fingerprint| self.alarms.get(fingerprint)).collect();
-        let (Some(first), Some(severity)) = (known.first(), known.iter().map(|alarm| alarm.peak).max()) else { return };
-        let notice = Notice {
-            id: notice_id(reason, &alerts, now),
-            at: now.to_string(),
-            reason,
-            level: known.iter().map(|alarm| alarm.level).max().unwrap_or_default(),
-            group,
-            severity,
-            title: first.record.title.clone(),
-            alerts: known.iter().take(Notice::ALERTS_MAX).map(|alarm| alarm.record.clone()).collect(),
-            count: known.len(),
-        };
-        self.output.push_back(Output::Notify(notice));
-    }
-
-    pub(super) fn append(&mut self, draft: Draft) {
-        self.output.push_back(Output::Append(draft));
     }
 
     pub(super) fn put(&mut self, alarm: Alarm) {

@@ -10,6 +10,7 @@ mod machine;
 mod quiet;
 mod record;
 mod silence;
+mod telling;
 #[cfg(test)]
 mod tests;
 
