@@ -277,9 +277,10 @@ impl Outbox {
     }
 
     /// When [`Outbox::poll_attempt`] has something, if no attempt ends before.
-    pub(super) fn poll_deadline(&self) -> Option<Monotonic> {
-        let waits = self.lanes.values().filter(|lane| !lane.busy && !lane.waiting.is_empty());
-        waits.map(|lane| lane.next).min()
+    pub(super) fn poll_deadline(&self, most: usize) -> Option<Monotonic> {
+        let free = |channel| self.figures.get(channel).is_some_and(|figures| figures.sending < most);
+        let waits = self.lanes.iter().filter(|(_, lane)| !lane.busy && !lane.waiting.is_empty());
+        waits.filter(|((channel, _), _)| free(channel)).map(|(_, lane)| lane.next).min()
     }
 
     /// Tries one that was given up again; whether there is one of this number.

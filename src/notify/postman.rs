@@ -17,7 +17,7 @@ use super::{
     service::{NotifySnapshot, Shared},
 };
 use crate::{
-    base::{Clock, Monotonic, Tasks, complaints::Complaints},
+    base::{Clock, Error, Kind, Monotonic, Tasks, complaints::Complaints},
     config::ChannelName,
     events::{
         alarms::{Alarm, Notice, Reason},
@@ -28,6 +28,8 @@ use crate::{
 /// Letters on their way at once, of one channel and of all. A lane has one at most.
 const SENDING_PER_CHANNEL: usize = 8;
 const SENDING_MAX: usize = 256;
+/// How long letters wait for the disk before they go out without it.
+const WRITE_WITHIN: Duration = Duration::from_secs(1);
 /// How long an attempt that is under way may still take when the server ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often what is too old is looked for, and what waits for the disk is tried again.
@@ -106,7 +108,7 @@ impl Postman {
     }
 
     fn due(&self) -> Instant {
-        let next = self.outbox.poll_deadline().unwrap_or_else(|| self.clock.now() + LOOK_EVERY);
+        let next = self.outbox.poll_deadline(SENDING_PER_CHANNEL).unwrap_or_else(|| self.clock.now() + LOOK_EVERY);
         // With all places taken, it is a report that wakes.
         if self.sending >= SENDING_MAX {
             self.clock.instant(self.clock.now() + LOOK_EVERY)
@@ -266,8 +268,13 @@ impl Postman {
 
     async fn write(&mut self) {
         self.note_outputs();
-        if self.keeper.is_behind()
-            && let Err(failure) = self.keeper.write().await
+        if !self.keeper.is_behind() {
+            return;
+        }
+        // A disk that hangs holds nothing up: what is not written waits, and letters go out.
+        let slow = |_| Error::new(Kind::DeadlineExceeded, "documents.db: the disk takes too long");
+        let written = timeout(WRITE_WITHIN, self.keeper.write()).await.map_err(slow).flatten();
+        if let Err(failure) = written
             && let Some(times) = self.complaints.note(self.clock.now())
         {
             warn!(times, "the outbox is not kept over a restart: {}", failure.chain());

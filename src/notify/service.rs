@@ -30,7 +30,7 @@ use crate::{
 /// Orders that may wait; a further one is refused.
 const WAITING: usize = 64;
 /// Notices that may wait in memory. What is more is read from the store afterwards.
-const INTAKE_MAX: usize = 1000;
+const INTAKE_MAX: usize = 256;
 /// Trials at once.
 const TRIALS: usize = 4;
 

@@ -106,7 +106,7 @@ impl Webhook {
         };
         let body = Bytes::from(serde_json::to_vec(&event).unwrap_or_default());
         let mut headers = HeaderMap::new();
-        let value = |text: &str| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        let value = |text: &str| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/cloudevents+json; charset=utf-8"));
         let seconds = now.unix_millis().div_euclid(1000).to_string();
         headers.insert("webhook-id", value(&notice.id));

@@ -159,3 +159,69 @@ pub(super) fn check_https(url: &crate::config::HttpUrl, tls: &ServiceTlsConfig, 
         all.add(at.then("tls"), "the URL has no TLS").with(at.then("url")).hint_at("write `https://…`");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_channel_is_said_with_its_key() {
+        let url = "url: 'https://hook.example/'";
+        let mail = "server: mail.example, from: a@example.org, to: [b@example.org]";
+        let table: &[(&str, &[&str])] = &[
+            (&format!("webhook: {{ {url} }}"), &[]),
+            (
+                &format!("{{ webhook: {{ {url} }}, rules: [smoke, of_the_api_later], paths: ['~^yard'], level: 16 }}"),
+                &[],
+            ),
+            (&format!("email: {{ {mail} }}"), &[]),
+            (&format!("email: {{ {mail}, username: u, password: p, encryption: tls }}"), &[]),
+            ("{}", &["c: expected exactly one of `webhook`, `alertmanager`, `email`, found none"]),
+            (
+                &format!("{{ webhook: {{ {url} }}, email: {{ {mail} }} }}"),
+                &["c: expected exactly one of `webhook`, `alertmanager`, `email`, found `webhook`, `email`"],
+            ),
+            (&format!("{{ webhook: {{ {url} }}, rules: [smok] }}"), &["c.rules[0]: no rule is called `smok`"]),
+            (&format!("{{ webhook: {{ {url} }}, level: 17 }}"), &["c.level: expected 0 to 16, found `17`"]),
+            (
+                &format!("webhook: {{ {url}, secret: s, secret_file: f }}"),
+                &["c.webhook.secret_file: `secret` is given as well: one of the two"],
+            ),
+            (&format!("webhook: {{ {url}, timeout: 2m }}"), &["c.webhook.timeout: expected 1s to 1m, found `2m`"]),
+            (
+                "webhook: { url: 'http://hook.example/', tls: { insecure: true } }",
+                &["c.webhook.tls: the URL has no TLS"],
+            ),
+            (
+                &format!("alertmanager: {{ {url}, username: u, labels: {{ '1x': y }} }}"),
+                &[
+                    "c.alertmanager: `username` and `password` belong together",
+                    "c.alertmanager.labels.1x: a label's name has letters, digits and `_`, no digit first",
+                ],
+            ),
+            (
+                "email: { server: 'smtp://mail', from: me, to: [] }",
+                &[
+                    "c.email.server: expected the name or the address of a mail server",
+                    "c.email.to: expected 1 to 50 addresses, found 0",
+                    "c.email.from: expected an address of mail, such as `alerts@example.org`",
+                ],
+            ),
+            (
+                &format!("email: {{ {mail}, username: u, password: p, encryption: none }}"),
+                &["c.email.encryption: the password would be sent in the clear"],
+            ),
+        ];
+        for (channel, expected) in table {
+            let braced = if channel.starts_with('{') { (*channel).to_owned() } else { format!("{{ {channel} }}") };
+            let config: Config = serde_saphyr::from_str(&format!("notify: {{ channels: {{ c: {braced} }} }}"))
+                .unwrap_or_else(|error| panic!("{channel}: {error}"));
+            let found: Vec<_> = config
+                .check()
+                .iter()
+                .map(|found| format!("{}: {}", found.key().trim_start_matches("notify.channels."), found.message()))
+                .collect();
+            assert_eq!(found, *expected, "{channel}");
+        }
+    }
+}

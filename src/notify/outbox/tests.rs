@@ -122,7 +122,7 @@ fn a_receiver_that_is_away_holds_its_lane_with_growing_waits_and_is_given_what_i
     let mut waits = Vec::new();
     for _ in 0..11 {
         assert_eq!(desk.attempt(second, away()), 1, "the order stays");
-        let next = desk.outbox.poll_deadline().unwrap().as_nanos() / 1_000_000_000;
+        let next = desk.outbox.poll_deadline(8).unwrap().as_nanos() / 1_000_000_000;
         assert_eq!(desk.due(next - 1), [""; 0]);
         waits.push(next - second);
         second = next;
@@ -132,9 +132,9 @@ fn a_receiver_that_is_away_holds_its_lane_with_growing_waits_and_is_given_what_i
     assert_eq!(desk.figures("a").last_error.as_deref(), Some("hook: away"));
     let asked = |seconds| Outcome::Away { after: Some(Duration::from_secs(seconds)), why: String::new() };
     desk.attempt(second, asked(1000));
-    assert_eq!(desk.outbox.poll_deadline(), Some(at(second + 1000).monotonic));
+    assert_eq!(desk.outbox.poll_deadline(8), Some(at(second + 1000).monotonic));
     desk.attempt(second + 1000, asked(1_000_000));
-    assert_eq!(desk.outbox.poll_deadline(), Some(at(second + 1000 + 3600).monotonic), "an hour at most");
+    assert_eq!(desk.outbox.poll_deadline(8), Some(at(second + 1000 + 3600).monotonic), "an hour at most");
     let mut desk = desk.restart();
     assert_eq!((desk.attempt(0, Outcome::Delivered), desk.attempt(0, Outcome::Delivered)), (1, 2), "at once");
     assert_eq!((desk.kept.len(), desk.figures("a").last_error), (0, None));
@@ -167,7 +167,7 @@ fn what_is_refused_is_given_up_at_once_and_can_be_tried_again_or_forgotten() {
     assert!(desk.outbox.discard(2) && !desk.outbox.discard(2));
     desk.settle();
     desk.outbox.handle_timeout(at(5000).wall);
-    assert_eq!(desk.attempt(5000, Outcome::Delivered), 4, "its age counts anew");
+    assert_eq!(desk.attempt(5000, Outcome::Delivered), 3, "its age counts anew");
     assert_eq!((desk.kept.len(), desk.dead().len()), (0, 0));
 }
 
@@ -255,4 +255,16 @@ fn what_only_passes_is_tried_once_and_leaves_no_trace() {
         assert!(desk.kept.is_empty() && desk.dead().is_empty());
         assert!(desk.outbox.is_idle(&"a".parse().unwrap(), ""));
     }
+}
+
+#[test]
+fn a_channel_with_many_recipients_has_some_on_their_way_at_once_and_no_more() {
+    let mut desk = Desk::new();
+    for recipient in 0..20 {
+        desk.post("b", &recipient.to_string(), 0);
+    }
+    desk.post("a", "", 5);
+    assert_eq!(desk.due(0).len(), 9, "eight of the one, and the other's");
+    assert_eq!(desk.outbox.poll_deadline(8), None, "an attempt has to end before");
+    assert_eq!(desk.outbox.poll_deadline(9), Some(Monotonic::from_nanos(0)));
 }
