@@ -174,7 +174,7 @@ impl Protocol {
     }
 
     /// "ConnectionInit: the server must receive it within the allowed time": 4408.
-    pub(super) fn handle_timeout(&mut self, now: Monotonic) -> Option<Violation> {
+    pub(super) fn handle_timeout(&self, now: Monotonic) -> Option<Violation> {
         self.poll_deadline().is_some_and(|due| now >= due).then_some(closing::INIT_TIMEOUT)
     }
 }
