@@ -4,7 +4,7 @@
 //! network behind us: what a name stands for has to be public, unless the channel says `allow_private`. An address that
 //! is written in the URL itself was meant. What is link-local (where clouds hand out credentials) has to be written so.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
+use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::Outcome;
@@ -28,6 +29,8 @@ use crate::{
 
 /// As much of an answer is read; the rest is nobody's concern.
 const BODY_MAX: usize = 4096;
+/// How long its next piece may take.
+const BODY_WITHIN: Duration = Duration::from_secs(1);
 /// As much of it stands in an error.
 const EXCERPT_MAX: usize = 120;
 
@@ -83,16 +86,16 @@ impl Courier {
             let response = sender.send_request(request).await.map_err(broken)?;
             let (parts, body) = response.into_parts();
             let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value, now));
-            Ok(Answer { status: parts.status, retry_after, excerpt: excerpt(body).await })
+            // What it says to a letter it took is nobody's concern.
+            let said = if parts.status.is_success() { String::new() } else { excerpt(body).await };
+            Ok(Answer { status: parts.status, retry_after, excerpt: said })
         };
-        // The connection ends with the exchange, whatever the receiver still has to say.
+        let mut exchange = pin!(exchange);
         tokio::select! {
             biased;
-            answer = exchange => answer,
-            ended = connection => Err(match ended {
-                Err(error) => broken(error),
-                Ok(()) => Error::new(Kind::Unavailable, format!("{host}: it closed the connection without an answer")),
-            }),
+            answer = &mut exchange => answer,
+            // It may close as soon as it has answered: what is there is still read. An error of it is one of the exchange.
+            _ended = connection => exchange.await,
         }
     }
 }
@@ -161,7 +164,7 @@ fn retry_after(value: &HeaderValue, now: WallTime) -> Option<Duration> {
 async fn excerpt(mut body: Incoming) -> String {
     let mut read = Vec::new();
     while read.len() < BODY_MAX
-        && let Some(Ok(frame)) = body.frame().await
+        && let Ok(Some(Ok(frame))) = timeout(BODY_WITHIN, body.frame()).await
     {
         if let Some(data) = frame.data_ref() {
             read.extend_from_slice(&data[..data.len().min(BODY_MAX - read.len())]);
