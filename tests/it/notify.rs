@@ -25,10 +25,17 @@ fn house(channels: &Value) -> Value {
 }
 
 impl Server {
+    /// Gives a reading, and waits until the alert is as it says: rules look at the newest one only.
     async fn read(&self, celsius: f64) {
         let url = self.http("/api/v1/sensors/attic/readings");
         let response = self.client().post(url).json(&json!({ "value": celsius })).send().await.unwrap();
         assert!(response.status().is_success(), "{}", response.status());
+        let severity = if celsius > 50.0 { "critical" } else { "warning" };
+        let as_it_says = |items: &[Value]| match items {
+            [] => celsius <= 35.0,
+            [alert, ..] => celsius > 35.0 && alert["severity"] == severity,
+        };
+        self.list_until("/api/v1/alerts?state=active", as_it_says).await;
     }
 
     /// Waits until a list of the API says what `wanted` asks for.
