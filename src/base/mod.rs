@@ -1,4 +1,5 @@
-//! The ground floor: errors, time, identifiers, severities, secrets, back-off and owned tasks. It knows no other room.
+//! The ground floor: errors, time, identifiers, severities, secrets, private files, back-off and owned tasks. It knows no
+//! other room.
 
 pub mod backoff;
 pub mod clock;
@@ -6,6 +7,7 @@ pub mod complaints;
 pub mod error;
 pub mod id;
 pub mod name;
+pub mod private_file;
 pub mod secret;
 pub mod sensor;
 pub mod severity;

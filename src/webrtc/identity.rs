@@ -3,20 +3,14 @@
 //! It owns the file the certificate is kept in. It checks no chain and no name: in WebRTC a certificate is as good as its
 //! fingerprint in the signalling (RFC 8827 §6.5).
 
-use std::{
-    fmt, fs,
-    io::{self, Write as _},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use rtc_crypto::{RTCCryptoProvider, SignatureScheme, providers::AwsLcRsProvider};
 use rtc_dtls::crypto::Certificate;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::base::{Error, Kind, Result, WallTime};
+use crate::base::{Error, Kind, Result, WallTime, private_file};
 
 /// The hash of a certificate (RFC 8122 §5), as it stands behind `a=fingerprint:`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -145,7 +139,7 @@ impl Identity {
             }
         }
         let (identity, pem) = Self::generate(now)?;
-        write_private(state_dir, &file, &pem).map_err(|error| {
+        private_file::write(state_dir, FILE, &pem).map_err(|error| {
             Error::new(Kind::FailedPrecondition, format!("webrtc certificate {}: cannot be written", file.display()))
                 .with_hint("state_dir in the configuration names the directory; the server needs to write there")
                 .caused_by(error)
@@ -214,24 +208,6 @@ impl Identity {
     pub(super) fn provider(&self) -> &Arc<dyn RTCCryptoProvider> {
         &self.provider
     }
-}
-
-/// Writes a file that its owner alone may read, whole or not at all.
-fn write_private(directory: &Path, file: &Path, text: &str) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    let draft = file.with_extension("pem.new");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut out = options.open(&draft)?;
-    out.write_all(text.as_bytes())?;
-    out.sync_all()?;
-    fs::rename(&draft, file)
 }
 
 #[cfg(test)]
