@@ -21,7 +21,10 @@ pub mod time;
 pub use self::{
     brokers::{BrokerSnapshot, Link},
     inlet::Outcome,
-    mqtt::announce::{AlertState, CameraState, House, HouseState},
+    mqtt::{
+        announce::{AlertState, CameraState, House, HouseState},
+        publisher::Publisher,
+    },
     registry::{Accepted, Snapshot},
     sensor::{Reading, SensorSnapshot},
     service::{Outlets, Sensors, SensorsOptions, Series},

@@ -25,6 +25,7 @@ use super::{
     mqtt::{
         announce::{House, HouseState},
         connection::Broker,
+        publisher::Publisher,
     },
     pull::Puller,
     registry::{Accepted, Changes, Registry, Snapshot},
@@ -104,6 +105,8 @@ pub struct Sensors {
     inlet: Inlet,
     readings: Readings,
     version: Arc<watch::Sender<u64>>,
+    /// By the names of the brokers.
+    publishers: Arc<BTreeMap<String, Publisher>>,
     http: Arc<str>,
     clock: Clock,
 }
@@ -147,9 +150,12 @@ impl Sensors {
         };
         let stopping = tasks.stopping().clone();
         tasks.spawn("sensors", info_span!("sensors"), outlet.run(stopping));
+        let mut publishers = BTreeMap::new();
         let drawn = client_id(&options.state_dir, !options.mqtt.brokers.is_empty());
         for (name, config) in options.mqtt.brokers {
             let Some(url) = config.url.clone() else { continue };
+            let (publisher, publications) = Publisher::new(&name);
+            publishers.insert(name.clone(), publisher);
             let broker = Broker {
                 origin: format!("mqtt:{name}").into(),
                 client_id: config.client_id.clone().unwrap_or_else(|| format!("{drawn}-{name}")),
@@ -158,6 +164,7 @@ impl Sensors {
                 inlet: inlet.clone(),
                 house: house.clone(),
                 changed: changed.clone(),
+                publications,
                 clock,
                 name: name.clone(),
             };
@@ -174,7 +181,7 @@ impl Sensors {
             let (inlet, stopping) = (inlet.clone(), tasks.stopping().clone());
             tasks.spawn("sensors/demo", info_span!("sensors"), run_demo(inlet, stopping));
         }
-        Self { inlet, readings, version, http: "http".into(), clock }
+        Self { inlet, readings, version, publishers: Arc::new(publishers), http: "http".into(), clock }
     }
 
     /// All sensors, as they are now.
@@ -185,6 +192,11 @@ impl Sensors {
     /// The brokers, as they are now.
     pub fn brokers(&self) -> Vec<BrokerSnapshot> {
         self.inlet.broker_snapshots()
+    }
+
+    /// The way to a broker for messages of the rest of the house, by its name in the configuration.
+    pub fn publisher(&self, broker: &str) -> Option<Publisher> {
+        self.publishers.get(broker).cloned()
     }
 
     /// Takes readings that came over HTTP.

@@ -1,13 +1,13 @@
 //! Drives one broker: dials, runs the session, hands its messages to the inlet, waits and dials again. The broker's
 //! messages are taken as fast as they are read: what we do not read waits in its socket, not in a queue of ours.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use futures_util::future::{Either, pending};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::watch,
+    sync::{mpsc, oneshot, watch},
     time::{sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     announce::{Announcer, House},
+    publisher::Publication,
     routes::{Heard, Routes},
     session::{Event, Session, SessionError},
     wire::{Hello, wire},
@@ -48,6 +49,8 @@ pub(in crate::sensors) struct Broker {
     /// What there is to announce, and a number that changes with it.
     pub(in crate::sensors) house: Arc<dyn House>,
     pub(in crate::sensors) changed: watch::Receiver<u64>,
+    /// What others publish through it.
+    pub(in crate::sensors) publications: mpsc::Receiver<Publication>,
     pub(in crate::sensors) clock: Clock,
 }
 
@@ -122,9 +125,11 @@ impl Broker {
         let (mut reading, mut writing) = tokio::io::split(stream);
         let mut buffer = BytesMut::with_capacity(16 * 1024);
         let (mut open, mut announce_at) = (false, None);
+        // Who waits for the broker's word. With the connection it is given up, and they hear of that.
+        let mut waiting = BTreeMap::new();
         loop {
             buffer.clear();
-            let deadline = self.clock.instant(session.deadline());
+            let (deadline, has_room) = (self.clock.instant(session.deadline()), session.has_room());
             let write = if session.outgoing().is_empty() {
                 Either::Left(pending())
             } else {
@@ -144,6 +149,9 @@ impl Broker {
                 read = reading.read_buf(&mut buffer) => Happened::Read(read),
                 changed = self.changed.changed(), if open && announcer.is_some() && announce_at.is_none() => {
                     if changed.is_err() { Happened::Stop } else { Happened::Changed }
+                }
+                Some(publication) = self.publications.recv(), if open && has_room => {
+                    Happened::Publish(publication)
                 }
                 () = announcing => Happened::Announce,
                 () = sleep_until(deadline) => Happened::Deadline,
@@ -174,6 +182,11 @@ impl Broker {
                 Happened::Wrote(Ok(())) => {}
                 Happened::Deadline => session.handle_deadline(now).map_err(lost)?,
                 Happened::Changed => announce_at = Some(now + ANNOUNCE_EVERY),
+                Happened::Publish(publication) => {
+                    if let Some((id, told)) = publish(&mut session, publication, now).map_err(lost)? {
+                        waiting.insert(id, told);
+                    }
+                }
                 Happened::Announce => {
                     announce_at = None;
                     self.announce(&mut session, announcer.as_mut())?;
@@ -185,6 +198,13 @@ impl Broker {
                             backoff.succeeded(now);
                             self.connected(&mut session, routes, announcer.as_ref())?;
                             self.announce(&mut session, announcer.as_mut())?;
+                        }
+                        if let Event::Taken(id, taken) = event {
+                            if let Some(told) = waiting.remove(&id) {
+                                // Whoever waited may have given up.
+                                let _ = told.send(taken.map_err(|why| refused(&why)));
+                            }
+                            continue;
                         }
                         self.handle(event, &mut session, routes, announcer.as_mut(), &mut announce_at)?;
                     }
@@ -200,8 +220,32 @@ enum Happened {
     Wrote(std::io::Result<()>),
     Read(std::io::Result<usize>),
     Changed,
+    Publish(Publication),
     Announce,
     Deadline,
+}
+
+/// Sends what somebody still waits for.
+fn publish(
+    session: &mut Session,
+    publication: Publication,
+    now: crate::base::Monotonic,
+) -> Result<Option<(u16, oneshot::Sender<Result<()>>)>, SessionError> {
+    let Publication { topic, payload, retain, told } = publication;
+    if told.is_closed() {
+        return Ok(None);
+    }
+    match session.publish_surely(&topic, &payload, retain, now)? {
+        Ok(id) => Ok(Some((id, told))),
+        Err(unsendable) => {
+            let _ = told.send(Err(refused(&unsendable.to_string())));
+            Ok(None)
+        }
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::new(Kind::FailedPrecondition, format!("message refused: {why}"))
 }
 
 impl Broker {
@@ -238,7 +282,7 @@ impl Broker {
         let now = self.clock.now();
         let lost = |error: SessionError| Error::new(Kind::Unavailable, error.to_string());
         match event {
-            Event::Connected => {}
+            Event::Connected | Event::Taken(..) => {}
             Event::Refused(filters) => {
                 let at = self.clock.wall();
                 let message = format!("the broker does not let us read {}", filters.join(", "));

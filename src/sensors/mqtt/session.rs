@@ -2,12 +2,14 @@
 //!
 //! It subscribes anew with every connection (the session is clean: a broker that kept our messages while we were away
 //! would give us the past for the present), acknowledges what wants it, and tests a silent connection (MQTT 5 §3.1.2.10).
+//! Of a message that must arrive it says when the broker has it. What was not acknowledged ends with the connection:
+//! whoever wanted it sent keeps it, and brings it again.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::wire::{Hello, Incoming, Outgoing, Wire, WireError};
+use super::wire::{Hello, Incoming, Outgoing, Terms, Wire, WireError};
 use crate::base::Monotonic;
 
 /// How long a broker may take to answer our greeting.
@@ -16,6 +18,10 @@ const GREETING: Duration = Duration::from_secs(10);
 const UNTESTED: Duration = Duration::from_secs(60);
 /// Filters in one request: some brokers bound them.
 const FILTERS: usize = 50;
+/// Messages the broker has not acknowledged, at most, if it wants no fewer.
+pub const IN_FLIGHT: u16 = 16;
+/// How long a broker may take to acknowledge a message.
+pub const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(20);
 /// Bytes that may wait to be written before messages of ours are dropped. Acknowledgements are few and small.
 pub const OUT_MAX: usize = 1 << 20;
 
@@ -28,6 +34,8 @@ pub enum Event {
     Refused(Vec<String>),
     /// A message of so many bytes, more than are taken; it was passed over.
     TooLarge(usize),
+    /// The broker has our message of this number, or why it does not take it.
+    Taken(u16, Result<(), String>),
     /// A message.
     Message {
         /// The topic.
@@ -37,6 +45,21 @@ pub enum Event {
         /// The broker had kept it.
         retained: bool,
     },
+}
+
+/// Why a message that must arrive is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsendable {
+    /// The broker acknowledges none.
+    #[error("the broker acknowledges no message")]
+    AtMostOnce,
+    /// It is to be kept, and the broker keeps none.
+    #[error("the broker keeps no message")]
+    KeepsNone,
+    /// It is too large.
+    #[error("the message is larger than the broker takes")]
+    TooLarge,
 }
 
 /// Why a connection is over.
@@ -52,6 +75,9 @@ pub enum SessionError {
     /// It says nothing.
     #[error("the broker does not answer")]
     Silent,
+    /// It does not say that it has a message of ours.
+    #[error("the broker does not acknowledge our messages")]
+    Unacknowledged,
     /// What it says is no MQTT.
     #[error("{0}")]
     Wire(#[from] WireError),
@@ -79,6 +105,9 @@ pub struct Session {
     next_id: u16,
     /// What was asked for and not yet answered.
     asked: BTreeMap<u16, Vec<String>>,
+    /// What must arrive and is not acknowledged, and since when.
+    in_flight: BTreeMap<u16, Monotonic>,
+    terms: Terms,
     keep_alive: Duration,
     /// When something was last written, and when the broker must have been heard of.
     written: Monotonic,
@@ -102,6 +131,8 @@ impl Session {
             outgoing: BytesMut::new(),
             next_id: 0,
             asked: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            terms: Terms::default(),
             keep_alive,
             written: now,
             answer_by: Some(now + GREETING),
@@ -131,20 +162,21 @@ impl Session {
                 Err(error) => return Err(error.into()),
             };
             match (self.state, packet) {
-                (State::Greeting, Incoming::Connected(Ok(()), wanted)) => {
+                (State::Greeting, Incoming::Connected(Ok(terms))) => {
                     self.state = State::Open;
                     self.answer_by = None;
                     // MQTT 5 §3.2.2.3.14: the broker's keep-alive is the one.
-                    if let Some(seconds) = wanted {
+                    if let Some(seconds) = terms.keep_alive {
                         self.keep_alive = match seconds {
                             // It asks for no test; we want to know all the same.
                             0 => UNTESTED,
                             seconds => Duration::from_secs(u64::from(seconds)),
                         };
                     }
+                    self.terms = terms;
                     events.push(Event::Connected);
                 }
-                (State::Greeting, Incoming::Connected(Err(why), _)) => return Err(SessionError::Refused(why)),
+                (State::Greeting, Incoming::Connected(Err(why))) => return Err(SessionError::Refused(why)),
                 (_, Incoming::Closed(why)) => return Err(SessionError::Closed(why)),
                 (State::Greeting, _) | (_, Incoming::Connected(..)) => return Err(SessionError::OutOfOrder),
                 (_, Incoming::Message { topic, payload, retained, ack }) => {
@@ -159,6 +191,11 @@ impl Session {
                         refused.into_iter().filter_map(|place| asked.get(place).cloned()).collect();
                     if !refused.is_empty() {
                         events.push(Event::Refused(refused));
+                    }
+                }
+                (_, Incoming::Taken(id, taken)) => {
+                    if self.in_flight.remove(&id).is_some() {
+                        events.push(Event::Taken(id, taken));
                     }
                 }
                 (_, Incoming::Pong | Incoming::Other) => {}
@@ -204,7 +241,41 @@ impl Session {
             self.dropped += 1;
             return Ok(());
         }
-        self.write(&Outgoing::Publish { topic, payload, retain }, now)
+        self.write(&Outgoing::Publish { id: None, topic, payload, retain }, now)
+    }
+
+    /// Whether a message that must arrive may be sent now (MQTT 5 §4.9).
+    pub fn has_room(&self) -> bool {
+        let most = self.terms.in_flight.map_or(IN_FLIGHT, |most| most.min(IN_FLIGHT));
+        self.state == State::Open && self.in_flight.len() < usize::from(most) && self.outgoing.len() < OUT_MAX
+    }
+
+    /// Sends a message that must arrive, under the number that [`Event::Taken`] will name.
+    ///
+    /// # Errors
+    /// [`SessionError::Wire`]; within, [`Unsendable`]: the broker would end the connection over it.
+    pub fn publish_surely(
+        &mut self,
+        topic: &str,
+        payload: &Bytes,
+        retain: bool,
+        now: Monotonic,
+    ) -> Result<Result<u16, Unsendable>, SessionError> {
+        // The head of a packet: its type and length, the topic's length, the number, properties of none (§3.3).
+        const HEAD: usize = 5 + 2 + 2 + 1;
+        // §3.2.2.3: what the broker said it does not take.
+        let most = self.terms.max_packet.map_or(usize::MAX, |most| most as usize);
+        if self.terms.at_most_once {
+            return Ok(Err(Unsendable::AtMostOnce));
+        } else if retain && self.terms.keeps_none {
+            return Ok(Err(Unsendable::KeepsNone));
+        } else if HEAD + topic.len() + payload.len() > most {
+            return Ok(Err(Unsendable::TooLarge));
+        }
+        let id = self.id();
+        self.write(&Outgoing::Publish { id: Some(id), topic, payload, retain }, now)?;
+        self.in_flight.insert(id, now);
+        Ok(Ok(id))
     }
 
     /// Says goodbye, so that the broker keeps our will to itself.
@@ -218,10 +289,14 @@ impl Session {
     /// The deadline has come.
     ///
     /// # Errors
-    /// [`SessionError::Silent`].
+    /// [`SessionError::Silent`], [`SessionError::Unacknowledged`].
     pub fn handle_deadline(&mut self, now: Monotonic) -> Result<(), SessionError> {
         if self.answer_by.is_some_and(|by| now >= by) {
             return Err(SessionError::Silent);
+        }
+        // Its number cannot be used again before the broker says so (§2.2.1): a new connection begins anew.
+        if self.acknowledged_by().is_some_and(|by| now >= by) {
+            return Err(SessionError::Unacknowledged);
         }
         if self.state == State::Open && now.since(self.written) >= self.keep_alive / 2 {
             self.write(&Outgoing::Ping, now)?;
@@ -233,11 +308,17 @@ impl Session {
     /// When [`Session::handle_deadline`] is due.
     pub fn deadline(&self) -> Monotonic {
         let ping = self.written + self.keep_alive / 2;
-        match self.answer_by {
+        let next = match self.answer_by {
             Some(by) if self.state == State::Greeting => by,
             Some(by) => by.min(ping.max(self.written + Duration::from_millis(100))),
             None => ping,
-        }
+        };
+        self.acknowledged_by().map_or(next, |by| by.min(next))
+    }
+
+    /// When the oldest message must be acknowledged. There are a few, at most.
+    fn acknowledged_by(&self) -> Option<Monotonic> {
+        self.in_flight.values().min().map(|since| *since + ACKNOWLEDGED_WITHIN)
     }
 
     /// What is to be written.
@@ -273,7 +354,7 @@ impl Session {
         // §2.2.1: never zero, and not one that is in use.
         loop {
             self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-            if !self.asked.contains_key(&self.next_id) {
+            if !self.asked.contains_key(&self.next_id) && !self.in_flight.contains_key(&self.next_id) {
                 return self.next_id;
             }
         }
@@ -366,6 +447,57 @@ mod tests {
             session.publish("t", &payload, true, at(1)).unwrap();
         }
         assert!(session.outgoing().len() <= OUT_MAX + 100_000 && session.dropped() > 900);
+    }
+
+    #[test]
+    fn a_message_that_must_arrive_is_told_when_it_has() {
+        let mut session = open();
+        let payload = Bytes::from_static(b"x");
+        assert_eq!(session.publish_surely("t", &payload, true, at(1)), Ok(Ok(1)));
+        assert_eq!(sent(&mut session), [0x33, 6, 0, 1, b't', 0, 1, b'x']);
+        assert_eq!(session.handle_bytes(&[0x40, 2, 0, 9], at(1)), Ok(vec![]), "another's");
+        assert_eq!(session.handle_bytes(&[0x40, 2, 0, 1], at(1)), Ok(vec![Event::Taken(1, Ok(()))]));
+        assert_eq!(session.handle_bytes(&[0x40, 2, 0, 1], at(1)), Ok(vec![]), "once");
+    }
+
+    #[test]
+    fn so_many_wait_for_the_broker_and_no_number_is_given_twice() {
+        let mut session = open();
+        session.next_id = u16::MAX - 3;
+        let mut ids = std::collections::BTreeSet::new();
+        while session.has_room() {
+            assert!(ids.insert(session.publish_surely("t", &Bytes::new(), false, at(1)).unwrap().unwrap()));
+        }
+        assert_eq!((ids.len(), ids.contains(&0)), (usize::from(IN_FLIGHT), false));
+        session.handle_bytes(&[0x40, 2, 0, 1], at(1)).unwrap();
+        assert!(session.has_room());
+        assert_eq!(session.deadline(), at(16), "the test of the connection comes first");
+        session.handle_deadline(at(16)).unwrap();
+        session.handle_bytes(&[0xd0, 0], at(16)).unwrap();
+        assert_eq!(session.deadline(), at(21));
+        assert_eq!(session.handle_deadline(at(21)), Err(SessionError::Unacknowledged));
+    }
+
+    #[test]
+    fn what_the_broker_does_not_take_is_not_sent() {
+        let hello = Hello { client_id: "c".into(), login: None, keep_alive: 30, will: None, max_packet: 1024 };
+        let open = |properties: &[u8]| {
+            let mut session = Session::new(wire(MqttVersion::V5), hello.clone(), at(0)).unwrap();
+            let length = properties.len() as u8;
+            let head = [0x20, 3 + length, 0, 0, length];
+            session.handle_bytes(&[&head, properties].concat(), at(0)).unwrap();
+            session
+        };
+        let payload = Bytes::from(vec![b'x'; 300]);
+        let publish = |properties: &[u8]| open(properties).publish_surely("t", &payload, true, at(0)).unwrap();
+        assert_eq!(publish(&[0x24, 0]), Err(Unsendable::AtMostOnce));
+        assert_eq!(publish(&[0x25, 0]), Err(Unsendable::KeepsNone));
+        assert_eq!(publish(&[0x27, 0, 0, 1, 0]), Err(Unsendable::TooLarge));
+        assert_eq!(publish(&[]), Ok(1));
+        let mut narrow = open(&[0x21, 0, 1]);
+        assert!(narrow.has_room());
+        narrow.publish_surely("t", &payload, false, at(0)).unwrap().unwrap();
+        assert!(!narrow.has_room());
     }
 
     #[test]

@@ -33,8 +33,10 @@ pub enum Outgoing<'a> {
     Subscribe(u16, &'a [String]),
     /// UNSUBSCRIBE.
     Unsubscribe(u16, &'a [String]),
-    /// PUBLISH, at most once; kept by the broker or not.
+    /// PUBLISH, kept by the broker or not.
     Publish {
+        /// At least once, under this number; at most once without one.
+        id: Option<u16>,
         /// The topic.
         topic: &'a str,
         /// The message.
@@ -50,11 +52,26 @@ pub enum Outgoing<'a> {
     Disconnect,
 }
 
+/// What a broker wants of those it takes (MQTT 5 §3.2.2.3). One of 3.1.1 says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The keep-alive instead of ours.
+    pub keep_alive: Option<u16>,
+    /// Messages it has not acknowledged, at most.
+    pub in_flight: Option<u16>,
+    /// The largest packet it takes.
+    pub max_packet: Option<u32>,
+    /// It acknowledges no message.
+    pub at_most_once: bool,
+    /// It keeps no message.
+    pub keeps_none: bool,
+}
+
 /// A packet from the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// CONNACK: nothing, or why not; and the keep-alive the broker wants instead of ours.
-    Connected(Result<(), String>, Option<u16>),
+    /// CONNACK: on which terms, or why not.
+    Connected(Result<Terms, String>),
     /// PUBLISH.
     Message {
         /// The topic.
@@ -68,6 +85,8 @@ pub enum Incoming {
     },
     /// SUBACK: which of the filters were refused.
     Subscribed(u16, Vec<usize>),
+    /// PUBACK: the broker has the message of this number, or why it does not take it.
+    Taken(u16, Result<(), String>),
     /// PINGRESP.
     Pong,
     /// DISCONNECT, with its reason (MQTT 5).
@@ -125,7 +144,7 @@ impl Wire for V311 {
         Ok(Some(match packet {
             v4::Packet::ConnAck(ack) => {
                 let refused = match ack.code {
-                    v4::ConnectReturnCode::Success => Ok(()),
+                    v4::ConnectReturnCode::Success => Ok(Terms::default()),
                     // §3.2.2.3, in its words.
                     v4::ConnectReturnCode::RefusedProtocolVersion => Err("it does not speak MQTT 3.1.1"),
                     v4::ConnectReturnCode::BadClientId => Err("it does not like the client id"),
@@ -133,7 +152,7 @@ impl Wire for V311 {
                     v4::ConnectReturnCode::BadUserNamePassword => Err("wrong user or password"),
                     v4::ConnectReturnCode::NotAuthorized => Err("not authorised"),
                 };
-                Incoming::Connected(refused.map_err(str::to_owned), None)
+                Incoming::Connected(refused.map_err(str::to_owned))
             }
             v4::Packet::Publish(publish) => Incoming::Message {
                 topic: publish.topic,
@@ -145,6 +164,7 @@ impl Wire for V311 {
                 let refused = |code: &v4::SubscribeReasonCode| matches!(code, v4::SubscribeReasonCode::Failure);
                 Incoming::Subscribed(ack.pkid, places(&ack.return_codes, refused))
             }
+            v4::Packet::PubAck(ack) => Incoming::Taken(ack.pkid, Ok(())),
             v4::Packet::PingResp => Incoming::Pong,
             _ => Incoming::Other,
         }))
@@ -177,12 +197,12 @@ impl Wire for V311 {
             Outgoing::Unsubscribe(id, filters) => {
                 v4::Packet::Unsubscribe(v4::Unsubscribe { pkid: *id, topics: filters.to_vec() })
             }
-            Outgoing::Publish { topic, payload, retain } => v4::Packet::Publish(v4::Publish {
+            Outgoing::Publish { id, topic, payload, retain } => v4::Packet::Publish(v4::Publish {
                 dup: false,
-                qos,
+                qos: if id.is_some() { mqttbytes::QoS::AtLeastOnce } else { qos },
                 retain: *retain,
                 topic: (*topic).to_owned(),
-                pkid: 0,
+                pkid: id.unwrap_or_default(),
                 payload: (*payload).clone(),
             }),
             Outgoing::Ack(id) => v4::Packet::PubAck(v4::PubAck::new(*id)),
@@ -210,10 +230,16 @@ impl Wire for V5 {
                 let properties = ack.properties.as_ref();
                 let said = properties.and_then(|properties| properties.reason_string.as_deref());
                 let refused = match ack.code {
-                    v5::ConnectReturnCode::Success => Ok(()),
+                    v5::ConnectReturnCode::Success => Ok(properties.map_or_else(Terms::default, |properties| Terms {
+                        keep_alive: properties.server_keep_alive,
+                        in_flight: properties.receive_max,
+                        max_packet: properties.max_packet_size,
+                        at_most_once: properties.max_qos == Some(0),
+                        keeps_none: properties.retain_available == Some(0),
+                    })),
                     code => Err(reason(&format!("{code:?}"), said)),
                 };
-                Incoming::Connected(refused, properties.and_then(|properties| properties.server_keep_alive))
+                Incoming::Connected(refused)
             }
             v5::Packet::Publish(publish) => Incoming::Message {
                 topic: String::from_utf8(publish.topic.to_vec())
@@ -225,6 +251,15 @@ impl Wire for V5 {
             v5::Packet::SubAck(ack) => {
                 let refused = |code: &v5::SubscribeReasonCode| !matches!(code, v5::SubscribeReasonCode::Success(_));
                 Incoming::Subscribed(ack.pkid, places(&ack.return_codes, refused))
+            }
+            v5::Packet::PubAck(ack) => {
+                let said = ack.properties.as_ref().and_then(|properties| properties.reason_string.as_deref());
+                // §3.4.2.1: that nobody listens is no failure.
+                let taken = match ack.reason {
+                    v5::PubAckReason::Success | v5::PubAckReason::NoMatchingSubscribers => Ok(()),
+                    code => Err(reason(&format!("{code:?}"), said)),
+                };
+                Incoming::Taken(ack.pkid, taken)
             }
             v5::Packet::PingResp(_) => Incoming::Pong,
             v5::Packet::Disconnect(end) => {
@@ -267,12 +302,12 @@ impl Wire for V5 {
             Outgoing::Unsubscribe(id, filters) => {
                 v5::Packet::Unsubscribe(v5::Unsubscribe { pkid: *id, filters: filters.to_vec(), properties: None })
             }
-            Outgoing::Publish { topic, payload, retain } => v5::Packet::Publish(v5::Publish {
+            Outgoing::Publish { id, topic, payload, retain } => v5::Packet::Publish(v5::Publish {
                 dup: false,
-                qos,
+                qos: if id.is_some() { five::QoS::AtLeastOnce } else { qos },
                 retain: *retain,
                 topic: Bytes::copy_from_slice(topic.as_bytes()),
-                pkid: 0,
+                pkid: id.unwrap_or_default(),
                 payload: (*payload).clone(),
                 properties: None,
             }),
@@ -368,12 +403,41 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_must_arrive_has_a_number_and_comes_back_with_it() {
+        let payload = Bytes::from_static(b"{}");
+        let (four, five) = both(&Outgoing::Publish { id: Some(7), topic: "a", payload: &payload, retain: true });
+        let v4::Packet::Publish(four) = four else { panic!("{four:?}") };
+        assert_eq!((four.qos, four.pkid, four.dup, four.retain), (mqttbytes::QoS::AtLeastOnce, 7, false, true));
+        let v5::Packet::Publish(five) = five else { panic!("{five:?}") };
+        assert_eq!((five.qos, five.pkid, five.retain), (five::QoS::AtLeastOnce, 7, true));
+        let read = |wire: &dyn Wire, bytes: &[u8]| wire.read(&mut BytesMut::from(bytes), 64).unwrap().unwrap();
+        assert_eq!(read(&V311, &[0x40, 2, 0, 7]), Incoming::Taken(7, Ok(())));
+        assert_eq!(read(&V5, &[0x40, 2, 0, 7]), Incoming::Taken(7, Ok(())));
+        assert_eq!(read(&V5, &[0x40, 3, 0, 7, 0x10]), Incoming::Taken(7, Ok(())), "nobody listens");
+        assert_eq!(read(&V5, &[0x40, 3, 0, 7, 0x87]), Incoming::Taken(7, Err("not authorized".into())));
+    }
+
+    #[test]
+    fn a_broker_says_its_terms() {
+        // CONNACK with receive maximum 3, maximum QoS 0, no retained messages, packets of 256 bytes, keep-alive 9.
+        let said = [0x20, 18, 0, 0, 15, 0x21, 0, 3, 0x24, 0, 0x25, 0, 0x27, 0, 0, 1, 0, 0x13, 0, 9];
+        let terms = Terms {
+            keep_alive: Some(9),
+            in_flight: Some(3),
+            max_packet: Some(256),
+            at_most_once: true,
+            keeps_none: true,
+        };
+        assert_eq!(V5.read(&mut BytesMut::from(&said[..]), 64), Ok(Some(Incoming::Connected(Ok(terms)))));
+    }
+
+    #[test]
     fn a_refusal_says_why() {
         let mut four = BytesMut::from(&[0x20, 2, 0, 4][..]);
-        assert_eq!(V311.read(&mut four, 64), Ok(Some(Incoming::Connected(Err("wrong user or password".into()), None))));
+        assert_eq!(V311.read(&mut four, 64), Ok(Some(Incoming::Connected(Err("wrong user or password".into())))));
         // CONNACK 0x87 with the reason string `no`.
         let mut five = BytesMut::from(&[0x20, 8, 0, 0x87, 5, 0x1f, 0, 2, b'n', b'o'][..]);
-        assert_eq!(V5.read(&mut five, 64), Ok(Some(Incoming::Connected(Err("not authorized: no".into()), None))));
+        assert_eq!(V5.read(&mut five, 64), Ok(Some(Incoming::Connected(Err("not authorized: no".into())))));
         let mut subscribed = BytesMut::from(&[0x90, 4, 0, 9, 1, 0x80][..]);
         assert_eq!(V311.read(&mut subscribed, 64), Ok(Some(Incoming::Subscribed(9, vec![1]))));
         assert!(V5.read(&mut BytesMut::from(&[0xf0, 0, 0][..]), 64).is_err());
