@@ -102,6 +102,12 @@ impl SensorKind {
         &self.0
     }
 
+    /// Every known one.
+    #[cfg(test)]
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        KINDS.iter().map(|(name, _)| Self((*name).into()))
+    }
+
     /// What is known of it; nothing, of a kind that is not in the table.
     pub fn measure(&self) -> Option<Measure> {
         KINDS.iter().find(|(name, _)| *name == &*self.0).map(|(_, measure)| *measure)

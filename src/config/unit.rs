@@ -151,6 +151,12 @@ static UNITS: &[KnownUnit] = {
 };
 
 impl Unit {
+    /// Every known one.
+    #[cfg(test)]
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        UNITS.iter().map(Self::Known)
+    }
+
     /// The unit as people read it.
     pub fn symbol(&self) -> &str {
         match self {

@@ -124,11 +124,12 @@ impl Announcement {
 
 /// Home Assistant's abbreviations, as far as they matter here, and the base topic `~`.
 fn spell_out(object: &mut Map<String, Value>) {
-    const WORDS: [(&str, &str); 22] = [
+    const WORDS: [(&str, &str); 23] = [
         ("avty", "availability"),
         ("avty_t", "availability_topic"),
         ("avty_tpl", "availability_template"),
         ("cmps", "components"),
+        ("def_ent_id", "default_entity_id"),
         ("dev", "device"),
         ("dev_cla", "device_class"),
         ("exp_aft", "expire_after"),
@@ -212,7 +213,11 @@ impl Entity<'_> {
         };
         let device = self.find("device").and_then(Value::as_object);
         let told = |key: &str| device.and_then(|device| device.get(key)).and_then(Value::as_str);
-        let id = self.text("unique_id").or_else(|| self.text("object_id")).unwrap_or(self.object);
+        let id = self
+            .text("unique_id")
+            .or_else(|| self.text("default_entity_id"))
+            .or_else(|| self.text("object_id"))
+            .unwrap_or(self.object);
         let name = self.own.get("name").and_then(Value::as_str);
         let name = match (told("name"), name.or(class)) {
             (Some(device), Some(name)) if name != device => Some(format!("{device} {}", name.replace('_', " "))),
@@ -296,6 +301,7 @@ fn kind(class: &str, flag: bool) -> Option<SensorKind> {
         ("battery", true) => "battery_low",
         ("carbon_monoxide" | "gas", false) => return format!("{class}_amount").parse().ok(),
         ("atmospheric_pressure", _) => "pressure",
+        ("volume_storage", _) => "volume",
         (class, _) => class,
     };
     word.parse().ok()

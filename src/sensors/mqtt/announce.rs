@@ -2,7 +2,8 @@
 //! is goes in, the messages that say what is new come out. Sans-IO.
 //!
 //! Each camera, and each sensor, is an entity of one device; the broker keeps the announcements and the states. Whether
-//! we are there stands on one topic, which is also our last will.
+//! we are there stands on one topic, which is also our last will. `tests/data/home_assistant/discovery.schema.json` says
+//! what Home Assistant's documentation allows.
 
 use std::collections::BTreeMap;
 
@@ -152,7 +153,8 @@ impl Announcer {
         let mut config = json!({
             "name": name,
             "unique_id": unique,
-            "object_id": unique,
+            // `object_id` did this until 2026.4, and does nothing any more.
+            "default_entity_id": format!("{component}.{}", unique.to_ascii_lowercase().replace('-', "_")),
             "state_topic": state,
             "availability_topic": self.status(),
             "origin": { "name": "Campanile", "sw_version": env!("CARGO_PKG_VERSION") },
@@ -198,14 +200,17 @@ impl Announcer {
         let kind = sensor.kind.as_ref().map(|kind| kind.as_str());
         let flag = sensor.kind.as_ref().is_some_and(|kind| kind.is_flag());
         let numeric = matches!(sensor.kind.as_ref().and_then(|kind| kind.measure()), Some(Measure::Number(_)));
+        let unit = sensor.unit.as_ref().filter(|_| !flag).map(|unit| unit.symbol());
         let class = match kind {
             Some("water") => Some("moisture"),
-            Some("air") => Some("aqi"),
+            // An index has no unit.
+            Some("air") => Some("aqi").filter(|_| unit.is_none()),
             Some("battery_low") => Some("battery"),
-            Some(known) if flag || numeric => Some(known),
+            // What a tank holds; its `volume` is what has run through a meter.
+            Some("volume") => Some("volume_storage"),
+            Some(known) if flag || numeric => Some(known).filter(|class| class_takes(class, unit)),
             _ => None,
         };
-        let unit = sensor.unit.as_ref().filter(|_| !flag).map(|unit| unit.symbol());
         let expire = sensor.expected_interval.map(|interval| (interval * 3).as_secs().max(1));
         let own = json!({
             "device_class": class,
@@ -245,88 +250,20 @@ impl Announcer {
     }
 }
 
+/// Whether a class of Home Assistant's takes this unit, of those that ours converts to: its table knows fewer for some.
+fn class_takes(class: &str, unit: Option<&str>) -> bool {
+    match (class, unit) {
+        ("precipitation", Some(unit)) => matches!(unit, "mm" | "cm" | "in"),
+        ("pm1" | "pm10" | "pm25", Some(unit)) => unit == "µg/m³",
+        ("carbon_dioxide", Some(unit)) => unit == "ppm",
+        _ => true,
+    }
+}
+
 /// A name as a part of a topic and of an entity's id: Home Assistant takes letters, digits, `_` and `-`.
 fn object_id(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        base::{Monotonic, SensorId},
-        config::SensorConfig,
-        sensors::{
-            formats::{Sample, home_assistant},
-            registry::Registry,
-            sensor::Arrival,
-        },
-    };
-
-    fn house() -> HouseState {
-        let id: SensorId = "cellar.t".parse().unwrap();
-        let config = SensorConfig { kind: "temperature".parse().ok(), ..SensorConfig::default() };
-        let mut registry = Registry::new([(&id, &config)], 4, Monotonic::default());
-        let arrival = Arrival {
-            origin: "http".into(),
-            retained: false,
-            wall: crate::base::WallTime::from_unix_nanos(1),
-            now: Monotonic::default(),
-        };
-        registry.take(&Sample::new("cellar.t", ReadingValue::Number(21.5)), &arrival).unwrap();
-        let wet = Sample { kind: "water".parse().ok(), ..Sample::new("leak", ReadingValue::Flag(true)) };
-        registry.take(&wet, &arrival).unwrap();
-        let camera = CameraState { path: "site/gate".into(), title: None, state: "lost".into() };
-        HouseState { cameras: vec![camera], alerts: Vec::new(), sensors: (*registry.snapshot()).clone() }
-    }
-
-    fn told(messages: &[Message]) -> BTreeMap<String, String> {
-        messages.iter().map(|m| (m.topic.clone(), String::from_utf8(m.payload.to_vec()).unwrap())).collect()
-    }
-
-    #[test]
-    fn cameras_sensors_and_alerts_are_announced_once() {
-        let mut announcer = Announcer::new(&AnnounceConfig::default());
-        let first = announcer.messages(&house());
-        assert!(first.iter().all(|message| message.retain));
-        let position = |end: &str| first.iter().position(|message| message.topic.ends_with(end)).unwrap();
-        assert!(position("/sensor_cellar_t/config") < position("campanile/sensor/sensor_cellar_t"));
-        let said = told(&first);
-        assert_eq!(said["campanile/status"], "online");
-        assert_eq!(said["campanile/camera/camera_site_gate"], "offline");
-        assert_eq!(said["campanile/sensor/sensor_cellar_t"], "21.5");
-        assert_eq!(said["campanile/sensor/sensor_leak"], "ON");
-        assert!(announcer.messages(&house()).is_empty(), "what was told is not told again");
-        let mut without = house();
-        without.cameras.clear();
-        let gone = told(&announcer.messages(&without));
-        assert_eq!(gone["homeassistant/binary_sensor/campanile/camera_site_gate/config"], "");
-        announcer.forget();
-        assert!(announcer.messages(&house()).len() > 5);
-        assert!(announcer.is_birth("homeassistant/status", b"online"));
-        assert!(!announcer.is_birth("homeassistant/status", b"offline"));
-    }
-
-    /// The required keys, and what each may hold, by Home Assistant's documentation of MQTT discovery.
-    #[test]
-    fn announcements_have_the_documented_shape_and_read_back() {
-        let mut announcer = Announcer::new(&AnnounceConfig::default());
-        let mut read = 0;
-        for message in announcer.messages(&house()) {
-            let Some(below) = message.topic.strip_prefix("homeassistant/") else { continue };
-            assert!(below.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-/".contains(&b)), "{below}");
-            let config: Value = serde_json::from_slice(&message.payload).unwrap();
-            for key in ["name", "unique_id", "state_topic", "availability_topic"] {
-                assert!(config[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {config}");
-            }
-            assert!(config["device"]["identifiers"].is_array() && config["origin"]["name"] == "Campanile");
-            if config["unit_of_measurement"].is_string() {
-                assert!(config["state_class"].is_string(), "{config}");
-            }
-            let announcement = home_assistant::read(below, &message.payload).unwrap().unwrap();
-            assert_eq!((announcement.sensors.len(), announcement.refused.len()), (1, 0), "{announcement:?}");
-            read += 1;
-        }
-        assert_eq!(read, 5);
-    }
-}
+mod tests;
