@@ -16,8 +16,9 @@ use std::{
 type Result<T> = std::result::Result<T, Box<dyn error::Error>>;
 
 /// What the pages are made of. Never `web/` itself: `node_modules` would run the build for ever.
-const INPUTS: [&str; 8] = [
+const INPUTS: [&str; 9] = [
     "web/client",
+    "web/public",
     "web/src",
     "web/fallback",
     "web/index.html",

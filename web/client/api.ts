@@ -1,6 +1,6 @@
 // The only caller of `fetch`. Every answer is one of four kinds, so that a view can tell "the server said no" from
 // "nobody answered" and never sees an exception.
-import { decodePath, decodePaths, type Info, type PathSnapshot } from './types'
+import { decodePath, decodePaths, type Info, type PathSnapshot, type PushInfo, type PushSubscriber } from './types'
 
 export type Reply<T> =
   | { kind: 'ok'; value: T }
@@ -34,7 +34,27 @@ export class Api {
     return this.#read(`api/v1/paths/${encoded}`, decodePath, signal)
   }
 
-  async #read<T>(path: string, decode: (value: unknown) => T | null, signal?: AbortSignal): Promise<Reply<T>> {
+  /** The key browsers subscribe to notifications with; the empty answer of a server that sends none is a problem. */
+  push(): Promise<Reply<string>> {
+    return this.#read('api/v1/push', (value) => (value as PushInfo | null)?.public_key ?? null)
+  }
+
+  /** Tells the server of a subscription of this browser; its name there. */
+  subscribe(subscription: object): Promise<Reply<string>> {
+    const decode = (value: unknown) => (value as PushSubscriber | null)?.id ?? null
+    return this.#read('api/v1/push/subscriptions', decode, undefined, { method: 'POST', body: JSON.stringify(subscription) })
+  }
+
+  unsubscribe(id: string): Promise<Reply<true>> {
+    return this.#read(`api/v1/push/subscriptions/${encodeURIComponent(id)}`, () => true, undefined, { method: 'DELETE' })
+  }
+
+  async #read<T>(
+    path: string,
+    decode: (value: unknown) => T | null,
+    signal?: AbortSignal,
+    sent?: { method: string; body?: string },
+  ): Promise<Reply<T>> {
     const controller = new AbortController()
     const stop = () => controller.abort()
     const timer = setTimeout(stop, TIMEOUT_MS)
@@ -43,7 +63,8 @@ export class Api {
     try {
       const response = await fetch(new URL(path, this.#root), {
         credentials: 'same-origin',
-        headers: { accept: 'application/json' },
+        headers: { accept: 'application/json', ...(sent?.body && { 'content-type': 'application/json' }) },
+        ...sent,
         signal: controller.signal,
       })
       const body = await readJson(response)

@@ -53,6 +53,15 @@ export interface Info {
   warnings?: { code: string; message: string }[]
 }
 
+export interface PushInfo {
+  /** Null when the server sends no notifications. */
+  public_key?: string | null
+}
+
+export interface PushSubscriber {
+  id: string
+}
+
 const STATES: readonly string[] = ['idle', 'waiting', 'ready', 'stalled', 'lost']
 
 /** What the server sent, if it is a path at all; an unknown state of a newer server counts as waiting. */

@@ -14,6 +14,12 @@ export const text = {
     body: 'Name one in the configuration file and it appears here:',
     sample: 'paths:\n  front-door:\n    source: rtsp://10.0.0.5/stream1',
   },
+  notifications: {
+    enable: 'Enable notifications',
+    disable: 'Stop notifications here',
+    denied: 'Notifications of this page are forbidden in the browser’s settings.',
+    failed: (why: string) => `Not enabled: ${why}`,
+  },
   noServer: 'The server does not answer',
   noServerHint: 'Trying again by itself. Is it still running, and is this device in its network?',
   noRight: 'You may not see this',

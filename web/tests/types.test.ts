@@ -1,7 +1,7 @@
 // The shapes this page reads against the document the server is generated from: a field renamed there fails here.
 import { describe, expect, it } from 'vitest'
 import openapi from '../../docs/openapi.json'
-import type { Info, PathError, PathSnapshot, PathState, Rendition, Track } from '../client/types'
+import type { Info, PathError, PathSnapshot, PathState, PushInfo, PushSubscriber, Rendition, Track } from '../client/types'
 
 interface Schema {
   properties?: Record<string, unknown>
@@ -47,6 +47,8 @@ const fields = {
   Rendition: { rendition: 0, state: 0, tracks: 0 } satisfies Record<keyof Rendition, 0>,
   Trouble: { code: 0, message: 0, hint: 0 } satisfies Record<keyof PathError, 0>,
   Info: { version: 0, doors: 0, warnings: 0 } satisfies Record<keyof Info, 0>,
+  PushInfo: { public_key: 0 } satisfies Record<keyof PushInfo, 0>,
+  PushSubscriber: { id: 0 } satisfies Record<keyof PushSubscriber, 0>,
   OpenDoor: { name: 0, urls: 0 },
   Warning: { code: 0, message: 0 },
   Problem: { code: 0, detail: 0, hint: 0 },

@@ -4,6 +4,7 @@ import type { PathSnapshot } from '../../client/types'
 import { urlsOf } from '../../client/site'
 import { Icon } from '../components/Icon'
 import { Notice } from '../components/Notice'
+import { NotificationButton } from '../components/NotificationButton'
 import { StateChip } from '../components/StateChip'
 import { bitRate, readers, since, track } from '../format'
 import { useNow, usePoll } from '../hooks'
@@ -37,6 +38,7 @@ export function StartPage({ api, root }: { api: Api; root: URL }) {
           ))}
         </ul>
       )}
+      <NotificationButton api={api} root={root} />
     </>
   )
 }
