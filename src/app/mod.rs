@@ -14,6 +14,7 @@ mod sockets;
 mod state_lock;
 mod statistics;
 mod watchers;
+mod ways_out;
 mod webrtc;
 
 use std::{io, sync::Arc, time::Duration};
@@ -128,13 +129,16 @@ impl Server {
             threads("ingest", Some(INGEST_PAUSE))?,
         );
         // Before the alarms: what they left in the store is taken first.
-        let notifier = Notifier::start(notify::options(&config)?, &store, clock, &tasks).await;
+        let mut options = notify::options(&config)?;
+        let ways_out = ways_out::add(&config, &store, &mut options.channels).await?;
+        let notifier = Notifier::start(options, &store, clock, &tasks).await;
         let options = alerts::options(&config, hub.clone(), Arc::new(notifier.clone()));
         let alerts = Alerts::start(options, events.clone(), &store, clock, &tasks).await;
         notifier.watch(alerts.clone());
         events::watch_cameras(hub.clone(), events.clone(), clock, &tasks);
         let rules = RuleWatcher::new(alerts.clone(), clock);
         let sensors = sensors::start(&config, origin, hub.clone(), (&events, &store), rules, clock, &tasks);
+        ways_out.connect(&sensors);
         let threads = threads("media", None)?;
         let rtsp = RtspServer::start(
             rtsp::options(&config),
@@ -181,6 +185,7 @@ impl Server {
             sensors,
             alerts,
             notifier,
+            push: ways_out.push,
             gate,
             sessions,
             info: info.clone(),

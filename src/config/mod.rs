@@ -5,6 +5,7 @@
 //! running state.
 
 pub mod address;
+pub mod alert_topic;
 pub mod bit_rate;
 pub mod camera;
 pub mod check;
@@ -28,6 +29,7 @@ pub mod origins;
 pub mod path;
 pub mod paths;
 pub mod problem;
+pub mod push;
 pub mod rtsp;
 pub mod rules;
 pub mod sensor_kind;
@@ -51,6 +53,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use address::ListenAddresses;
+pub use alert_topic::{AlertTopic, MqttChannelConfig};
 pub use bit_rate::BitRate;
 pub use camera::{
     CameraTlsConfig, Fingerprint, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk,
@@ -79,6 +82,7 @@ pub use origins::AllowedOrigins;
 pub use path::{BackoffConfig, HistoryConfig, PathConfig, SubConfig};
 pub use paths::{CameraOptions, PathKey, PathPattern, PathsConfig, ResolvedPath, ResolvedSource};
 pub use problem::{Problem, Problems};
+pub use push::PushConfig;
 pub use rtsp::{RtspConfig, RtspStart, RtspTransport, UdpPorts};
 pub use rules::{Rule, RuleConfig, RuleId};
 pub use sensor_kind::SensorKind;
@@ -209,6 +213,7 @@ mod tests {
             ("/$defs/EventsConfig/properties/max_posts_per_second", check::CONNECTIONS),
             ("/$defs/HlsConfig/properties/segments", check::SEGMENTS),
             ("/$defs/PathConfig/properties/max_readers", check::CONNECTIONS),
+            ("/$defs/PushConfig/properties/max_subscriptions", check::notify::SUBSCRIPTIONS),
             ("/$defs/ChannelConfig/properties/level", 0..=u32::from(check::notify::LEVEL_MAX)),
             ("/$defs/AbsentCondition/properties/times", check::rules::TIMES),
         ];

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HttpUrl, HumanDuration, PathKey, RuleId, ServiceTlsConfig};
+use super::{HttpUrl, HumanDuration, MqttChannelConfig, PathKey, PushConfig, RuleId, ServiceTlsConfig};
 use crate::base::{Secret, Severity};
 
 /// Telling people of alerts.
@@ -37,6 +37,10 @@ pub struct ChannelConfig {
     pub alertmanager: Option<AlertmanagerConfig>,
     /// A mail for every notice.
     pub email: Option<EmailConfig>,
+    /// Every alert is published to an MQTT broker as JSON.
+    pub mqtt: Option<MqttChannelConfig>,
+    /// Notifications on the screens of browsers that asked for them. There is one such channel, at most.
+    pub push: Option<PushConfig>,
     /// `false`: the channel stands here and does nothing.
     pub enabled: bool,
     /// Nothing milder than this.
@@ -62,6 +66,8 @@ impl Default for ChannelConfig {
             webhook: None,
             alertmanager: None,
             email: None,
+            mqtt: None,
+            push: None,
             enabled: true,
             min_severity: Severity::Info,
             rules: Vec::new(),
@@ -75,11 +81,13 @@ impl Default for ChannelConfig {
 
 impl ChannelConfig {
     /// The keys of which exactly one is given, and whether each is.
-    pub(super) const fn kinds(&self) -> [(&'static str, bool); 3] {
+    pub(super) const fn kinds(&self) -> [(&'static str, bool); 5] {
         [
             ("webhook", self.webhook.is_some()),
             ("alertmanager", self.alertmanager.is_some()),
             ("email", self.email.is_some()),
+            ("mqtt", self.mqtt.is_some()),
+            ("push", self.push.is_some()),
         ]
     }
 
@@ -87,7 +95,8 @@ impl ChannelConfig {
     pub(super) fn tls(&self) -> impl Iterator<Item = (&'static str, &ServiceTlsConfig)> {
         let webhook = self.webhook.iter().map(|webhook| ("webhook", &webhook.tls));
         let alertmanager = self.alertmanager.iter().map(|alertmanager| ("alertmanager", &alertmanager.tls));
-        webhook.chain(alertmanager).chain(self.email.iter().map(|email| ("email", &email.tls)))
+        let push = self.push.iter().map(|push| ("push", &push.tls));
+        webhook.chain(alertmanager).chain(self.email.iter().map(|email| ("email", &email.tls))).chain(push)
     }
 
     /// Every secret that may stand in a file: the kind's key, the file's key, the file, and the secret.

@@ -48,7 +48,7 @@ use crate::{
     events::{Events, StatisticsReader, alerts::Alerts, ws::WebSockets},
     hls::Hls,
     hub::Hub,
-    notify::Notifier,
+    notify::{Notifier, push::Push},
     sensors::Sensors,
     stats::{EventDoors, ProcessFigures, Sessions},
     webrtc::WebRtc,
@@ -77,6 +77,8 @@ pub struct Rooms {
     pub alerts: Alerts,
     /// Alerts' ways out.
     pub notifier: Notifier,
+    /// Where browsers subscribe to notifications, if that is configured.
+    pub push: Option<Arc<Push>>,
     /// Who may do what.
     pub gate: Gate,
     /// Who watches what.

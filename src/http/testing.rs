@@ -162,6 +162,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         sensors,
         alerts: Alerts::fixed(clock),
         notifier: Notifier::fixed(clock),
+        push: None,
         gate: Gate::new(policy),
         sessions: Sessions::default(),
         info: ServerInfo {

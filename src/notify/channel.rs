@@ -44,11 +44,15 @@ pub enum ChannelKind {
     Alertmanager,
     /// E-mail.
     Email,
+    /// Published to an MQTT broker.
+    Mqtt,
+    /// Notifications of browsers.
+    Push,
 }
 
 impl ChannelKind {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Webhook, Self::Alertmanager, Self::Email];
+    pub const ALL: [Self; 5] = [Self::Webhook, Self::Alertmanager, Self::Email, Self::Mqtt, Self::Push];
 
     /// The word.
     pub const fn name(self) -> &'static str {
@@ -56,6 +60,8 @@ impl ChannelKind {
             Self::Webhook => "webhook",
             Self::Alertmanager => "alertmanager",
             Self::Email => "email",
+            Self::Mqtt => "mqtt",
+            Self::Push => "push",
         }
     }
 }

@@ -13,8 +13,10 @@ pub mod courier;
 mod email;
 mod keeper;
 mod letter;
+pub mod mqtt;
 mod outbox;
 mod postman;
+pub mod push;
 mod routing;
 mod service;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub use self::{
     channel::{Channel, ChannelKind, Delivering, Outcome},
     email::Email,
     letter::{Dead, Letter},
+    mqtt::Mqtt,
     outbox::{ChannelFigures, OutboxSnapshot},
     service::{ChannelSnapshot, Notifier, NotifierOptions, NotifySnapshot},
     webhook::Webhook,

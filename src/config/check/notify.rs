@@ -2,14 +2,17 @@
 
 use super::{Complaints, MINUTE, secs, sensors::check_tls};
 use crate::config::{
-    AlertmanagerConfig, Config, EmailConfig, MailEncryption, ServiceTlsConfig, WebhookConfig, problem::meant,
-    rules::Preset, tree::Route,
+    AlertmanagerConfig, Config, EmailConfig, MailEncryption, MqttChannelConfig, PushConfig, ServiceTlsConfig,
+    WebhookConfig, problem::meant, rules::Preset, tree::Route,
 };
 
 /// Channels, at most.
 const CHANNELS_MAX: usize = 64;
 /// Rules and paths of one channel, at most.
 const LIST_MAX: usize = 1000;
+
+/// Browsers that may subscribe; the schema states the same, and a test compares them.
+pub(in crate::config) const SUBSCRIPTIONS: std::ops::RangeInclusive<u32> = 1..=1000;
 
 /// The highest level; the schema states the same, and a test compares them.
 pub(in crate::config) const LEVEL_MAX: u8 = 16;
@@ -64,8 +67,42 @@ impl Config {
             if let Some(email) = &channel.email {
                 check_email(email, &at.then("email"), all);
             }
+            if let Some(mqtt) = &channel.mqtt {
+                self.check_mqtt_channel(mqtt, &at.then("mqtt"), all);
+            }
+            if let Some(push) = &channel.push {
+                check_push(push, &at.then("push"), all);
+            }
+        }
+        let mut pushing = notify.channels.iter().filter(|(_, channel)| channel.push.is_some() && channel.enabled);
+        if let (Some((first, _)), Some((second, _))) = (pushing.next(), pushing.next()) {
+            // A browser subscribes to this server, and would not know to which of them.
+            all.add(base.then(second.as_str()), "a second channel of Web Push: there is one, at most")
+                .with(base.then(first.as_str()));
         }
     }
+
+    fn check_mqtt_channel(&self, mqtt: &MqttChannelConfig, at: &Route, all: &mut Complaints) {
+        let known = || self.mqtt.brokers.keys().map(String::as_str);
+        if !known().any(|known| known == mqtt.broker) {
+            let complaint = all.add(at.then("broker"), format!("no broker is called `{}`", mqtt.broker));
+            match meant(&mqtt.broker, known()) {
+                Some(meant) => complaint.hint_at(format!("did you mean `{meant}`?")),
+                None => complaint.hint_at("brokers stand under `mqtt: { brokers: … }`"),
+            }
+        }
+    }
+}
+
+fn check_push(push: &PushConfig, at: &Route, all: &mut Complaints) {
+    // RFC 8292 §2.1.
+    let contact = push.contact.as_deref().unwrap_or("https:");
+    if !["mailto:", "https:"].iter().any(|scheme| contact.starts_with(scheme)) || contact.len() > 300 {
+        all.add(at.then("contact"), "expected `mailto:…` or `https://…`, 300 bytes at most");
+    }
+    all.range(at.then("max_subscriptions"), push.max_subscriptions, SUBSCRIPTIONS);
+    all.range(at.then("timeout"), push.timeout, secs(1)..=MINUTE);
+    check_tls(&push.tls, &at.then("tls"), all);
 }
 
 fn check_webhook(webhook: &WebhookConfig, at: &Route, all: &mut Complaints) {

@@ -11,7 +11,8 @@ use utoipa::OpenApi;
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
-    alerts, channels, info, paths, rules, sensor_history, sensor_readings, sensors, sessions, silences, statistics, ws,
+    alerts, channels, info, paths, push, rules, sensor_history, sensor_readings, sensors, sessions, silences,
+    statistics, ws,
 };
 
 #[derive(OpenApi)]
@@ -42,6 +43,10 @@ use super::{
         channels::dead,
         channels::retry,
         channels::discard,
+        push::show,
+        push::list,
+        push::add,
+        push::remove,
         sessions::list,
         sessions::kick,
         statistics::show,

@@ -9,6 +9,7 @@ mod document;
 pub(super) mod info;
 pub(super) mod listing;
 pub(super) mod paths;
+mod push;
 pub(super) mod rules;
 pub(super) mod sensor_history;
 mod sensor_readings;
@@ -49,6 +50,9 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/dead-letters", get(channels::dead))
         .route("/v1/dead-letters/{id}", delete(channels::discard))
         .route("/v1/dead-letters/{id}/retry", post(channels::retry))
+        .route("/v1/push", get(push::show))
+        .route("/v1/push/subscriptions", get(push::list).post(push::add))
+        .route("/v1/push/subscriptions/{id}", delete(push::remove))
         .route("/v1/silences", get(silences::list).post(silences::add))
         .route("/v1/silences/{id}", delete(silences::remove))
         .route("/v1/rules", get(rules::list).post(rules::add))

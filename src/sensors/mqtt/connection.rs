@@ -225,12 +225,15 @@ enum Happened {
     Deadline,
 }
 
+/// The number of a message, and who waits for the broker's word on it.
+type InFlight = (u16, oneshot::Sender<Result<()>>);
+
 /// Sends what somebody still waits for.
 fn publish(
     session: &mut Session,
     publication: Publication,
     now: crate::base::Monotonic,
-) -> Result<Option<(u16, oneshot::Sender<Result<()>>)>, SessionError> {
+) -> Result<Option<InFlight>, SessionError> {
     let Publication { topic, payload, retain, told } = publication;
     if told.is_closed() {
         return Ok(None);
