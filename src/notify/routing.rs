@@ -108,7 +108,8 @@ mod tests {
             ("chief", "{ level: 2, rules: [smoke] }"),
         ]);
         use Reason::{Cleared, Escalated, Raised, Reminder, Worsened};
-        let table: [(Reason, u8, &[(&str, &str)], Severity, &[&str]); 10] = [
+        type Row<'a> = (Reason, u8, &'a [(&'a str, &'a str)], Severity, &'a [&'a str]);
+        let table: [Row<'_>; 10] = [
             (Raised, 0, &[("motion", "yard-1")], Severity::Warning, &["all", "yard", "calm"]),
             (Raised, 0, &[("motion", "")], Severity::Info, &["all", "calm"]),
             (Raised, 0, &[("smoke", "hall")], Severity::Critical, &["all", "bad", "smoke", "calm"]),
