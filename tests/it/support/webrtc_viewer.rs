@@ -18,10 +18,7 @@ use rtc::{
 };
 use tokio::sync::Notify;
 use webrtc::{
-    media_stream::{
-        Track as _,
-        track_remote::{TrackRemote, TrackRemoteEvent},
-    },
+    media_stream::track_remote::{TrackRemote, TrackRemoteEvent},
     peer_connection::{
         MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
         RTCIceGatheringState, RTCPeerConnectionState, Registry, register_default_interceptors,
