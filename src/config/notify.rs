@@ -56,6 +56,8 @@ pub struct ChannelConfig {
     pub level: u8,
     /// Whether it is reminded of alerts that go on (`repeat` of a rule).
     pub reminders: bool,
+    /// Whether it is told that somebody took note.
+    pub acknowledged: bool,
     /// Whether it is told that an alert is over.
     pub cleared: bool,
 }
@@ -74,6 +76,7 @@ impl Default for ChannelConfig {
             paths: Vec::new(),
             level: 0,
             reminders: true,
+            acknowledged: true,
             cleared: true,
         }
     }

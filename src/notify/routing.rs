@@ -20,6 +20,7 @@ pub(super) struct Route {
     paths: Vec<PathKey>,
     level: u8,
     reminders: bool,
+    acknowledged: bool,
     cleared: bool,
 }
 
@@ -32,6 +33,7 @@ impl Route {
             paths: config.paths.clone(),
             level: config.level,
             reminders: config.reminders,
+            acknowledged: config.acknowledged,
             cleared: config.cleared,
         }
     }
@@ -52,6 +54,7 @@ impl Route {
     fn part(&self, notice: &Arc<Notice>) -> Option<Arc<Notice>> {
         let asked = match notice.reason {
             Reason::Reminder => self.reminders,
+            Reason::Acknowledged => self.acknowledged,
             Reason::Cleared => self.cleared,
             _ => true,
         };
@@ -103,18 +106,19 @@ mod tests {
             ("bad", "min_severity: critical"),
             ("smoke", "rules: [smoke]"),
             ("yard", "paths: ['~^yard']"),
-            ("calm", "{ reminders: false, cleared: false }"),
+            ("calm", "{ reminders: false, acknowledged: false, cleared: false }"),
             ("boss", "level: 1"),
             ("chief", "{ level: 2, rules: [smoke] }"),
         ]);
-        use Reason::{Cleared, Escalated, Raised, Reminder, Worsened};
+        use Reason::{Acknowledged, Cleared, Escalated, Raised, Reminder, Worsened};
         type Row<'a> = (Reason, u8, &'a [(&'a str, &'a str)], Severity, &'a [&'a str]);
-        let table: [Row<'_>; 10] = [
+        let table: [Row<'_>; 11] = [
             (Raised, 0, &[("motion", "yard-1")], Severity::Warning, &["all", "yard", "calm"]),
             (Raised, 0, &[("motion", "")], Severity::Info, &["all", "calm"]),
             (Raised, 0, &[("smoke", "hall")], Severity::Critical, &["all", "bad", "smoke", "calm"]),
             (Worsened, 1, &[("motion", "hall")], Severity::Critical, &["all", "bad", "calm", "boss"]),
             (Reminder, 0, &[("motion", "hall")], Severity::Warning, &["all"]),
+            (Acknowledged, 1, &[("motion", "hall")], Severity::Warning, &["all", "boss"]),
             (Cleared, 1, &[("motion", "hall")], Severity::Warning, &["all", "boss"]),
             (Escalated(1), 1, &[("motion", "hall")], Severity::Warning, &["boss"]),
             (Escalated(2), 2, &[("smoke", "hall")], Severity::Warning, &["chief"]),

@@ -270,9 +270,14 @@ impl Alarms {
         self.append(draft::of_alarm(&alarm, AlertChange::Acknowledged, false, now));
         self.append(draft::of_deed(&deed, path, now));
         let ends = alarm.foreign && alarm.rule.as_str() == STORE;
+        // Of a bundle that waits, nobody was told yet.
+        let told = alarm.is_told() && !alarm.bundled;
+        let group = alarm.group.clone();
         self.put(alarm);
         if ends {
             self.clear(fingerprint, now);
+        } else if told {
+            self.notify(Reason::Acknowledged, group, vec![fingerprint.to_owned()], now);
         }
         Ok(())
     }

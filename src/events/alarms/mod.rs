@@ -83,6 +83,8 @@ pub enum Reason {
     Reminder,
     /// The same, for so long that the next level is told, counted from one.
     Escalated(u8),
+    /// Somebody took note: those who were told need not look any more.
+    Acknowledged,
     /// It is over.
     Cleared,
     /// How things stand, for a way out that wants to be told again and again.
@@ -99,6 +101,7 @@ impl Reason {
             Self::Worsened => "worsened",
             Self::Reminder => "reminder",
             Self::Escalated(_) => "escalated",
+            Self::Acknowledged => "acknowledged",
             Self::Cleared => "cleared",
             Self::Standing => "standing",
             Self::Test => "test",

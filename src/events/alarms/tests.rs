@@ -158,7 +158,10 @@ fn nobody_takes_note_and_then_somebody_does() {
     assert_eq!(desk.wait(90), ["updated yard warning level 1", "notice Escalated(1) 1"]);
     let fingerprint = desk.fingerprint("yard");
     desk.alarms.acknowledge(&fingerprint, "ann", Some("on my way".into()), Some(at(1000)), at(100)).unwrap();
-    assert_eq!(desk.told(), ["acknowledged yard warning level 1", "alert.acknowledged by ann"]);
+    assert_eq!(
+        desk.told(),
+        ["acknowledged yard warning level 1", "alert.acknowledged by ann", "notice Acknowledged 1"]
+    );
     assert_eq!(desk.wait(999), [""; 0], "quiet while somebody is at it");
     assert_eq!(desk.wait(1000), ["updated yard warning level 1"]);
     assert_eq!(desk.wait(1001), ["updated yard warning level 2", "notice Escalated(2) 1"]);

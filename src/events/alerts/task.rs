@@ -402,6 +402,7 @@ fn log(notice: &Notice) {
         Reason::Raised => info!(severity, group, count, "alert: {title}"),
         Reason::Worsened => info!(severity, group, count, "alert is worse: {title}"),
         Reason::Escalated(level) => warn!(severity, group, count, level, "alert that nobody took note of: {title}"),
+        Reason::Acknowledged => info!(severity, group, count, "somebody took note of an alert: {title}"),
         Reason::Cleared => info!(severity, group, count, "alert is over: {title}"),
         Reason::Reminder | Reason::Standing | Reason::Test => {
             info!(severity, group, count, "alert goes on: {title}");

@@ -76,7 +76,7 @@ pub(super) struct DeadLetter {
     recipient: Option<String>,
     /// The notice it carries, as receivers see its id.
     notice: String,
-    /// `raised`, `worsened`, `reminder`, `escalated`, `cleared`.
+    /// `raised`, `worsened`, `reminder`, `escalated`, `acknowledged`, `cleared`.
     #[schema(example = "raised")]
     reason: &'static str,
     /// `info`, `warning` or `critical`.

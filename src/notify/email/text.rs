@@ -34,6 +34,7 @@ impl Header for AutoSubmitted {
 /// The subject: how bad it is, and the first title. A title comes from a template and readings: line breaks are none.
 pub(super) fn subject(notice: &Notice) -> String {
     let word = match notice.reason {
+        Reason::Acknowledged => "noted".to_owned(),
         Reason::Cleared => "over".to_owned(),
         Reason::Test => "test".to_owned(),
         Reason::Reminder => format!("{}, goes on", notice.severity.name()),
@@ -55,6 +56,7 @@ pub(super) fn body(notice: &Notice, server: Option<&Url>) -> String {
         Reason::Escalated(level) => format!("Nobody took note so far (level {level}).\n\n"),
         Reason::Reminder => "This goes on, and nobody took note.\n\n".to_owned(),
         Reason::Worsened => "This is worse than it was.\n\n".to_owned(),
+        Reason::Acknowledged => took_note(notice),
         Reason::Cleared => "This is over.\n\n".to_owned(),
         Reason::Raised | Reason::Standing | Reason::Test => String::new(),
     };
@@ -68,6 +70,13 @@ pub(super) fn body(notice: &Notice, server: Option<&Url>) -> String {
     }
     text.push_str("-- \nCampanile\n");
     text
+}
+
+/// Who took note, and what they say of it.
+fn took_note(notice: &Notice) -> String {
+    let Some(ack) = notice.alerts.first().and_then(|alert| alert.ack.as_ref()) else { return String::new() };
+    let note = ack.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
+    format!("{} took note of this{note}\n\n", ack.by)
 }
 
 fn paragraph(text: &mut String, alert: &AlertRecord, server: Option<&Url>) {

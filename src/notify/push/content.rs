@@ -55,6 +55,7 @@ impl Content {
     pub fn of(notice: &Notice) -> Self {
         let first = notice.alerts.first();
         let title = match (notice.reason, notice.count) {
+            (Reason::Acknowledged, _) => Cow::Owned(format!("Noted: {}", notice.title)),
             (Reason::Cleared, _) => Cow::Owned(format!("Over: {}", notice.title)),
             (_, 0 | 1) => Cow::Borrowed(notice.title.as_str()),
             (_, count) => Cow::Owned(format!("{} and {} more", notice.title, count - 1)),
@@ -71,7 +72,7 @@ impl Content {
                 tag: &tag,
                 severity: notice.severity,
                 reason: notice.reason.name(),
-                alarm: notice.reason != Reason::Cleared,
+                alarm: !matches!(notice.reason, Reason::Acknowledged | Reason::Cleared),
                 time: &notice.at,
                 url: &url,
             };
