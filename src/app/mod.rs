@@ -13,6 +13,7 @@ mod signals;
 mod sockets;
 mod state_lock;
 mod statistics;
+pub mod users;
 mod watchers;
 mod ways_out;
 mod webrtc;
@@ -32,9 +33,8 @@ use self::{
 };
 use crate::{
     audio::Audio,
-    auth::{Gate, GatePolicy},
-    base::{Clock, Error, Kind, Monotonic, PathName, Result, Tasks},
-    config::{Config, ConfigOrigin, RtspStart, RtspTransport},
+    base::{Clock, Error, Kind, Monotonic, PathName, Result, Secret, Tasks},
+    config::{AuthConfig, Config, ConfigOrigin, RtspStart, RtspTransport},
     events::{Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
     http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
@@ -88,6 +88,8 @@ struct Server {
     http: HttpServer,
     rtsp: RtspServer,
     webrtc: Option<WebRtc>,
+    /// Of the user that this start made, to be shown once.
+    first_password: Option<Secret>,
     /// Given back last.
     _state_lock: StateLock,
 }
@@ -102,14 +104,13 @@ impl Server {
         addresses.write(&config.state_dir)?;
 
         let tasks = Tasks::new();
-        let policy = if addresses.are_open() { GatePolicy::Watch } else { GatePolicy::Closed };
-        let gate = Gate::new(policy);
         let (store, incidents) = Store::open(&config.state_dir, clock).await;
         for incident in &incidents {
             if let Incident::Unavailable { file, error } = incident {
                 warn!("{file} is not there: {}", error.chain());
             }
         }
+        let (gate, first_password) = users::start(&config, store.documents(), &addresses, &tasks).await?;
         // Its own set: what is said while everything else ends is still written.
         let records = Tasks::new();
         let events = Events::start(&store, &incidents, events::retention(&config), clock, &records).await;
@@ -193,7 +194,7 @@ impl Server {
             clock,
         };
         let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
-        Ok(Self { config, tasks, records, store, info, events, http, rtsp, webrtc, _state_lock })
+        Ok(Self { config, tasks, records, store, info, events, http, rtsp, webrtc, first_password, _state_lock })
     }
 
     /// Says that it is ready, how long that took, and which URLs to open.
@@ -210,6 +211,7 @@ impl Server {
                 info!("{} {}", door.name, url.replace("{path}", path));
             }
         }
+        self.first_password.as_ref().inspect(|password| users::show_first_password(password));
     }
 
     /// Waits for a signal, then lets everything end; a second signal ends it at once.
@@ -337,10 +339,10 @@ fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerIn
     }
     let doors = doors.into_iter().filter(|(_, urls)| !urls.is_empty());
     let mut warnings = Vec::new();
-    if addresses.are_open() {
-        let message =
-            "a listener is open to other machines, and there are no users: whoever reaches it may watch every path";
-        warnings.push(Warning { code: "open_listener".into(), message: message.into() });
+    if config.auth == AuthConfig::Off {
+        let who = if addresses.are_open() { "whoever reaches a listener" } else { "every program on this machine" };
+        let message = format!("auth is off: {who} may do everything");
+        warnings.push(Warning { code: "auth_off".into(), message });
     }
     ServerInfo {
         started: clock.wall(),

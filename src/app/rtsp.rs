@@ -63,6 +63,7 @@ pub(super) fn options(config: &Arc<Config>) -> RtspOptions {
             RtspStart::Live => StartChoice::Live,
         },
         start_burst: rtsp.start_burst.as_usize(),
+        allow_basic: rtsp.allow_basic,
         max_connections: rtsp.max_connections as usize,
         ..RtspOptions::default()
     }

@@ -4,47 +4,9 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::base::PathName;
-
-/// What a caller may want to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Watch a path on any door.
-    View,
-    /// Send a path's media, and say what happens there.
-    Publish,
-    /// Play back what was recorded.
-    Playback,
-    /// See alerts and what happens at cameras.
-    Alerts,
-    /// Take note of alerts, and silence them.
-    Ack,
-    /// See what sensors show.
-    Sensors,
-    /// See counters, sessions and metrics.
-    Stats,
-    /// Act on sessions.
-    Control,
-    /// Change the server.
-    Admin,
-}
-
-impl Action {
-    /// The word of tokens, configuration and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::View => "view",
-            Self::Publish => "publish",
-            Self::Playback => "playback",
-            Self::Alerts => "alerts",
-            Self::Ack => "ack",
-            Self::Sensors => "sensors",
-            Self::Stats => "stats",
-            Self::Control => "control",
-            Self::Admin => "admin",
-        }
-    }
-}
+use super::Permissions;
+pub use crate::config::Action;
+use crate::{base::PathName, config::UserName};
 
 /// An action as a type, so that a grant for one does not pass for another.
 pub trait Permission: fmt::Debug + Send + Sync + 'static {
@@ -68,6 +30,8 @@ permissions! {
     View,
     /// [`Action::Publish`].
     Publish,
+    /// [`Action::Playback`].
+    Playback,
     /// [`Action::Alerts`].
     Alerts,
     /// [`Action::Ack`].
@@ -87,13 +51,54 @@ permissions! {
 pub enum Subject {
     /// A caller on this machine, known by nothing else.
     Loopback,
-    /// A caller from elsewhere on a listener that was opened, known by nothing else.
+    /// A caller from elsewhere while everybody is let in, known by nothing else.
     Anonymous,
+    /// A user.
+    User(UserName),
     /// This server, for the reason given.
     House(&'static str),
 }
 
-/// Proof that somebody may do `P`, on one path or on the server as a whole.
+impl Subject {
+    /// The name for those it writes to and for the audit.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Loopback => "local",
+            Self::Anonymous => "guest",
+            Self::User(name) => name.as_str(),
+            Self::House(_) => "house",
+        }
+    }
+
+    /// Whether it is one person, whom limits for each person hold for.
+    pub const fn is_user(&self) -> bool {
+        matches!(self, Self::User(_))
+    }
+}
+
+/// What a grant holds for.
+#[derive(Clone, Debug)]
+pub enum Reach {
+    /// The server as a whole, and every path.
+    Server,
+    /// One path.
+    Path(PathName),
+    /// The paths on which these permissions allow the action.
+    Where(Action, Arc<Permissions>),
+}
+
+impl Reach {
+    /// Whether it holds for something that belongs to `path`, or to none.
+    pub fn covers(&self, path: Option<&PathName>) -> bool {
+        match self {
+            Self::Server => true,
+            Self::Path(own) => path == Some(own),
+            Self::Where(action, permissions) => path.is_some_and(|path| permissions.allow(*action, path)),
+        }
+    }
+}
+
+/// Proof that somebody may do `P`, on one path, on some, or on the server as a whole.
 ///
 /// Its end is [`Grant::ended`]: expiry, revocation, narrowing, or a kick. Whoever serves on a grant watches it.
 pub struct Grant<P> {
@@ -105,17 +110,17 @@ pub struct Grant<P> {
 #[derive(Debug)]
 struct Inner {
     subject: Subject,
-    path: Option<PathName>,
+    reach: Reach,
 }
 
 impl<P: Permission> Grant<P> {
-    pub(super) fn new(subject: Subject, path: Option<PathName>) -> Self {
-        Self { inner: Arc::new(Inner { subject, path }), ended: CancellationToken::new(), permission: PhantomData }
+    pub(super) fn new(subject: Subject, reach: Reach, ended: CancellationToken) -> Self {
+        Self { inner: Arc::new(Inner { subject, reach }), ended, permission: PhantomData }
     }
 
     /// What a part of this server grants itself: muxers, recorders and rules have no caller.
     pub fn house(reason: &'static str, path: PathName) -> Self {
-        Self::new(Subject::House(reason), Some(path))
+        Self::new(Subject::House(reason), Reach::Path(path), CancellationToken::new())
     }
 
     /// On whose behalf.
@@ -123,9 +128,17 @@ impl<P: Permission> Grant<P> {
         &self.inner.subject
     }
 
-    /// The path this holds for; `None` is the server as a whole.
+    /// What it holds for.
+    pub fn reach(&self) -> &Reach {
+        &self.inner.reach
+    }
+
+    /// The one path this holds for, if it is one.
     pub fn path(&self) -> Option<&PathName> {
-        self.inner.path.as_ref()
+        match &self.inner.reach {
+            Reach::Path(path) => Some(path),
+            Reach::Server | Reach::Where(..) => None,
+        }
     }
 
     /// Fires when the permission ends.
@@ -142,6 +155,6 @@ impl<P> Clone for Grant<P> {
 
 impl<P: Permission> fmt::Debug for Grant<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Grant({} {:?} {:?})", P::ACTION.name(), self.inner.subject, self.inner.path)
+        write!(f, "Grant({} {:?} {:?})", P::ACTION.name(), self.inner.subject, self.inner.reach)
     }
 }

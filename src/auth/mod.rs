@@ -1,9 +1,29 @@
 //! Who may do what: one decision for every door, and its proof.
 //!
-//! [`Gate::check`] decides; a [`Grant`] is the proof, and rooms hand out readers, parts and facts only against one.
+//! [`Gate::check`] decides; a [`Grant`] is the proof, and rooms hand out readers, parts and facts only against one. What
+//! somebody may do is written as [`Permissions`]; a [`Standing`] is somebody who is known, and ends what was granted when
+//! that changes. Who somebody is comes from a [`Credential`] by way of [`Gate::identify`].
 
+mod credential;
+mod digest;
 mod gate;
 mod grant;
+mod logins;
+pub mod password;
+mod permissions;
+mod standing;
+#[cfg(test)]
+pub(crate) mod testing;
+mod throttle;
+mod user;
 
-pub use gate::{Caller, Gate, GatePolicy};
-pub use grant::{Ack, Action, Admin, Alerts, Control, Grant, Permission, Publish, Sensors, Stats, Subject, View};
+pub use credential::{Credential, Malformed};
+pub use digest::{DigestAlgorithm, DigestAnswer};
+pub use gate::{Caller, Gate, GatePolicy, Identity, path_not_found};
+pub use grant::{
+    Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Publish, Reach, Sensors, Stats, Subject, View,
+};
+pub use logins::TryLater;
+pub use permissions::Permissions;
+pub use standing::Standing;
+pub use user::{DigestKeys, REALM, User};

@@ -11,6 +11,7 @@ mod repeats;
 mod report;
 mod rules;
 mod serve;
+mod user;
 mod version;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -62,6 +63,9 @@ enum Command {
     /// Try rules out
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// Say who may log in
+    #[command(subcommand)]
+    User(user::UserCommand),
     /// Ask the running server whether it is alive
     Healthcheck(healthcheck::HealthcheckArguments),
     /// Show the version
@@ -135,6 +139,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Probe(arguments) => probe::run(&shared, &arguments),
         Command::Config(command) => config::run(&shared, &command),
         Command::Rules(command) => rules::run(&shared, &command),
+        Command::User(command) => user::run(&shared, &command),
         Command::Healthcheck(arguments) => healthcheck::run(&shared, &arguments),
         Command::Version(arguments) => version::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),

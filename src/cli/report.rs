@@ -31,6 +31,12 @@ pub(super) fn error(message: &str, hint: Option<&str>) {
     }
 }
 
+/// What was done, on standard error: standard output is for what was asked for.
+pub(super) fn note(message: &str) -> Result<(), Failure> {
+    let _ = writeln!(anstream::stderr().lock(), "{message}");
+    Ok(())
+}
+
 /// Every complaint about a configuration.
 pub(super) fn problems(problems: &Problems) {
     for problem in problems.iter() {

@@ -1,6 +1,7 @@
 //! What types cannot say: ranges, and keys that are right alone and wrong together. It looks at values only, so that
 //! the API's edits are held to the same rules as the file.
 
+mod auth;
 pub(super) mod notify;
 mod path;
 pub(super) mod rules;
@@ -104,6 +105,7 @@ impl Config {
         self.check_rtsp(all);
         self.check_webrtc(all);
         self.check_hls(all);
+        self.check_auth(all);
         self.check_events(all);
         self.check_limits(all);
         self.check_sensors(all);

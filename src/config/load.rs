@@ -57,6 +57,7 @@ pub(super) const TOP: [&str; 16] = [
     "rtsp",
     "webrtc",
     "hls",
+    "auth",
     "events",
     "limits",
     "mqtt",

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod alert_topic;
+pub mod auth;
 pub mod bit_rate;
 pub mod camera;
 pub mod check;
@@ -28,6 +29,7 @@ pub mod on_demand;
 pub mod origins;
 pub mod path;
 pub mod paths;
+pub mod permission;
 pub mod problem;
 pub mod push;
 pub mod rtsp;
@@ -54,6 +56,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::ListenAddresses;
 pub use alert_topic::{AlertTopic, MqttChannelConfig};
+pub use auth::{AuthConfig, PasswordHash, UserConfig, UserName, UsersConfig};
 pub use bit_rate::BitRate;
 pub use camera::{
     CameraTlsConfig, Fingerprint, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk,
@@ -81,6 +84,7 @@ pub use on_demand::OnDemandConfig;
 pub use origins::AllowedOrigins;
 pub use path::{BackoffConfig, HistoryConfig, PathConfig, SubConfig};
 pub use paths::{CameraOptions, PathKey, PathPattern, PathsConfig, ResolvedPath, ResolvedSource};
+pub use permission::{Action, PathMatcher, PathMatcherError, PermissionConfig};
 pub use problem::{Problem, Problems};
 pub use push::PushConfig;
 pub use rtsp::{RtspConfig, RtspStart, RtspTransport, UdpPorts};
@@ -121,6 +125,8 @@ pub struct Config {
     pub webrtc: WebRtcConfig,
     /// How streams are cut for HLS players.
     pub hls: HlsConfig,
+    /// Who may do what; `off` lets everybody do everything.
+    pub auth: AuthConfig,
     /// Alerts and what happens at cameras: how long they are kept, and who gets them how.
     pub events: EventsConfig,
     /// How much is served at once.
@@ -150,6 +156,7 @@ impl Default for Config {
             rtsp: RtspConfig::default(),
             webrtc: WebRtcConfig::default(),
             hls: HlsConfig::default(),
+            auth: AuthConfig::default(),
             events: EventsConfig::default(),
             limits: LimitsConfig::default(),
             mqtt: MqttConfig::default(),

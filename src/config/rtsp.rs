@@ -36,6 +36,8 @@ pub struct RtspConfig {
     pub start: RtspStart,
     /// The most a new reader gets at once to begin with; beyond it a still picture comes first.
     pub start_burst: ByteSize,
+    /// Take passwords in the clear (`Basic`), also without TLS: for users whose digest keys are not kept.
+    pub allow_basic: bool,
     /// Connections at once, all addresses together; further ones are refused.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
@@ -56,6 +58,7 @@ impl Default for RtspConfig {
             max_lag: HumanDuration::from_secs(2),
             start: RtspStart::Instant,
             start_burst: ByteSize::from_bytes(8_000_000),
+            allow_basic: false,
             max_connections: 10_000,
         }
     }

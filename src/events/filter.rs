@@ -10,7 +10,7 @@ use super::{
     event::Topic,
 };
 use crate::{
-    auth::{Action, Grant, Permission},
+    auth::{Action, Grant, Permission, Reach},
     base::{Error, Kind, PathName, Result},
 };
 
@@ -163,8 +163,8 @@ pub struct Scope {
 #[derive(Clone, Debug)]
 struct Rule {
     types: Types,
-    /// The one path it holds for; all of them if none is named.
-    path: Option<PathName>,
+    /// What it holds for.
+    reach: Reach,
     ended: CancellationToken,
 }
 
@@ -176,7 +176,7 @@ impl Scope {
 
     /// What this server shows itself.
     pub fn house() -> Self {
-        Self { rules: vec![Rule { types: Types::ALL, path: None, ended: CancellationToken::new() }] }
+        Self { rules: vec![Rule { types: Types::ALL, reach: Reach::Server, ended: CancellationToken::new() }] }
     }
 
     /// The same and what a grant allows: `alerts` to see alerts and what happens at cameras, `sensors` readings, `stats`
@@ -192,7 +192,7 @@ impl Scope {
         };
         let types = Types::of(types);
         if types != Types::default() {
-            self.rules.push(Rule { types, path: grant.path().cloned(), ended: grant.ended().clone() });
+            self.rules.push(Rule { types, reach: grant.reach().clone(), ended: grant.ended().clone() });
         }
         self
     }
@@ -207,7 +207,7 @@ impl Scope {
     /// Whether the caller may see an event now.
     pub fn sees(&self, topic: &Topic) -> bool {
         self.rules.iter().any(|rule| {
-            rule.types.has(topic.kind) && (rule.path.is_none() || rule.path == topic.path) && !rule.ended.is_cancelled()
+            rule.types.has(topic.kind) && !rule.ended.is_cancelled() && rule.reach.covers(topic.path.as_ref())
         })
     }
 

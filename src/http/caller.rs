@@ -10,7 +10,7 @@ use http::{HeaderMap, Uri, Version, header};
 
 use super::problem::Problem;
 use crate::{
-    auth::Caller,
+    auth::{Caller, Credential, Malformed},
     base::{Error, Kind},
 };
 
@@ -52,12 +52,25 @@ pub(super) fn authority<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderM
     }
 }
 
-/// The caller of a request from `peer` that is meant for `authority`.
+/// What a request shows of who sent it.
+///
+/// # Errors
+/// It shows something that cannot be read, or more than one thing.
+pub(super) fn credential(headers: &HeaderMap) -> Result<Option<Credential>, Malformed> {
+    let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+    match (shown.next(), shown.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => Credential::of_header(value.as_bytes()).map(Some),
+        (Some(_), Some(_)) => Err(Malformed),
+    }
+}
+
+/// The caller of a request from `peer` that is meant for `authority`, before it showed who it is.
 pub(super) fn caller(peer: SocketAddr, authority: Option<&str>, headers: &HeaderMap) -> Caller {
     // Only a caller on this machine gains anything by speaking for itself.
     let relayed = Caller::direct(peer).is_local()
         && (!authority.is_none_or(is_this_machine) || headers.keys().any(|name| is_forwarding(name.as_str())));
-    Caller { peer, relayed }
+    Caller { relayed, ..Caller::direct(peer) }
 }
 
 fn is_forwarding(name: &str) -> bool {

@@ -22,7 +22,7 @@ use tower::ServiceExt;
 use super::{
     HttpOptions, Rooms,
     api::sensors::ReadyPages,
-    caller::{Asking, authority, caller},
+    caller::{Asking, authority, caller, credential},
     cors::{Cors, Page},
     events::EventDesk,
     graphql::{GraphQl, asks_for_socket},
@@ -31,7 +31,7 @@ use super::{
     router, whep,
 };
 use crate::{
-    auth::Caller,
+    auth::{Caller, Identity, Malformed, TryLater},
     base::{Error, Kind},
     stats::{HttpDoor, Requests},
 };
@@ -109,8 +109,13 @@ impl Surface {
         let (mut parts, body) = request.into_parts();
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let origin = parts.headers.get(header::ORIGIN).cloned();
+        let user_agent = parts.headers.get(header::USER_AGENT).cloned();
         let door = door(uri.path());
         let (page, admitted) = self.admit(&parts, peer, door);
+        let admitted = match admitted {
+            Ok(caller) if parts.headers.contains_key(header::AUTHORIZATION) => self.identified(&parts, caller).await,
+            admitted => admitted,
+        };
         let mut response = match (admitted, door) {
             (Err(response), _) => response,
             // The doors that are knocked at all the time: the router would come to the same end.
@@ -125,6 +130,9 @@ impl Surface {
         };
         self.cors.stamp(page, origin.as_ref(), response.headers_mut());
         stamp(response.headers_mut());
+        if response.status() == StatusCode::UNAUTHORIZED && !is_browser(&user_agent) {
+            response.headers_mut().append(header::WWW_AUTHENTICATE, BASIC);
+        }
         self.front.requests.count(door, response.status().as_u16());
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             log(&failure, &method, &uri, peer, response.status());
@@ -172,6 +180,24 @@ impl Surface {
         (page, admitted)
     }
 
+    /// The caller with who it is, as far as the request shows; or the answer, if it has to come back.
+    async fn identified(&self, parts: &Parts, caller: Caller) -> Result<Caller, Response> {
+        let rooms = &self.front.rooms;
+        let identity = match credential(&parts.headers) {
+            Ok(None) => Identity::Nobody,
+            Err(Malformed) if rooms.gate.is_off() => Identity::Nobody,
+            Err(Malformed) => Identity::Refused,
+            Ok(Some(credential)) => match rooms.gate.recall(&credential, rooms.clock.now()) {
+                Some(identity) => identity,
+                // In a place of its own, so that other requests do not carry room for it.
+                None => Box::pin(rooms.gate.identify(&credential, caller.peer.ip(), rooms.clock.now()))
+                    .await
+                    .map_err(|late| too_many_attempts(late).into_response())?,
+            },
+        };
+        Ok(Caller { identity, ..caller })
+    }
+
     fn preflight(&self, page: Page, door: HttpDoor) -> Response {
         if page == Page::Foreign {
             return foreign_page().into_response();
@@ -184,6 +210,22 @@ impl Surface {
         }
         response
     }
+}
+
+/// RFC 7617 §2.1. Players ask for a password only when they are told so. A browser would open a window of its own for
+/// it, whatever the page does.
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"campanile\", charset=\"UTF-8\"");
+
+/// Whether a program says that it is a browser, as all of them do.
+fn is_browser(user_agent: &Option<HeaderValue>) -> bool {
+    user_agent.as_ref().is_some_and(|name| name.as_bytes().starts_with(b"Mozilla/"))
+}
+
+fn too_many_attempts(late: TryLater) -> Problem {
+    let seconds = late.after.as_millis().div_ceil(1000).max(1);
+    let message = "too many logins failed, or are tried at once";
+    Problem::of_http(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)))
 }
 
 fn foreign_page() -> Problem {

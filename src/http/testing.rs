@@ -1,6 +1,6 @@
 //! What the tests of this room share: a hub with two cameras that need no network, and the surface over it.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::{HttpOptions, OpenDoor, Rooms, ServerInfo, front::Surface};
 use crate::{
     audio::Audio,
-    auth::{Gate, GatePolicy},
+    auth::{Gate, GatePolicy, testing::cheap_user},
     base::{Clock, Error, Kind, PathName, Tasks},
     config::HlsConfig,
     events::{self, Events, alerts::Alerts},
@@ -178,18 +178,23 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
     }
 }
 
+/// `anna` and `password`.
+pub(super) const ANNA: &str = "Basic YW5uYTpwYXNzd29yZA==";
+
 /// The surface, and what keeps it alive.
 pub(super) struct House {
     pub(super) tasks: Tasks,
     pub(super) rooms: Rooms,
     pub(super) surface: Surface,
     pub(super) peer: SocketAddr,
+    /// What every request shows in `Authorization`, unless it shows something itself.
+    pub(super) credential: Option<String>,
     _state_dir: TempDir,
 }
 
 impl House {
     pub(super) fn new() -> Self {
-        Self::with(&HttpOptions::default(), GatePolicy::Closed)
+        Self::with(&HttpOptions::default(), GatePolicy::Local)
     }
 
     pub(super) fn with(options: &HttpOptions, policy: GatePolicy) -> Self {
@@ -202,7 +207,21 @@ impl House {
     /// The same over other rooms.
     pub(super) fn of(rooms: Rooms, options: &HttpOptions, tasks: Tasks, state_dir: TempDir) -> Self {
         let surface = Surface::new(rooms.clone(), options, tasks.stopping().clone());
-        Self { tasks, rooms, surface, peer: "127.0.0.1:50000".parse().unwrap(), _state_dir: state_dir }
+        Self {
+            tasks,
+            rooms,
+            surface,
+            peer: "127.0.0.1:50000".parse().unwrap(),
+            credential: None,
+            _state_dir: state_dir,
+        }
+    }
+
+    /// From now on every request comes from elsewhere, from the only user, who may do this.
+    pub(super) fn log_in_from_elsewhere(&mut self, permissions: &[(&str, &str)]) {
+        self.rooms.gate.set_users(vec![cheap_user("anna", "password", permissions)], &BTreeMap::new());
+        self.peer = "10.0.0.9:50000".parse().unwrap();
+        self.credential = Some(ANNA.to_owned());
     }
 
     /// Lets the demo camera play for a while of the paused clock.
@@ -233,6 +252,10 @@ impl House {
     /// A request, and its answer as it comes.
     pub(super) async fn open(&self, method: &str, url: &str, headers: &[(&str, &str)], body: Bytes) -> Response {
         let mut request = Request::builder().method(method).uri(url).header(header::HOST, "localhost:8080");
+        let own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if let Some(credential) = self.credential.as_ref().filter(|_| !own) {
+            request = request.header(header::AUTHORIZATION, credential);
+        }
         for (name, value) in headers {
             if name.eq_ignore_ascii_case("host") {
                 request.headers_mut().unwrap().remove(header::HOST);

@@ -23,7 +23,7 @@ use super::{
     upgrade::Upgrade,
 };
 use crate::{
-    auth::{Ack, Admin, Alerts, Caller, Control, Gate, Subject, View},
+    auth::{Ack, Admin, Caller, Control, Gate, Subject, View},
     base::{Error, Kind, PathName, Result},
     events::{
         Cursor, Scope,
@@ -54,12 +54,12 @@ pub(super) async fn open(
         })?),
     };
     let gate = &front.rooms.gate;
-    let subject = gate.check_server::<Alerts>(&caller).ok().map(|grant| grant.subject().clone());
+    let subject = gate.subject(&caller);
     let connection = sockets.admit(Arrival {
         encoding: agreed.encoding,
         preset,
         user: user(subject.as_ref()).into(),
-        named: false,
+        named: subject.as_ref().is_some_and(Subject::is_user),
         address: caller.peer.ip(),
         scope: scope(gate, &caller).unwrap_or_else(|_| Scope::nothing()),
         rights: rights(gate, &caller),
@@ -124,12 +124,8 @@ fn rights(gate: &Gate, caller: &Caller) -> Rights {
 }
 
 /// The name of a caller, for those it writes to and for the audit.
-pub(super) const fn user(subject: Option<&Subject>) -> &'static str {
-    match subject {
-        Some(Subject::Loopback) => "local",
-        Some(Subject::House(_)) => "house",
-        Some(Subject::Anonymous) | None => "guest",
-    }
+pub(super) fn user(subject: Option<&Subject>) -> &str {
+    subject.map_or("guest", Subject::name)
 }
 
 /// Where one caller can see cameras.

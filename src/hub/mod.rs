@@ -39,7 +39,7 @@ pub use self::{
     threads::{MediaThreads, Seat},
 };
 use crate::{
-    auth::{Grant, View},
+    auth::{Grant, View, path_not_found},
     base::{Clock, Error, Kind, PathName, Rendition, Result, Tasks},
 };
 
@@ -130,7 +130,7 @@ impl Hub {
         if let Some(resident) = paths.fixed.get(name).or_else(|| paths.matched.get(name)) {
             return Ok(resident.path.clone());
         }
-        let spec = self.shared.directory.matching(name).ok_or_else(|| not_found(name))?;
+        let spec = self.shared.directory.matching(name).ok_or_else(|| path_not_found(name))?;
         let most = self.shared.directory.matching_max();
         if paths.matched.len() >= most {
             paths.matched.retain(|_, Resident { path, .. }| {
@@ -184,10 +184,4 @@ impl Hub {
         let paths = self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner);
         paths.fixed.keys().chain(paths.matched.keys()).cloned().collect()
     }
-}
-
-fn not_found(name: &PathName) -> Error {
-    Error::new(Kind::NotFound, format!("path {name}: there is none of this name"))
-        .with_code("path_not_found")
-        .with_hint("paths are named in the configuration; GET /api/v1/paths lists them")
 }

@@ -51,12 +51,11 @@ impl Echo {
         reply
     }
 
-    /// The answer that tells of an error. `nonce` goes into a challenge.
-    pub(super) fn failure(&self, error: &Error, session: Option<SessionId>, nonce: u64) -> Reply {
+    /// The answer that tells of an error. `challenge` is what a client is asked for that should have shown who it is.
+    pub(super) fn failure(&self, error: &Error, session: Option<SessionId>, challenge: String) -> Reply {
         let mut reply = self.reply(status(error.kind()), session);
         if error.kind() == Kind::Unauthenticated {
             // §12.44: who refuses for want of a credential says which kind it takes.
-            let challenge = format!("Digest realm=\"campanile\", nonce=\"{nonce:016x}\", algorithm=MD5");
             reply.insert_header(headers::WWW_AUTHENTICATE, challenge);
         }
         if error.kind() == Kind::Unavailable {

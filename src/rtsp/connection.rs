@@ -8,6 +8,7 @@
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
+use rtsp_types::Request;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, info, info_span};
 
@@ -21,6 +22,7 @@ use super::{
     ending::End,
     framing::{Framing, FramingError, Incoming},
     io::{Io, IoEvent},
+    login::Shown,
     lookup::{self, Pulled},
     orphan::Orphan,
     playback::{Call, Calls, Client, Playback},
@@ -32,7 +34,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    auth::Caller,
+    auth::{Caller, Credential, Identity},
     base::{Error, Kind, Monotonic, Result, id::SessionId},
 };
 
@@ -54,7 +56,7 @@ enum Event {
 
 /// What the session machine waits for.
 enum Outcome {
-    Pulled(Result<Pulled>),
+    Pulled(Result<(Pulled, Identity)>),
     Claimed(Option<Box<Held>>),
 }
 
@@ -62,6 +64,8 @@ enum Outcome {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     caller: Caller,
+    /// A password that is still to be verified.
+    unverified: Option<Credential>,
     local: SocketAddr,
     span: Span,
     io: Io,
@@ -89,10 +93,13 @@ impl Connection {
             server_ports: shared.udp.as_ref().and_then(|udp| udp.ports(local.ip())),
             local: local.ip().to_canonical(),
             seed: rand::random(),
+            nonce: rand::random(),
+            basic: wire.is_encrypted() || shared.options.allow_basic,
         };
         Self {
             shared,
             caller: Caller::direct(peer),
+            unverified: None,
             local,
             span: info_span!("rtsp", %peer),
             io: Io::new(wire),
@@ -193,6 +200,7 @@ impl Connection {
             match message {
                 Ok(Some(Incoming::Request(request))) => {
                     debug!(method = <&str>::from(request.method()), url = request.request_uri().map(|url| url.path()));
+                    self.look_at(&request, now);
                     let step = self.session.handle_request(&request, now);
                     self.take_steps(step);
                 }
@@ -217,6 +225,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Takes note of who the client says it is. A password that was not seen before is verified on the way to the path.
+    fn look_at(&mut self, request: &Request<Vec<u8>>, now: Monotonic) {
+        let (gate, from) = (&self.shared.gate, self.caller.peer.ip());
+        self.unverified = None;
+        self.caller.identity = match self.session.shown(request) {
+            // A client that has shown who it is stays who it is.
+            Shown::Nothing => return,
+            Shown::Wrong if gate.is_off() => Identity::Nobody,
+            Shown::Wrong => Identity::Refused,
+            Shown::Digest(answer) => gate.identify_by_digest(&answer, request.method().into(), from, now),
+            Shown::Password(credential) => gate.recall(&credential, now).unwrap_or_else(|| {
+                self.unverified = Some(credential);
+                Identity::Refused
+            }),
+        };
+    }
+
     /// Some of what waited was written.
     fn on_output(&mut self) -> std::result::Result<(), End> {
         if self.io.outbox.control_pending() == 0 && self.io.framing.pending() > 0 {
@@ -226,8 +251,11 @@ impl Connection {
         Ok(())
     }
 
-    fn on_pulled(&mut self, outcome: Result<Pulled>) -> std::result::Result<(), End> {
-        let outcome = outcome.map(|pulled| self.pulled.insert(pulled).found.clone());
+    fn on_pulled(&mut self, outcome: Result<(Pulled, Identity)>) -> std::result::Result<(), End> {
+        let outcome = outcome.map(|(pulled, identity)| {
+            self.caller.identity = identity;
+            self.pulled.insert(pulled).found.clone()
+        });
         if let Err(error) = &outcome {
             debug!(code = error.code(), "refused: {}", error.chain());
         }
@@ -298,7 +326,8 @@ impl Connection {
             step = match step {
                 Step::Reply(reply) => return self.io.outbox.put_reply(&reply),
                 Step::Find(target) => {
-                    let pulled = lookup::pull(self.shared.clone(), self.caller.clone(), target);
+                    let shown = self.unverified.take();
+                    let pulled = lookup::pull(self.shared.clone(), self.caller.clone(), shown, target);
                     let found = async { Outcome::Pulled(pulled.await) };
                     return self.finding = Some(Box::pin(found.instrument(self.span.clone())));
                 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Shared, agreement::Found, target::Target, transport::Transports};
 use crate::{
-    auth::{Caller, Grant, View},
-    base::Result,
+    auth::{Caller, Credential, Grant, Identity, View},
+    base::{Error, Kind, Result},
     hub::Stream,
 };
 
@@ -18,8 +18,20 @@ pub(super) struct Pulled {
     pub(super) found: Found,
 }
 
-/// Looks a target up and waits until it has something to show, which may need a camera to be woken.
-pub(super) async fn pull(shared: Arc<Shared>, caller: Caller, target: Target) -> Result<Pulled> {
+/// Looks a target up and waits until it has something to show, which may need a camera to be woken. A password that the
+/// caller showed is verified first; who it is comes back.
+pub(super) async fn pull(
+    shared: Arc<Shared>,
+    mut caller: Caller,
+    shown: Option<Credential>,
+    target: Target,
+) -> Result<(Pulled, Identity)> {
+    if let Some(shown) = shown {
+        let identified = shared.gate.identify(&shown, caller.peer.ip(), shared.clock.now()).await;
+        caller.identity = identified.map_err(|_later| {
+            Error::new(Kind::Unavailable, "too many logins failed, or are tried at once").with_code("too_many_attempts")
+        })?;
+    }
     let grant = shared.gate.check::<View>(&caller, &target.path)?;
     let path = shared.hub.path(&grant)?;
     let stream = shared.hub.stream(&grant, target.rendition)?;
@@ -28,5 +40,5 @@ pub(super) async fn pull(shared: Arc<Shared>, caller: Caller, target: Target) ->
     let own = (shared.options.path_transports)(&target.path);
     let transports = own.unwrap_or(Transports::ALL).and(shared.options.transports);
     let found = Found { tracks: stream.tracks(), title, transports };
-    Ok(Pulled { target, grant, stream, found })
+    Ok((Pulled { target, grant, stream, found }, caller.identity))
 }

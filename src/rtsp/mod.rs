@@ -23,6 +23,7 @@ mod connection;
 mod ending;
 pub mod framing;
 mod io;
+mod login;
 mod lookup;
 mod orphan;
 mod outbox;

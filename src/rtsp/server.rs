@@ -59,6 +59,8 @@ pub struct RtspOptions {
     pub max_connections: usize,
     /// Sessions over UDP that may go on without a connection; further ones end with theirs.
     pub max_orphans: usize,
+    /// Passwords are taken as they are, also where everybody on the way can read them.
+    pub allow_basic: bool,
 }
 
 impl Default for RtspOptions {
@@ -75,6 +77,7 @@ impl Default for RtspOptions {
             start_burst: 8_000_000,
             max_connections: 10_000,
             max_orphans: 256,
+            allow_basic: false,
         }
     }
 }

@@ -16,6 +16,7 @@ use rtsp_types::{Method, Request, StatusCode, Url, Version, headers};
 use super::{
     agreement::{Agreement, Found, Numbers, Position, Setup},
     answer::{self, Echo, METHODS, Reply, text},
+    login::{Login, Shown},
     sdp,
     target::{self, Address, Target},
     transport::{self, Answer, Lower, Offer, Transports},
@@ -38,6 +39,10 @@ pub(super) struct SessionOptions {
     pub(super) local: IpAddr,
     /// Where the numbers that nobody may guess come from.
     pub(super) seed: u64,
+    /// The number of the challenges.
+    pub(super) nonce: u128,
+    /// Passwords may be sent as they are.
+    pub(super) basic: bool,
 }
 
 /// What is to be done next.
@@ -75,6 +80,7 @@ enum Pending {
 pub(super) struct Session {
     options: SessionOptions,
     numbers: Numbers,
+    login: Login,
     echo: Echo,
     pending: Option<Pending>,
     /// What was described last, before there is a session; `SETUP` needs no second look.
@@ -90,6 +96,7 @@ impl Session {
         Self {
             options,
             numbers: Numbers::new(options.seed),
+            login: Login::new(options.nonce, options.basic),
             echo: Echo::default(),
             pending: None,
             described: None,
@@ -150,6 +157,11 @@ impl Session {
     /// Goes on with a session that was somebody else's.
     pub(super) fn adopt(&mut self, agreement: Agreement) {
         self.agreement = Some(agreement);
+    }
+
+    /// Who the client of a request says it is; whoever knows users judges it before the request is handled.
+    pub(super) fn shown(&mut self, request: &Request<Vec<u8>>) -> Shown {
+        self.login.read(request)
     }
 
     /// A request came in.
@@ -474,8 +486,8 @@ impl Session {
     }
 
     fn fail(&mut self, error: &Error) -> Step {
-        let nonce = self.numbers.next();
-        Step::Reply(self.echo.failure(error, self.agreement.as_ref().map(|own| own.id), nonce))
+        let challenge = self.login.challenge();
+        Step::Reply(self.echo.failure(error, self.agreement.as_ref().map(|own| own.id), challenge))
     }
 }
 
@@ -540,6 +552,8 @@ mod tests {
                 server_ports: Some((8000, 8001)),
                 local: IpAddr::from([127, 0, 0, 1]),
                 seed: 7,
+                nonce: 7,
+                basic: false,
             };
             Self { session: Session::new(options, at(0)), tracks: 2, refuse: None, done: Vec::new() }
         }

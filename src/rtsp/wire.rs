@@ -71,6 +71,15 @@ impl Wire {
         !matches!(self, Self::Direct(stream) if !stream.is_encrypted())
     }
 
+    /// Whether nobody on the way can read it.
+    pub(super) fn is_encrypted(&self) -> bool {
+        match self {
+            Self::Direct(stream) => stream.is_encrypted(),
+            Self::Tunnel(tunnel) => tunnel.down.is_encrypted(),
+            Self::Closed => false,
+        }
+    }
+
     fn down(&mut self) -> io::Result<Pin<&mut Stream>> {
         match self {
             Self::Direct(stream) => Ok(Pin::new(stream)),

@@ -1,5 +1,5 @@
-//! `documents.db`: small things that are kept by name, as JSON: rules that were added over the API, alarms that go on,
-//! silences, the numbers of playlists. What they mean is known to the rooms that keep them.
+//! `documents.db`: small things that are kept by name, as JSON: users, rules that were added over the API, alarms that go
+//! on, silences, the numbers of playlists. What they mean is known to the rooms that keep them.
 
 use std::path::Path;
 
@@ -27,7 +27,9 @@ pub struct Documents {
 }
 
 impl Documents {
-    pub(super) async fn open(state_dir: &Path, clock: Clock) -> (Self, Vec<Incident>) {
+    /// Opens the file alone, made if it is not there; a server that has it open goes on. What was wrong with it comes back
+    /// beside it.
+    pub async fn open(state_dir: &Path, clock: Clock) -> (Self, Vec<Incident>) {
         let (database, incidents) = Database::open(spec(state_dir), clock).await;
         let anew = incidents.iter().any(|incident| matches!(incident, Incident::SetAside { .. }));
         (Self { database, anew }, incidents)

@@ -57,6 +57,7 @@ impl FileSpec {
             fs::create_dir_all(directory).map_err(|error| Damage::Other(unwritable(self.name).caused_by(error)))?;
         }
         let existed = fs::metadata(&self.path).is_ok_and(|file| file.len() > 0);
+        self.keep_private().map_err(|error| Damage::Other(unwritable(self.name).caused_by(error)))?;
         let mut connection = Connection::open(&self.path)?;
         connection.busy_timeout(BUSY)?;
         if !existed {
@@ -77,6 +78,19 @@ impl FileSpec {
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         self.migrate(&mut connection, existed, now)?;
         Ok(connection)
+    }
+
+    /// Makes the file, if it is not there, so that nobody else on this machine reads it: hashes of passwords are in one.
+    /// What SQLite puts beside it is as private as it.
+    fn keep_private(&self) -> io::Result<()> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn migrate(&self, connection: &mut Connection, existed: bool, now: WallTime) -> Result<(), Damage> {

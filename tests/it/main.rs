@@ -36,5 +36,6 @@ mod sensors;
 mod shutdown;
 mod start;
 mod support;
+mod users;
 mod whep;
 mod whep_peers;

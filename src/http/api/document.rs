@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use utoipa::OpenApi;
+use utoipa::{OpenApi, openapi::RefOr};
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
@@ -85,9 +85,30 @@ struct Document;
 
 /// The document, pretty-printed, with a newline at its end.
 pub(super) static JSON: LazyLock<Bytes> = LazyLock::new(|| {
-    let text = Document::openapi().to_pretty_json().unwrap_or_default();
+    let text = guarded(Document::openapi()).to_pretty_json().unwrap_or_default();
     Bytes::from(text + "\n")
 });
+
+/// Whatever may ask for a credential may also refuse the one it gets: said here once for all.
+fn guarded(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    const REFUSALS: [(&str, &str); 2] = [
+        ("403", "The credential does not let do this."),
+        ("429", "Too many logins failed, or too much is sent; `Retry-After` says when to come back."),
+    ];
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            let Some(RefOr::T(unknown)) = responses.get("401").cloned() else { continue };
+            for (status, description) in REFUSALS {
+                let mut refusal = unknown.clone();
+                refusal.description = description.to_owned();
+                responses.entry(status.to_owned()).or_insert(RefOr::T(refusal));
+            }
+        }
+    }
+    document
+}
 
 /// `/api/openapi.json`
 pub(super) async fn show() -> Response {

@@ -53,7 +53,7 @@ pub struct OpenDoor {
 #[derive(Clone, Debug, Serialize, ToSchema, SimpleObject)]
 pub struct Warning {
     /// The stable word.
-    #[schema(example = "open_listener")]
+    #[schema(example = "auth_off")]
     pub code: String,
     /// One sentence.
     pub message: String,

@@ -70,6 +70,7 @@ pub(in crate::http) fn name_of(subject: &Subject) -> String {
     match subject {
         Subject::Loopback => "local".to_owned(),
         Subject::Anonymous => "anonymous".to_owned(),
+        Subject::User(name) => name.to_string(),
         Subject::House(reason) => (*reason).to_owned(),
     }
 }

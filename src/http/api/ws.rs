@@ -56,8 +56,7 @@ pub(super) async fn status(
     _: OnServer<Stats>,
 ) -> Result<Response, Problem> {
     let sockets = front.rooms.websockets.as_ref().ok_or_else(Problem::not_found)?;
-    let subject = front.rooms.gate.check_server::<Stats>(&caller)?.subject().clone();
-    let figures = sockets.figures(user(Some(&subject)));
+    let figures = sockets.figures(user(front.rooms.gate.subject(&caller).as_ref()));
     let EventDoorFigures { opened, delivered, dropped, refused, .. } =
         front.rooms.event_doors.figures(EventDoor::WebSocket);
     Ok(momentary(&WebSocketStatus {

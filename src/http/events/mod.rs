@@ -100,8 +100,8 @@ impl FromRequestParts<Arc<Front>> for Sees {
 /// # Errors
 /// As [`Gate::check_server`]: nothing at all.
 pub(super) fn scope(gate: &Gate, caller: &Caller) -> Result<Scope> {
-    let (alerts, sensors) = (gate.check_server::<Alerts>(caller), gate.check_server::<Sensors>(caller));
-    let stats = gate.check_server::<Stats>(caller);
+    let (alerts, sensors) = (gate.check_somewhere::<Alerts>(caller), gate.check_somewhere::<Sensors>(caller));
+    let stats = gate.check_somewhere::<Stats>(caller);
     let mut scope = Scope::nothing();
     let refused = match (alerts, sensors, stats) {
         (Err(refused), Err(_), Err(_)) => Some(refused),

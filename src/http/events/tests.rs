@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 fn with(events: EventDoorOptions) -> House {
-    House::with(&HttpOptions { events, ..HttpOptions::default() }, GatePolicy::Closed)
+    House::with(&HttpOptions { events, ..HttpOptions::default() }, GatePolicy::Local)
 }
 
 async fn post(house: &House, headers: &[(&str, &str)], event: &Value) -> Reply {
@@ -165,15 +165,15 @@ async fn what_is_no_event_or_too_much_is_refused_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn others_may_follow_an_open_server_and_say_nothing() {
-    let mut house = House::with(&HttpOptions::default(), GatePolicy::Watch);
-    house.peer = "10.0.0.9:50000".parse().unwrap();
+async fn a_user_may_follow_and_say_nothing() {
+    let mut house = House::new();
+    house.log_in_from_elsewhere(&[("alerts", "*"), ("sensors", "*"), ("stats", "*")]);
     assert_eq!(house.get("/api/v1/events").await.status, 200);
-    assert_eq!(post(&house, &[JSON], &json!({"type": "x"})).await.problem(401), "unauthenticated");
+    assert_eq!(post(&house, &[JSON], &json!({"type": "x"})).await.problem(403), "not_allowed");
     let audit = draft(EventType::Audit, "changed");
     house.rooms.events.append(audit).await.unwrap();
     assert!(ids(&house.get("/api/v1/events").await.json()).is_empty(), "the audit is for administrators");
-    house.peer = "127.0.0.1:50000".parse().unwrap();
+    (house.peer, house.credential) = ("127.0.0.1:50000".parse().unwrap(), None);
     assert_eq!(ids(&house.get("/api/v1/events").await.json()).len(), 1);
 }
 

@@ -11,7 +11,11 @@ mod statistics;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{HttpOptions, front::Phase, testing::House};
+use super::{
+    HttpOptions,
+    front::Phase,
+    testing::{self, House, Reply},
+};
 use crate::{
     auth::GatePolicy,
     base::{Clock, Rendition},
@@ -101,13 +105,77 @@ async fn a_proxied_or_rebound_request_is_not_this_machine() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_listener_lets_others_watch_and_not_act() {
-    let mut house = House::with(&HttpOptions::default(), GatePolicy::Watch);
-    house.peer = "10.0.0.9:50000".parse().unwrap();
+async fn a_viewer_watches_and_does_not_act() {
+    let mut house = House::new();
+    house.log_in_from_elsewhere(&[("view", "*")]);
     assert_eq!(house.get("/api/v1/paths/demo").await.status, 200);
     assert_eq!(house.get("/api/v1/paths/nothing").await.problem(404), "path_not_found");
     let kick = house.ask("DELETE", "/api/v1/sessions/00000000000000000000000000000000", &[]).await;
-    assert_eq!(kick.problem(401), "unauthenticated");
+    assert_eq!(kick.problem(403), "not_allowed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_sees_the_paths_that_are_theirs_and_learns_of_no_others() {
+    let mut house = House::new();
+    house.log_in_from_elsewhere(&[("view", "site/*")]);
+    let list = house.get("/api/v1/paths").await.json();
+    assert_eq!((list["items"].as_array().unwrap().len(), &list["items"][0]["name"]), (1, &"site/gate".into()));
+    assert_eq!(house.get("/api/v1/paths/site/gate").await.status, 200);
+    for url in ["/api/v1/paths/demo", "/demo/index.m3u8"] {
+        let (there, not) = (house.get(url).await, house.get(&url.replace("demo", "nothing")).await);
+        assert_eq!((there.problem(404), not.problem(404)), ("path_not_found".into(), "path_not_found".into()));
+        let told = |reply: &Reply, name: &str| {
+            let body = reply.json();
+            (body["detail"].as_str().unwrap().replace(name, ""), body["hint"].clone())
+        };
+        assert_eq!(told(&there, "demo"), told(&not, "nothing"));
+    }
+    assert_eq!(house.get("/api/v1/statistics").await.problem(403), "not_allowed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_credential_is_refused_everywhere_and_worse_than_none() {
+    let mut house = House::new();
+    house.log_in_from_elsewhere(&[("admin", "*")]);
+    assert_eq!(house.get("/api/v1/sessions").await.status, 200);
+    house.peer = "127.0.0.1:50000".parse().unwrap();
+    let wrong = ["Basic YW5uYTpXUk9ORw==", "Basic bm9ib2R5OnBhc3N3b3Jk", "Basic %%%", "Bearer abc", "Digest x", ""];
+    for credential in wrong {
+        for url in ["/api/v1/paths", "/api/v1/paths/nothing", "/demo/index.m3u8", "/metrics", "/stream/events"] {
+            let reply = house.ask("GET", url, &[("authorization", credential)]).await;
+            assert_eq!(reply.problem(401), "invalid_credential", "{url} {credential}");
+        }
+        assert_eq!(house.ask("GET", "/healthz", &[("authorization", credential)]).await.status, 200);
+    }
+    let twice = [("authorization", testing::ANNA), ("authorization", testing::ANNA)];
+    assert_eq!(house.ask("GET", "/api/v1/paths", &twice).await.problem(401), "invalid_credential");
+}
+
+#[tokio::test(start_paused = true)]
+async fn players_are_asked_for_a_password_and_browsers_are_not() {
+    let mut house = House::new();
+    house.peer = "10.0.0.9:50000".parse().unwrap();
+    for (agent, basic) in [("VLC/3.0.20 LibVLC/3.0.20", true), ("Mozilla/5.0 (X11)", false)] {
+        let reply = house.ask("GET", "/demo/index.m3u8", &[("user-agent", agent)]).await;
+        let asked: Vec<_> =
+            reply.headers.get_all("www-authenticate").iter().map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(asked.iter().any(|scheme| scheme.starts_with("Basic ")), basic, "{agent}: {asked:?}");
+        assert!(asked.iter().any(|scheme| scheme.starts_with("Bearer ")), "{agent}: {asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_guesses_too_often_is_told_when_to_come_back() {
+    let mut house = House::new();
+    house.log_in_from_elsewhere(&[("view", "*")]);
+    assert_eq!(house.get("/api/v1/paths").await.status, 200);
+    let guess = [("authorization", "Basic YW5uYTpXUk9ORw==")];
+    for _ in 0..11 {
+        assert_eq!(house.ask("GET", "/api/v1/paths", &guess).await.problem(401), "invalid_credential");
+    }
+    let late = house.ask("GET", "/api/v1/paths", &guess).await;
+    assert_eq!((late.problem(429).as_str(), late.header("retry-after")), ("too_many_attempts", "1"));
+    assert_eq!(house.get("/api/v1/paths").await.status, 200, "who is known goes on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +306,7 @@ async fn what_is_no_name_is_a_problem_and_touches_nothing() {
 #[tokio::test(start_paused = true)]
 async fn foreign_pages_read_only_what_the_list_allows() {
     let listed = AllowedOrigins::List(vec!["https://a.example".into()]);
-    let house = House::with(&HttpOptions { origins: listed, ..HttpOptions::default() }, GatePolicy::Closed);
+    let house = House::with(&HttpOptions { origins: listed, ..HttpOptions::default() }, GatePolicy::Local);
     let preflight = [("origin", "https://a.example"), ("access-control-request-method", "DELETE")];
     let reply = house.ask("OPTIONS", "/api/v1/sessions/x", &preflight).await;
     assert_eq!((reply.status.as_u16(), reply.header("access-control-allow-origin")), (204, "https://a.example"));

@@ -49,7 +49,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state_dir = tempfile::tempdir().unwrap();
-        let rooms = rooms(&tasks, GatePolicy::Closed, state_dir.path());
+        let rooms = rooms(&tasks, GatePolicy::Local, state_dir.path());
         let events = rooms.events.clone();
         let http = serve(&options, vec![listener], tls, rooms, &tasks);
         http.set_ready();

@@ -1,7 +1,7 @@
 //! Tests of the WebSocket door on real sockets: the handshake, what follows it, and what ends it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    auth::GatePolicy,
+    auth::{GatePolicy, testing::cheap_user},
     base::{Clock, Tasks},
     config::AllowedOrigins,
     events::{
@@ -24,7 +24,10 @@ use crate::{
             testing::{Client, masked},
         },
     },
-    http::{HttpOptions, HttpServer, serve, testing::rooms},
+    http::{
+        HttpOptions, HttpServer, serve,
+        testing::{ANNA, rooms},
+    },
 };
 
 struct Server {
@@ -53,13 +56,15 @@ const LIMITS: SeatLimits = SeatLimits { total: 2000, per_user: 2000, per_address
 
 impl Server {
     async fn start() -> Self {
-        Self::with(&HttpOptions::default(), GatePolicy::Closed, LIMITS).await
+        Self::with(&HttpOptions::default(), GatePolicy::Local, LIMITS).await
     }
 
     async fn with(options: &HttpOptions, policy: GatePolicy, limits: SeatLimits) -> Self {
         let (desk, tasks) = (Desk::new().await, Tasks::new());
         let state_dir = tempfile::tempdir().unwrap();
         let mut rooms = rooms(&tasks, policy, state_dir.path());
+        let reads = [("view", "*"), ("alerts", "*"), ("sensors", "*"), ("stats", "*")];
+        rooms.gate.set_users(vec![cheap_user("anna", "password", &reads)], &BTreeMap::new());
         let noted = Arc::<Noted>::default();
         let bell = TriggerDoorbell::new(desk.events.clone(), Some("demo".parse().unwrap()), Clock);
         rooms.websockets = Some(WebSockets::start(
@@ -134,7 +139,7 @@ async fn ws_01_a_foreign_page_is_refused_before_the_upgrade() {
         (AllowedOrigins::None, "http://localhost", "101"),
     ] {
         let options = HttpOptions { origins: origins.clone(), ..HttpOptions::default() };
-        let server = Server::with(&options, GatePolicy::Closed, LIMITS).await;
+        let server = Server::with(&options, GatePolicy::Local, LIMITS).await;
         let (head, _) = server.knock("/ws/events", &format!("Origin: {origin}\r\n")).await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{origins:?} {origin}: {head}");
     }
@@ -357,15 +362,16 @@ async fn a_command_is_done_told_to_the_caller_and_a_fact_says_who_did_it() {
 
 #[tokio::test]
 async fn an_alert_is_taken_note_of_by_whoever_may() {
-    let server = Server::with(&HttpOptions::default(), GatePolicy::Watch, LIMITS).await;
+    let server = Server::start().await;
     let ack = json!({"type": "ack", "fingerprint": "0123456789abcdef", "note": "seen"});
     let mut client = server.client("/ws/alerts").await;
     client.send(&ack).await;
     let result = client.message().await;
     assert_eq!((&result["command"], &result["success"]), (&json!("ack"), &json!(true)));
     assert_eq!(*server.noted.0.lock().unwrap(), [("local".to_owned(), "0123456789abcdef".to_owned())]);
-    // Through a proxy it is nobody we know: it may read, and do nothing.
-    let mut guest = server.client_with("/ws/events", "X-Forwarded-For: 10.0.0.9\r\n").await;
+    // Somebody who may read, and do nothing.
+    let shown = format!("X-Forwarded-For: 10.0.0.9\r\nAuthorization: {ANNA}\r\n");
+    let mut guest = server.client_with("/ws/events", &shown).await;
     for message in [
         ack,
         json!({"type": "command", "command": "trigger_doorbell"}),
@@ -421,7 +427,7 @@ async fn words_reach_another_connection_and_not_without_end() {
 #[tokio::test]
 async fn a_missing_right_and_a_limit_are_told_by_close_code() {
     let limits = SeatLimits { total: 3, per_user: 10, per_address: 2 };
-    let server = Server::with(&HttpOptions::default(), GatePolicy::Closed, limits).await;
+    let server = Server::with(&HttpOptions::default(), GatePolicy::Local, limits).await;
     let (head, mut stranger) = server.knock("/ws/events", "X-Forwarded-For: 10.0.0.9\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101"), "a browser cannot read a refused handshake: {head}");
     assert_eq!(stranger.close().await.0, 1008);
@@ -500,7 +506,7 @@ async fn ten_thousand_events_are_resumed_in_order_by_several_at_once() {
 async fn an_upgraded_connection_outlives_the_limits_of_http_and_keeps_its_place() {
     let short = Duration::from_millis(200);
     let options = HttpOptions { idle_timeout: short, header_timeout: short, write_timeout: short, ..<_>::default() };
-    let server = Server::with(&options, GatePolicy::Closed, LIMITS).await;
+    let server = Server::with(&options, GatePolicy::Local, LIMITS).await;
     let mut client = server.client("/ws/events").await;
     tokio::time::sleep(short * 5).await;
     server.happen(1).await;

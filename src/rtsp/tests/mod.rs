@@ -5,6 +5,7 @@ mod clients;
 mod datagrams;
 mod dialogue;
 mod film;
+mod logins;
 mod rig;
 mod slow;
 mod wrapped;

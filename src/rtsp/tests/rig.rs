@@ -80,6 +80,7 @@ pub(super) struct Rig {
     pub(super) server: RtspServer,
     pub(super) address: SocketAddr,
     pub(super) sessions: Sessions,
+    pub(super) gate: Gate,
     pub(super) feed: Arc<Camera>,
     pub(super) tasks: Tasks,
     /// Where RTSP over TLS listens, and the certificate it shows.
@@ -122,12 +123,12 @@ impl Rig {
         let sessions = Sessions::default();
         let threads = MediaThreads::start(1).unwrap();
         let listeners = Listeners { tcp, tls: Some((tls, Arc::new(shown))), udp };
+        let gate = Gate::default();
         let server =
-            RtspServer::start(options, listeners, hub, Gate::default(), sessions.clone(), threads, Clock, &tasks)
-                .unwrap();
+            RtspServer::start(options, listeners, hub, gate.clone(), sessions.clone(), threads, Clock, &tasks).unwrap();
         let feed = feeds.recv().await.unwrap();
         let feed = Arc::new(Camera { feed, next: Mutex::new(0), zero: Clock.now() });
-        Self { server, address, sessions, feed, tasks, secure }
+        Self { server, address, sessions, gate, feed, tasks, secure }
     }
 
     pub(super) fn url(&self) -> String {

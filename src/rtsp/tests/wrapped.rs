@@ -16,7 +16,7 @@ use super::{
 };
 use crate::rtsp::RtspOptions;
 
-async fn secure(rig: &Rig) -> Client {
+pub(super) async fn secure(rig: &Rig) -> Client {
     let (address, certificate) = &rig.secure;
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();

@@ -1,0 +1,157 @@
+//! Users, from the command line to the doors of the real binary.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Instant,
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    process::{PATIENCE, run},
+    server::{Server, campanile, command, config_file},
+};
+
+/// `campanile user …` with `input` on its standard input.
+fn user(folder: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut command: Command = campanile(folder);
+    command.arg("user").args(arguments).arg("--config").arg(folder.join("campanile.yaml"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn success(output: Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn status(server: &Server, method: &str, path: &str, login: Option<(&str, &str)>) -> u16 {
+    let mut request = server.client().request(method.parse().unwrap(), server.http(path));
+    if let Some((name, password)) = login {
+        request = request.basic_auth(name, Some(password));
+    }
+    request.send().await.unwrap().status().as_u16()
+}
+
+const KICK: &str = "/api/v1/sessions/00000000000000000000000000000000";
+
+#[tokio::test]
+async fn the_first_start_prints_a_password_once_and_it_opens_everything() {
+    let closed = json!({ "auth": {}, "paths": { "demo": { "source": "demo" } } });
+    let mut server = Server::start(closed.clone()).await;
+    server.log_line(|line| line.contains("The first user is `admin`")).await;
+    let password = server.log_line(|line| line.len() == 29 && line.matches('-').count() == 3).await;
+    let password = password.trim().to_owned();
+    // This machine reads without a login, and does nothing else.
+    for url in ["/api/v1/paths/demo", "/api/v1/info", "/api/v1/alerts", "/metrics"] {
+        assert_eq!(status(&server, "GET", url, None).await, 200, "{url}");
+    }
+    assert_eq!(status(&server, "DELETE", KICK, None).await, 401);
+    assert_eq!(status(&server, "DELETE", KICK, Some(("admin", &password))).await, 404);
+    assert_eq!(status(&server, "GET", "/api/v1/info", Some(("admin", "wrong"))).await, 401);
+    let info: Value = server.json("/api/v1/info").await;
+    assert_eq!(info["warnings"], json!([]));
+    // A second start knows the user, and prints nothing.
+    let server = server.restart(closed).await;
+    assert_eq!(status(&server, "DELETE", KICK, Some(("admin", &password))).await, 404);
+    assert!(!server.log().iter().any(|line| line.contains("The first user")));
+}
+
+#[tokio::test]
+async fn users_come_and_go_while_the_server_runs() {
+    let server = Server::start(json!({ "auth": {}, "paths": { "demo": { "source": "demo" } } })).await;
+    let folder = server.folder().to_owned();
+    success(user(&folder, &["add", "anna", "--allow", "view=demo", "--allow", "stats"], "correct horse\n"));
+    let again = user(&folder, &["add", "anna"], "correct horse\n");
+    assert!(!again.status.success() && String::from_utf8_lossy(&again.stderr).contains("user anna"), "{again:?}");
+    let short = user(&folder, &["add", "berta"], "short\n");
+    assert!(!short.status.success() && !String::from_utf8_lossy(&short.stderr).contains("short\n"), "{short:?}");
+    let made = success(user(&folder, &["add", "boss", "--admin", "--generate"], ""));
+    let list = success(user(&folder, &["list"], ""));
+    for line in
+        ["admin (store, digest): admin", "anna (store, digest): view=demo, stats", "boss (store, digest): admin"]
+    {
+        assert!(list.lines().any(|known| known == line), "{line}: {list}");
+    }
+    until(&server, "GET", "/api/v1/paths/demo", Some(("anna", "correct horse")), 200).await;
+    let anna = Some(("anna", "correct horse"));
+    assert_eq!(status(&server, "GET", "/api/v1/paths/other", anna).await, 404);
+    assert_eq!(status(&server, "GET", "/api/v1/alerts", anna).await, 403);
+    assert_eq!(status(&server, "DELETE", KICK, anna).await, 403);
+    assert_eq!(status(&server, "DELETE", KICK, Some(("boss", made.trim()))).await, 404);
+    assert_eq!(status(&server, "GET", "/api/v1/paths/demo", None).await, 401, "there are more users than one");
+    success(user(&folder, &["passwd", "anna"], "battery staple\n"));
+    until(&server, "GET", "/api/v1/paths/demo", anna, 401).await;
+    let anna = Some(("anna", "battery staple"));
+    assert_eq!(status(&server, "GET", "/api/v1/paths/demo", anna).await, 200);
+    success(user(&folder, &["remove", "anna"], ""));
+    until(&server, "GET", "/api/v1/paths/demo", anna, 401).await;
+    assert!(!user(&folder, &["remove", "anna"], "").status.success());
+    let secrets = ["correct horse", "battery staple", made.trim()];
+    assert!(!server.log().iter().any(|line| secrets.iter().any(|secret| line.contains(secret))));
+}
+
+/// Waits until a running server has learnt of a change.
+async fn until(server: &Server, method: &str, path: &str, login: Option<(&str, &str)>, wanted: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = status(server, method, path, login).await;
+        if found == wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{method} {path}: {found}, not {wanted}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn users_of_the_file_log_in_and_groups_say_what_they_may() {
+    let folder = tempfile::tempdir().unwrap();
+    config_file(folder.path(), &json!({ "auth": {} }));
+    let hash = success(user(folder.path(), &["hash"], "correct horse\n"));
+    let server = Server::start_in(
+        folder,
+        json!({
+            "auth": {
+                "groups": { "family": [{ "action": "view", "path": "house/*" }] },
+                "users": [
+                    { "name": "anna", "password": hash.trim(), "groups": ["family"] },
+                    { "name": "boss", "password": hash.trim(), "permissions": [{ "action": "admin" }] },
+                ],
+            },
+            "paths": { "house/door": { "source": "demo" }, "shed": { "source": "demo" } },
+        }),
+        &[],
+    )
+    .await;
+    let anna = Some(("anna", "correct horse"));
+    assert_eq!(status(&server, "GET", "/api/v1/paths/house/door", anna).await, 200);
+    assert_eq!(status(&server, "GET", "/api/v1/paths/shed", anna).await, 404);
+    assert_eq!(status(&server, "DELETE", KICK, Some(("boss", "correct horse"))).await, 404);
+    assert!(!server.log().iter().any(|line| line.contains("The first user")));
+    let taken = user(server.folder(), &["add", "anna"], "correct horse\n");
+    assert!(String::from_utf8_lossy(&taken.stderr).contains("auth.users"), "{taken:?}");
+}
+
+#[tokio::test]
+async fn an_open_listener_without_users_is_refused_and_auth_off_is_said_aloud() {
+    let server = Server::start(json!({ "auth": {} })).await;
+    success(user(server.folder(), &["remove", "admin"], ""));
+    let mut server = server;
+    server.terminate().await;
+    let folder = server.into_folder();
+    let open = json!({ "auth": {}, "http": { "address": "0.0.0.0:0" } });
+    let ran = run(&mut command(folder.path(), &open, &[])).await;
+    assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("there are no users") && ran.stderr.contains("auth: off"), "{}", ran.stderr);
+    let off = json!({ "auth": "off", "http": { "address": "0.0.0.0:0" } });
+    let mut server = Server::start_in(folder, off, &[]).await;
+    server.log_line(|line| line.contains("auth is off")).await;
+    let url = format!("http://127.0.0.1:{}/api/v1/info", server.address("http").port());
+    let info: Value = server.client().get(url).send().await.unwrap().json().await.unwrap();
+    assert_eq!(info["warnings"][0]["code"], "auth_off");
+}
