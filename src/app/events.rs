@@ -69,7 +69,7 @@ pub(super) fn websockets(
     let limits = SeatLimits {
         total: section.max_followers as usize,
         per_address: section.max_websockets_per_address as usize,
-        ..WebSocketOptions::default().limits
+        per_user: section.max_websockets_per_user as usize,
     };
     let options = WebSocketOptions { limits, deflate: section.websocket_compression };
     let bell = TriggerDoorbell::new(events.clone(), default_path, clock);

@@ -287,6 +287,7 @@ fn http_options(config: &Config) -> HttpOptions {
         write_timeout: http.write_timeout.duration(),
         events: events::doors(config),
         graphql: events::graphql(config),
+        secure: http.tls.is_some(),
     }
 }
 

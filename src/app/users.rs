@@ -8,7 +8,7 @@ use tracing::{info_span, warn};
 
 use super::addresses::Addresses;
 use crate::{
-    auth::{DigestKeys, Gate, GatePolicy, User, password},
+    auth::{DigestKeys, Gate, GatePolicy, TokenKey, User, password},
     base::{Clock, Error, Kind, Result, Secret, Tasks},
     config::{Action, AuthConfig, Config, PasswordHash, PathMatcher, PermissionConfig, UserName, UsersConfig},
     store::{DocumentChange, Documents},
@@ -21,6 +21,13 @@ const MOST: usize = 1000;
 /// What was done once and is not done again, by name.
 const DONE: &str = "auth";
 const FIRST_START: &str = "first_start";
+/// Logins that were ended before their tokens ended by themselves.
+const ENDED: &str = "ended_logins";
+/// Where the store keeps the keys of tokens, by name.
+const KEYS: &str = "token_keys";
+/// A key signs until it is a month old at a start of the server, and proves for another month.
+const KEY_OLD_MS: i64 = 30 * 86_400_000;
+const KEY_FORGOTTEN_MS: i64 = 2 * KEY_OLD_MS;
 /// How often is looked whether users changed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -138,6 +145,7 @@ pub(super) async fn start(
         }
     };
     let count = set(&gate, section, &stored);
+    keep_tokens(&gate, documents).await;
     if count == 0 && addresses.are_open() {
         let message = "a listener is open to other machines, and there are no users";
         return Err(Error::new(Kind::FailedPrecondition, message).with_code("no_users").with_hint(
@@ -195,12 +203,18 @@ fn set(gate: &Gate, section: &UsersConfig, stored: &[(String, String)]) -> usize
 fn watch(gate: Gate, section: UsersConfig, documents: Documents, mut before: Vec<(String, String)>, tasks: &Tasks) {
     let stopping = tasks.stopping().clone();
     tasks.spawn("users", info_span!("users"), async move {
-        let mut readable = true;
+        let (mut readable, mut ended) = (true, gate.ended_logins().len());
         loop {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
                 () = sleep(LOOK_EVERY) => {}
+            }
+            gate.handle_timeout(Clock.moment());
+            let now_ended = gate.ended_logins();
+            if now_ended.len() != ended {
+                ended = now_ended.len();
+                write_ended(&documents, &now_ended).await;
             }
             match documents.all(USERS).await {
                 Ok(now) if now != before => {
@@ -218,6 +232,61 @@ fn watch(gate: Gate, section: UsersConfig, documents: Documents, mut before: Vec
             }
         }
     });
+}
+
+/// Gives the gate the keys of tokens, made anew when the newest is old, and the logins that were ended before. Without a
+/// store it keeps the key it has, and all logins end with this process.
+async fn keep_tokens(gate: &Gate, documents: &Documents) {
+    let now = Clock.wall().unix_millis();
+    let kept = async {
+        let mut keys: Vec<(i64, TokenKey)> = Vec::new();
+        let mut changes = Vec::new();
+        for (id, body) in documents.all(KEYS).await? {
+            let read: Option<StoredKey> = serde_json::from_str(&body).ok();
+            let key = read.and_then(|stored| Some((stored.made_ms, TokenKey::of_stored(&id, &stored.secret)?)));
+            match key.filter(|(made, _)| now - made < KEY_FORGOTTEN_MS) {
+                Some(key) => keys.push(key),
+                None => changes.push(DocumentChange { collection: KEYS, key: id, body: None }),
+            }
+        }
+        keys.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
+        if keys.first().is_none_or(|(made, _)| now - made > KEY_OLD_MS) {
+            let key = TokenKey::random();
+            let stored = StoredKey { secret: key.to_stored(), made_ms: now };
+            let body = serde_json::to_string(&stored).unwrap_or_default();
+            changes.push(DocumentChange { collection: KEYS, key: key.id.clone(), body: Some(body) });
+            keys.insert(0, (now, key));
+        }
+        if !changes.is_empty() {
+            documents.apply(changes).await?;
+        }
+        gate.set_keys(keys.into_iter().map(|(_, key)| key).collect());
+        for (key, body) in documents.all(DONE).await? {
+            if key == ENDED {
+                let ended: Vec<(String, i64)> = serde_json::from_str(&body).unwrap_or_default();
+                ended.iter().for_each(|(id, until)| gate.end_login(id, *until));
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = kept.await {
+        warn!("tokens: their keys cannot be kept: {}", error.chain());
+    }
+}
+
+async fn write_ended(documents: &Documents, ended: &[(String, i64)]) {
+    let body = serde_json::to_string(ended).ok();
+    let change = DocumentChange { collection: DONE, key: ENDED.into(), body };
+    if let Err(error) = documents.apply(vec![change]).await {
+        warn!("tokens: the logins that ended cannot be kept: {}", error.chain());
+    }
+}
+
+/// A key as the store keeps it. No `Debug`: the secret stands in it as it is.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct StoredKey {
+    secret: String,
+    made_ms: i64,
 }
 
 /// Shows the first password. On standard output, not in the log: a log is kept.
@@ -252,7 +321,7 @@ mod tests {
 
     async fn logs_in(gate: &Gate, user: &str, password: &Secret) -> bool {
         let shown = Credential::of_password(user, password.reveal()).unwrap();
-        let identity = gate.identify(&shown, [10, 0, 0, 9].into(), Clock.now()).await.unwrap();
+        let identity = gate.identify(&shown, [10, 0, 0, 9].into(), Clock.moment()).await.unwrap();
         matches!(identity, Identity::Known(_))
     }
 
@@ -315,7 +384,7 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(30), local.ended().cancelled()).await.unwrap();
         assert!(logs_in(&gate, "anna", &password).await);
         let known = Credential::of_password("anna", password.reveal()).unwrap();
-        let Some(Identity::Known(standing)) = gate.recall(&known, Clock.now()) else { panic!("she is known") };
+        let Some(Identity::Known(standing)) = gate.recall(&known, Clock.moment()) else { panic!("she is known") };
         let another = Secret::new("battery staple");
         book.change_password(&name, &another, hash(another.clone()).await.unwrap()).await.unwrap();
         let ended = async {

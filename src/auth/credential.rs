@@ -3,6 +3,7 @@
 
 use base64::{Engine, engine::general_purpose};
 
+use super::Way;
 use crate::base::Secret;
 
 /// What a client shows of itself.
@@ -16,7 +17,12 @@ pub enum Credential {
         password: Secret,
     },
     /// A token.
-    Token(Secret),
+    Token {
+        /// The token.
+        token: Secret,
+        /// How it came.
+        way: Way,
+    },
 }
 
 /// The header is none that is read here.
@@ -44,7 +50,7 @@ impl Credential {
             return Self::basic(rest);
         }
         if scheme.eq_ignore_ascii_case("Bearer") {
-            return Self::token(rest);
+            return Self::of_token(rest, Way::Header);
         }
         Err(Malformed)
     }
@@ -75,13 +81,13 @@ impl Credential {
     ///
     /// # Errors
     /// It is none, or too long.
-    pub fn token(text: &str) -> Result<Self, Malformed> {
+    pub fn of_token(text: &str, way: Way) -> Result<Self, Malformed> {
         let sign = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
         let body = text.trim_end_matches('=');
         if body.is_empty() || text.len() > TOKEN_MAX || !body.bytes().all(sign) {
             return Err(Malformed);
         }
-        Ok(Self::Token(Secret::new(text)))
+        Ok(Self::Token { token: Secret::new(text), way })
     }
 }
 
@@ -97,7 +103,7 @@ mod tests {
 
     #[test]
     fn names_passwords_and_tokens_are_read_and_anything_else_is_refused() {
-        let token = |text: &str| Some(Credential::Token(Secret::new(text)));
+        let token = |text: &str| Some(Credential::Token { token: Secret::new(text), way: Way::Header });
         let table = [
             ("Basic YW5uYTpwYXNz", password("anna", "pass")),
             ("bAsIc  YW5uYTpwYXNz ", password("anna", "pass")),

@@ -12,10 +12,11 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Action, Credential, DigestAnswer, Grant, Permission, Reach, Standing, Subject, TryLater, User, logins::Logins,
+    Action, Credential, DigestAnswer, Grant, Issued, Opened, Permission, Purpose, Reach, Standing, Subject, TokenKey,
+    TryLater, User, logins::Logins,
 };
 use crate::{
-    base::{Error, Kind, Monotonic, PathName, Result},
+    base::{Error, Kind, Moment, Monotonic, PathName, Result},
     config::PermissionConfig,
 };
 
@@ -108,7 +109,7 @@ impl Gate {
     }
 
     /// Who shows this, if that needs no thought: everybody is let in, or it was shown and found right before.
-    pub fn recall(&self, credential: &Credential, now: Monotonic) -> Option<Identity> {
+    pub fn recall(&self, credential: &Credential, now: Moment) -> Option<Identity> {
         if self.is_off() { Some(Identity::Nobody) } else { self.logins.recall(credential, now) }
     }
 
@@ -120,9 +121,63 @@ impl Gate {
         &self,
         credential: &Credential,
         from: IpAddr,
-        now: Monotonic,
+        now: Moment,
     ) -> std::result::Result<Identity, TryLater> {
         if self.is_off() { Ok(Identity::Nobody) } else { self.logins.identify(credential, from, now).await }
+    }
+
+    /// These keys sign and prove tokens from now on, the newest first.
+    pub fn set_keys(&self, keys: Vec<TokenKey>) {
+        self.logins.set_keys(keys);
+    }
+
+    /// A session and an access token for somebody who showed the password, now or not too long ago.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`]: known by a token that makes no others; [`Kind::Unauthenticated`]: too long ago.
+    pub fn open_session(&self, known: &Standing, now: Moment) -> Result<Opened> {
+        self.logins.open_session(known, now.wall)
+    }
+
+    /// A token that lasts so many seconds, and allows no more than `limit`.
+    ///
+    /// # Errors
+    /// As [`Gate::open_session`].
+    pub fn issue(
+        &self,
+        known: &Standing,
+        purpose: Purpose,
+        lasts: i64,
+        limit: Option<Vec<PermissionConfig>>,
+        now: Moment,
+    ) -> Result<Issued> {
+        self.logins.issue(known, purpose, lasts, limit, now.wall)
+    }
+
+    /// Ends the login by whose token somebody is known, and everything its tokens opened.
+    pub fn log_out(&self, known: &Standing, now: Moment) {
+        self.logins.log_out(known, now.wall);
+    }
+
+    /// Logins that were ended before their tokens end by themselves: what has to outlive a restart. The name, and the
+    /// second since 1970 at which it can be forgotten.
+    pub fn ended_logins(&self) -> Vec<(String, i64)> {
+        self.logins.ended_logins()
+    }
+
+    /// A login was ended before this process began.
+    pub fn end_login(&self, id: &str, until: i64) {
+        self.logins.end_login(id, until);
+    }
+
+    /// Ends what tokens opened that have come to their end. To be called at least once a second.
+    pub fn handle_timeout(&self, now: Moment) {
+        self.logins.handle_timeout(now.wall);
+    }
+
+    /// Why a caller of whom nothing is known, or what is known no more, gets no further.
+    pub fn nobody(&self, caller: &Caller) -> Error {
+        unauthenticated(!matches!(caller.identity, Identity::Nobody))
     }
 
     /// Who gives this answer to a challenge, from an address, in a request of this method.
@@ -227,14 +282,16 @@ impl Gate {
                 }
             }
         }
-        Err(if refused {
-            // One answer, whatever is wrong with it.
-            Error::new(Kind::Unauthenticated, "the credential is not valid").with_code("invalid_credential")
-        } else {
-            Error::new(Kind::Unauthenticated, "this needs a login")
-                .with_hint("send a user's name and password, or a token")
-        })
+        Err(unauthenticated(refused))
     }
+}
+
+fn unauthenticated(refused: bool) -> Error {
+    if refused {
+        // One answer, whatever is wrong with it.
+        return Error::new(Kind::Unauthenticated, "the credential is not valid").with_code("invalid_credential");
+    }
+    Error::new(Kind::Unauthenticated, "this needs a login").with_hint("send a user's name and password, or a token")
 }
 
 /// What a path is to those who may not see it: as if there were none.

@@ -1,4 +1,5 @@
-//! The service behind the gate: users by name, and the way from a credential to somebody who is known.
+//! The service behind the gate: users by name, and the way from a credential to somebody who is known. A little longer
+//! than most files: passwords, digests and tokens lead to the same users, and end with them.
 //!
 //! A password is hashed once, not once per request: what was found right is remembered under a keyed hash of it, as long
 //! as its user is who they were. Hashing runs on the runtime's threads for what blocks, few at a time; who comes when too
@@ -16,11 +17,13 @@ use aws_lc_rs::hmac;
 use tokio::sync::Semaphore;
 
 use super::{
-    Credential, DigestAnswer, Identity, Permissions, Standing, User, password,
+    Credential, DigestAnswer, Identity, Permissions, Purpose, Standing, TokenFacts, TokenKey, User, Way, digest_of,
+    password,
     throttle::{Throttle, TooSoon},
+    token::{self, Claims, Wanted},
 };
 use crate::{
-    base::{Monotonic, Secret},
+    base::{Error, Kind, Moment, Monotonic, Secret, WallTime},
     config::{PasswordHash, PermissionConfig, UserName},
 };
 
@@ -40,8 +43,55 @@ pub struct TryLater {
     pub after: Duration,
 }
 
+/// A token that was made.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The token.
+    pub token: Secret,
+    /// When it ends.
+    pub until: WallTime,
+}
+
+/// What a login gives.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// For the cookie.
+    pub session: Issued,
+    /// For `Authorization`.
+    pub access: Issued,
+    /// Seconds that one lasts.
+    pub access_lasts: i64,
+}
+
+/// Seconds an access token and a cookie last, and how long one login can be carried on.
+const ACCESS: i64 = 900;
+const SESSION: i64 = 12 * 3600;
+const CARRIED_ON: i64 = 7 * 24 * 3600;
+/// Tokens in use at most; beyond them the one that ends soonest ends at once.
+const TOKENS_MOST: usize = 8192;
+/// Logins that were ended before their tokens were; beyond them the one whose token ends soonest is forgotten.
+const ENDED_MOST: usize = 8192;
+
+/// A token that was found right.
+struct Held {
+    claims: Claims,
+    standing: Arc<Standing>,
+}
+
+impl Held {
+    /// Seconds since 1970 at which what it opened ends.
+    fn ends(&self) -> i64 {
+        self.claims.ends.unwrap_or(self.claims.exp)
+    }
+}
+
 /// Users and logins.
 pub(super) struct Logins {
+    /// The newest first: it signs.
+    keys: RwLock<Vec<TokenKey>>,
+    tokens: Mutex<HashMap<[u8; 32], Held>>,
+    /// Logins that were ended, and when their last token ends by itself.
+    ended: Mutex<HashMap<String, i64>>,
     users: RwLock<HashMap<UserName, Arc<Entry>>>,
     remembered: Mutex<HashMap<[u8; 32], Remembered>>,
     key: hmac::Key,
@@ -71,6 +121,10 @@ impl fmt::Debug for Logins {
 impl Default for Logins {
     fn default() -> Self {
         Self {
+            // Until those that are kept come.
+            keys: RwLock::new(vec![TokenKey::random()]),
+            tokens: Mutex::default(),
+            ended: Mutex::default(),
             users: RwLock::default(),
             remembered: Mutex::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
@@ -111,8 +165,14 @@ impl Logins {
     }
 
     /// Who shows this, if it was shown before and is still right. It hashes nothing that is slow to hash.
-    pub(super) fn recall(&self, credential: &Credential, now: Monotonic) -> Option<Identity> {
-        let Credential::Password { user, password } = credential else { return Some(Identity::Refused) };
+    pub(super) fn recall(&self, credential: &Credential, now: Moment) -> Option<Identity> {
+        let (user, password) = match credential {
+            Credential::Password { user, password } => (user, password),
+            Credential::Token { token, way } => {
+                return Some(self.by_token(token, *way, now.wall).map_or(Identity::Refused, Identity::Known));
+            }
+        };
+        let now = now.monotonic;
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         let key = self.key_of(user, password);
         let found = remembered.get(&key)?;
@@ -131,12 +191,13 @@ impl Logins {
         &self,
         credential: &Credential,
         from: IpAddr,
-        now: Monotonic,
+        now: Moment,
     ) -> Result<Identity, TryLater> {
         if let Some(known) = self.recall(credential, now) {
             return Ok(known);
         }
         let Credential::Password { user, password } = credential else { return Ok(Identity::Refused) };
+        let now = now.monotonic;
         let _place = self.waiting.try_acquire().map_err(|_| TryLater { after: Duration::from_secs(1) })?;
         self.may_try(user, from, now)?;
         let entry = self.find(user);
@@ -150,6 +211,157 @@ impl Logins {
             }
             None => Ok(Identity::Refused),
         }
+    }
+
+    /// These keys are the ones from now on, the newest first.
+    pub(super) fn set_keys(&self, keys: Vec<TokenKey>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    fn by_token(&self, token: &Secret, way: Way, now: WallTime) -> Option<Arc<Standing>> {
+        let key = self.key_of("", token);
+        let seconds = now.unix_millis().div_euclid(1000);
+        let mut tokens = self.tokens();
+        if let Some(held) = tokens.get(&key) {
+            let holds = seconds < held.claims.exp && held.claims.purpose.comes_by(way) && !held.standing.is_over();
+            return holds.then(|| held.standing.clone());
+        }
+        let claims = token::verify(&self.keys.read().unwrap_or_else(PoisonError::into_inner), token.reveal(), now)?;
+        if !claims.purpose.comes_by(way) || self.ended().contains_key(&claims.jti) {
+            return None;
+        }
+        let entry = self.find(claims.sub.as_str())?;
+        if credential_of(&entry.user) != claims.credential {
+            return None;
+        }
+        let until = WallTime::from_unix_nanos(claims.ends.unwrap_or(claims.exp).saturating_mul(1_000_000_000));
+        let standing = entry.standing.derive(TokenFacts {
+            id: claims.jti.clone(),
+            purpose: claims.purpose,
+            until,
+            auth_time: claims.auth_time,
+            limit: claims.campanile.as_ref().map(|limit| Arc::new(Permissions::new(limit))),
+        });
+        if tokens.len() >= TOKENS_MOST {
+            let soonest = tokens.iter().min_by_key(|(_, held)| held.ends()).map(|(key, _)| *key);
+            soonest.and_then(|key| tokens.remove(&key)).inspect(|held| held.standing.end());
+        }
+        tokens.insert(key, Held { claims, standing: standing.clone() });
+        // Whoever logged out in between did so before this.
+        (!standing.is_over()).then_some(standing)
+    }
+
+    /// A session for somebody who showed the password, now or not too long ago.
+    pub(super) fn open_session(&self, known: &Standing, now: WallTime) -> Result<Opened, Error> {
+        let seconds = now.unix_millis().div_euclid(1000);
+        let token = known.token();
+        if token.is_some_and(|token| !matches!(token.purpose, Purpose::Session | Purpose::Access)) {
+            return Err(not_by_token());
+        }
+        let auth_time = token.map_or(seconds, |token| token.auth_time);
+        if seconds - auth_time > CARRIED_ON {
+            let message = "the login is too old to be carried on";
+            return Err(Error::new(Kind::Unauthenticated, message).with_code("login_too_old"));
+        }
+        let id = token.map_or_else(|| format!("{:032x}", rand::random::<u128>()), |token| token.id.clone());
+        let sign = |purpose, lasts| self.sign(known, purpose, lasts, None, auth_time, (Some(id.clone()), None), now);
+        Ok(Opened {
+            session: sign(Purpose::Session, SESSION)?,
+            access: sign(Purpose::Access, ACCESS)?,
+            access_lasts: ACCESS,
+        })
+    }
+
+    /// A token for somebody who is known by a password or a login, with no more rights than `limit`.
+    pub(super) fn issue(
+        &self,
+        known: &Standing,
+        purpose: Purpose,
+        lasts: i64,
+        limit: Option<Vec<PermissionConfig>>,
+        now: WallTime,
+    ) -> Result<Issued, Error> {
+        let seconds = now.unix_millis().div_euclid(1000);
+        let token = known.token();
+        if token.is_some_and(|token| !matches!(token.purpose, Purpose::Session | Purpose::Access)) {
+            return Err(not_by_token());
+        }
+        // A ticket opens what the login that asked for it could have kept open; it ends with that.
+        let ends = token.map_or(seconds + SESSION, |token| token.until.unix_millis().div_euclid(1000));
+        let (id, ends) = match purpose {
+            Purpose::Events => (token.map(|token| token.id.clone()), Some(ends)),
+            _ => (None, None),
+        };
+        self.sign(known, purpose, lasts, limit, seconds, (id, ends), now)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the claims of a token, one by one")]
+    fn sign(
+        &self,
+        known: &Standing,
+        purpose: Purpose,
+        lasts: i64,
+        limit: Option<Vec<PermissionConfig>>,
+        auth_time: i64,
+        (id, ends): (Option<String>, Option<i64>),
+        now: WallTime,
+    ) -> Result<Issued, Error> {
+        let gone = || Error::new(Kind::Unauthenticated, "there is no such user any more");
+        let entry = self.find(known.name().as_str()).ok_or_else(gone)?;
+        let credential = credential_of(&entry.user);
+        let wanted = Wanted { user: known.name().clone(), purpose, lasts, id, ends, auth_time, credential, limit };
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.first().ok_or_else(|| Error::new(Kind::Internal, "there is no key for tokens"))?;
+        let (token, claims) = key.sign(wanted, now)?;
+        Ok(Issued {
+            token: Secret::new(token),
+            until: WallTime::from_unix_nanos(claims.exp.saturating_mul(1_000_000_000)),
+        })
+    }
+
+    /// Ends the login of a token, and everything its tokens opened.
+    pub(super) fn log_out(&self, known: &Standing, now: WallTime) {
+        let Some(token) = known.token() else { return };
+        self.end_login(&token.id, now.unix_millis().div_euclid(1000) + SESSION);
+    }
+
+    /// No token of this login is right any more. The last of them ends by itself at `until`.
+    pub(super) fn end_login(&self, id: &str, until: i64) {
+        let mut ended = self.ended();
+        if ended.len() >= ENDED_MOST {
+            let soonest = ended.iter().min_by_key(|(_, until)| **until).map(|(id, _)| id.clone());
+            soonest.and_then(|id| ended.remove(&id));
+        }
+        ended.insert(id.to_owned(), until);
+        drop(ended);
+        let tokens = self.tokens();
+        tokens.values().filter(|held| held.claims.jti == id).for_each(|held| held.standing.end());
+    }
+
+    /// The logins that were ended and whose tokens would still hold.
+    pub(super) fn ended_logins(&self) -> Vec<(String, i64)> {
+        self.ended().iter().map(|(id, until)| (id.clone(), *until)).collect()
+    }
+
+    /// Ends what has come to its end.
+    pub(super) fn handle_timeout(&self, now: WallTime) {
+        let seconds = now.unix_millis().div_euclid(1000);
+        self.tokens().retain(|_, held| {
+            let over = held.ends() <= seconds || held.standing.is_over();
+            if over {
+                held.standing.end();
+            }
+            !over
+        });
+        self.ended().retain(|_, until| *until > seconds);
+    }
+
+    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Held>> {
+        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> std::sync::MutexGuard<'_, HashMap<String, i64>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who gives this answer to a challenge. Only users whose digest keys are kept can.
@@ -227,6 +439,17 @@ impl Logins {
     }
 }
 
+/// What a token has of the password: with another password it is another.
+fn credential_of(user: &User) -> String {
+    let mut digest = digest_of("password", user.password.reveal());
+    digest.truncate(16);
+    digest
+}
+
+fn not_by_token() -> Error {
+    Error::new(Kind::PermissionDenied, "a token of this kind makes no others").with_code("not_allowed")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,8 +457,9 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
 
-    fn at(seconds: u64) -> Monotonic {
-        Monotonic::from_nanos(seconds * 1_000_000_000)
+    fn at(seconds: u64) -> Moment {
+        let nanos = seconds * 1_000_000_000;
+        Moment { monotonic: Monotonic::from_nanos(nanos), wall: WallTime::from_unix_nanos(nanos.cast_signed()) }
     }
 
     fn shows(user: &str, password: &str) -> Credential {
@@ -257,7 +481,7 @@ mod tests {
         let standing = known(&logins, &shows("anna", "password"), 1).await.unwrap();
         assert_eq!(standing.name().as_str(), "anna");
         let wrong = [shows("anna", "Password"), shows("berta", "password"), shows("", ""), shows("anna", "")];
-        for credential in wrong.into_iter().chain([Credential::token("abc").unwrap()]) {
+        for credential in wrong.into_iter().chain([Credential::of_token("abc", Way::Header).unwrap()]) {
             assert!(known(&logins, &credential, 1).await.is_none(), "{credential:?}");
             assert!(!matches!(logins.recall(&credential, at(1)), Some(Identity::Known(_))));
         }
@@ -306,5 +530,127 @@ mod tests {
         assert!(known(&logins, &shows("anna", "password"), 1).await.is_some(), "a password that is remembered");
         let elsewhere = "10.0.0.10".parse().unwrap();
         assert!(logins.identify(&shows("anna", "guess"), elsewhere, at(1)).await.is_ok());
+    }
+
+    /// Somebody who logged in with a password at second 1, and their tokens.
+    async fn logged_in(logins: &Logins) -> (Arc<Standing>, Opened) {
+        logins.set_users(vec![cheap_user("anna", "password", &[("view", "*"), ("alerts", "*")])], &BTreeMap::new());
+        let standing = known(logins, &shows("anna", "password"), 1).await.unwrap();
+        let opened = logins.open_session(&standing, at(1).wall).unwrap();
+        (standing, opened)
+    }
+
+    fn by(logins: &Logins, token: &Secret, way: Way, now: u64) -> Option<Arc<Standing>> {
+        match logins.recall(&Credential::of_token(token.reveal(), way).unwrap(), at(now)) {
+            Some(Identity::Known(standing)) => Some(standing),
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_makes_known_by_its_way_until_it_ends_and_ends_what_it_opened() {
+        let logins = Logins::default();
+        let (_, opened) = logged_in(&logins).await;
+        let (session, access) = (&opened.session.token, &opened.access.token);
+        let table = [
+            (session, Way::Cookie, 2, true),
+            (session, Way::Header, 2, false),
+            (session, Way::Query, 2, false),
+            (access, Way::Header, 2, true),
+            (access, Way::Query, 2, true),
+            (access, Way::Cookie, 2, false),
+            (access, Way::Header, 900, true),
+            (access, Way::Header, 901, false),
+            (session, Way::Cookie, 43_200, true),
+            (session, Way::Cookie, 43_201, false),
+        ];
+        for (token, way, now, right) in table {
+            assert_eq!(by(&logins, token, way, now).is_some(), right, "{way:?} {now}");
+        }
+        let standing = by(&logins, access, Way::Header, 2).unwrap();
+        logins.handle_timeout(at(900).wall);
+        assert!(!standing.is_over());
+        logins.handle_timeout(at(901).wall);
+        assert!(standing.is_over(), "what it opened ends with it");
+        assert!(by(&logins, session, Way::Cookie, 901).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_login_ends_with_all_its_tokens_and_with_its_password() {
+        let logins = Logins::default();
+        let (_, opened) = logged_in(&logins).await;
+        let access = by(&logins, &opened.access.token, Way::Header, 2).unwrap();
+        let session = by(&logins, &opened.session.token, Way::Cookie, 2).unwrap();
+        let next = logins.open_session(&session, at(3).wall).unwrap();
+        logins.log_out(&access, at(4).wall);
+        assert!(access.is_over() && session.is_over());
+        for (token, way) in [
+            (&opened.session.token, Way::Cookie),
+            (&opened.access.token, Way::Header),
+            (&next.session.token, Way::Cookie),
+        ] {
+            assert!(by(&logins, token, way, 5).is_none());
+        }
+        // Another process with the same keys, which was told of the end.
+        let again = Logins::default();
+        again.set_keys(logins.keys.read().unwrap().clone());
+        let (_, fresh) = logged_in(&again).await;
+        logins.ended_logins().iter().for_each(|(id, until)| again.end_login(id, *until));
+        assert!(by(&again, &next.session.token, Way::Cookie, 5).is_none());
+        assert!(by(&again, &fresh.session.token, Way::Cookie, 5).is_some());
+        again.set_users(vec![cheap_user("anna", "another one", &[])], &BTreeMap::new());
+        assert!(by(&again, &fresh.session.token, Way::Cookie, 5).is_none(), "another password");
+    }
+
+    #[tokio::test]
+    async fn a_token_for_one_path_opens_that_and_makes_no_others() {
+        let logins = Logins::default();
+        let (standing, _) = logged_in(&logins).await;
+        let limit = permissions(&[("view", "front")]);
+        let media = logins.issue(&standing, Purpose::Media, 60, Some(limit), at(1).wall).unwrap();
+        let by_media = by(&logins, &media.token, Way::Header, 2).unwrap();
+        let allow = |path: &str| by_media.permissions().allow("view".parse().unwrap(), &path.parse().unwrap());
+        assert!(allow("front") && !allow("back"));
+        assert!(!by_media.permissions().allow_somewhere("alerts".parse().unwrap()));
+        assert_eq!(logins.open_session(&by_media, at(2).wall).unwrap_err().kind(), Kind::PermissionDenied);
+        let more = logins.issue(&by_media, Purpose::Events, 30, None, at(2).wall);
+        assert_eq!(more.unwrap_err().kind(), Kind::PermissionDenied);
+        // What the user loses, the token loses.
+        logins.set_users(vec![cheap_user("anna", "password", &[("view", "back")])], &BTreeMap::new());
+        assert!(!allow("front"));
+    }
+
+    #[tokio::test]
+    async fn a_ticket_opens_for_a_moment_what_lasts_as_long_as_the_login() {
+        let logins = Logins::default();
+        let (_, opened) = logged_in(&logins).await;
+        let session = by(&logins, &opened.session.token, Way::Cookie, 2).unwrap();
+        let ticket = logins.issue(&session, Purpose::Events, 30, None, at(2).wall).unwrap();
+        let follower = by(&logins, &ticket.token, Way::Query, 3).unwrap();
+        assert!(by(&logins, &ticket.token, Way::Header, 3).is_none());
+        logins.handle_timeout(at(40).wall);
+        assert!(!follower.is_over() && by(&logins, &ticket.token, Way::Query, 40).is_none());
+        logins.log_out(&session, at(41).wall);
+        assert!(follower.is_over());
+    }
+
+    #[tokio::test]
+    async fn a_login_is_carried_on_for_a_week() {
+        let logins = Logins::default();
+        let (_, mut opened) = logged_in(&logins).await;
+        let mut now = 1;
+        for _ in 0..20 {
+            now += 40_000;
+            let Some(session) = by(&logins, &opened.session.token, Way::Cookie, now) else { panic!("at {now}") };
+            match logins.open_session(&session, at(now).wall) {
+                Ok(next) => opened = next,
+                Err(error) => {
+                    assert_eq!(error.code(), "login_too_old");
+                    assert!(now > 604_800, "{now}");
+                    return;
+                }
+            }
+        }
+        panic!("it goes on for ever");
     }
 }

@@ -15,6 +15,7 @@ mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
 mod throttle;
+mod token;
 mod user;
 
 pub use credential::{Credential, Malformed};
@@ -23,7 +24,8 @@ pub use gate::{Caller, Gate, GatePolicy, Identity, path_not_found};
 pub use grant::{
     Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Publish, Reach, Sensors, Stats, Subject, View,
 };
-pub use logins::TryLater;
+pub use logins::{Issued, Opened, TryLater};
 pub use permissions::Permissions;
-pub use standing::Standing;
-pub use user::{DigestKeys, REALM, User};
+pub use standing::{Standing, TokenFacts};
+pub use token::{Purpose, TokenKey, Way};
+pub use user::{DigestKeys, REALM, User, digest_of};

@@ -1,5 +1,7 @@
 //! What somebody may do: permissions, compiled once, and asked at every door.
 
+use std::sync::Arc;
+
 use super::Action;
 use crate::{
     base::PathName,
@@ -10,27 +12,43 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permissions {
     rules: Vec<(Action, PathMatcher)>,
+    /// And no more than these.
+    within: Option<Arc<Self>>,
 }
 
 impl Permissions {
     /// These. Whatever `admin` holds for, every action does.
     pub fn new<'a>(permissions: impl IntoIterator<Item = &'a PermissionConfig>) -> Self {
-        Self { rules: permissions.into_iter().map(|one| (one.action, one.path.clone())).collect() }
+        let rules = permissions.into_iter().map(|one| (one.action, one.path.clone())).collect();
+        Self { rules, within: None }
+    }
+
+    /// The same, and no more than `limit`.
+    pub(super) fn within(&self, limit: Option<&Arc<Self>>) -> Self {
+        Self { rules: self.rules.clone(), within: limit.cloned().or_else(|| self.within.clone()) }
+    }
+
+    /// The permissions as they were written; with a limit, that.
+    pub fn list(&self) -> impl Iterator<Item = (Action, &PathMatcher)> {
+        let rules = self.within.as_ref().map_or(&self.rules, |within| &within.rules);
+        rules.iter().map(|(action, matcher)| (*action, matcher))
     }
 
     /// Whether `action` is allowed on `path`.
     pub fn allow(&self, action: Action, path: &PathName) -> bool {
         self.of(action).any(|matcher| matcher.matches(path))
+            && self.within.as_ref().is_none_or(|within| within.allow(action, path))
     }
 
     /// Whether `action` is allowed on the server as a whole, and so on every path.
     pub fn allow_everywhere(&self, action: Action) -> bool {
         self.of(action).any(PathMatcher::is_everything)
+            && self.within.as_ref().is_none_or(|within| within.allow_everywhere(action))
     }
 
     /// Whether there may be a path on which `action` is allowed.
     pub fn allow_somewhere(&self, action: Action) -> bool {
-        self.of(action).next().is_some()
+        self.of(action).next().is_some() && self.within.as_ref().is_none_or(|within| within.allow_somewhere(action))
     }
 
     /// Whether both say the same of `action`.
@@ -54,6 +72,10 @@ mod tests {
             path: path.parse().unwrap(),
         };
         Permissions::new(&list.iter().map(config).collect::<Vec<_>>())
+    }
+
+    fn none_of_it() -> Permissions {
+        Permissions::default()
     }
 
     #[test]
@@ -80,7 +102,13 @@ mod tests {
         assert!(Action::ALL.into_iter().all(|action| some.allow_somewhere(action)));
         let admin = permissions(&[("admin", "*")]);
         assert!(Action::ALL.into_iter().all(|action| admin.allow_everywhere(action)));
-        let none = Permissions::default();
+        // Within a limit neither the one nor the other is enough.
+        let limited = admin.within(Some(&Arc::new(permissions(&[("view", "front")]))));
+        assert!(limited.allow(Action::View, &"front".parse().unwrap()));
+        assert!(!limited.allow(Action::View, &"back".parse().unwrap()) && !limited.allow_everywhere(Action::View));
+        assert!(!limited.allow_somewhere(Action::Publish) && !limited.allow_everywhere(Action::Admin));
+        assert!(!none_of_it().within(Some(&Arc::new(admin))).allow(Action::View, &"front".parse().unwrap()));
+        let none = none_of_it();
         assert!(!Action::ALL.into_iter().any(|action| none.allow_somewhere(action)));
     }
 }

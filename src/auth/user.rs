@@ -46,6 +46,11 @@ impl DigestKeys {
     }
 }
 
+/// A digest of a text for a purpose, in hexadecimal: whoever sees it knows nothing of the text.
+pub fn digest_of(purpose: &str, text: &str) -> String {
+    hexadecimal(digest::digest(&digest::SHA256, format!("{purpose}\0{text}").as_bytes()).as_ref())
+}
+
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -205,6 +205,7 @@ impl Config {
         all.range(at("max_websockets_per_address"), events.max_websockets_per_address, CONNECTIONS);
         all.range(at("graphql_max_depth"), events.graphql_max_depth, GRAPHQL_DEPTH);
         all.range(at("graphql_max_complexity"), events.graphql_max_complexity, CONNECTIONS);
+        all.range(at("max_websockets_per_user"), events.max_websockets_per_user, CONNECTIONS);
         all.range(at("max_posts_per_second"), events.max_posts_per_second, CONNECTIONS);
     }
 

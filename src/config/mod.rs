@@ -217,6 +217,7 @@ mod tests {
             ("/$defs/EventsConfig/properties/max_websockets_per_address", check::CONNECTIONS),
             ("/$defs/EventsConfig/properties/graphql_max_depth", check::GRAPHQL_DEPTH),
             ("/$defs/EventsConfig/properties/graphql_max_complexity", check::CONNECTIONS),
+            ("/$defs/EventsConfig/properties/max_websockets_per_user", check::CONNECTIONS),
             ("/$defs/EventsConfig/properties/max_posts_per_second", check::CONNECTIONS),
             ("/$defs/HlsConfig/properties/segments", check::SEGMENTS),
             ("/$defs/PathConfig/properties/max_readers", check::CONNECTIONS),

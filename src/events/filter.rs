@@ -216,6 +216,16 @@ impl Scope {
         self.rules.iter().any(|rule| rule.types.have_values())
     }
 
+    /// Waits until the caller may see nothing any more.
+    pub fn over(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        let tokens: Vec<CancellationToken> = self.rules.iter().map(|rule| rule.ended.clone()).collect();
+        async move {
+            for token in tokens {
+                token.cancelled_owned().await;
+            }
+        }
+    }
+
     /// Whether the caller may see nothing at all, or no more.
     pub fn is_over(&self) -> bool {
         self.rules.iter().all(|rule| rule.ended.is_cancelled())

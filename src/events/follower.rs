@@ -1,6 +1,6 @@
 //! A subscriber that waits: the thin driver of [`super::subscriber`], for every door alike.
 
-use std::sync::Arc;
+use std::{fmt, pin::Pin, sync::Arc};
 
 use tokio::sync::watch;
 
@@ -37,6 +37,19 @@ pub struct Follower {
     facts: watch::Receiver<u64>,
     /// Only for those who want values, so that nobody else wakes for them.
     board: Option<watch::Receiver<u64>>,
+    over: Over,
+}
+
+/// Comes when nothing may be seen any more. Made once, so that to wait for it beside everything else costs nothing.
+struct Over {
+    waits: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    came: bool,
+}
+
+impl fmt::Debug for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Over({})", self.came)
+    }
 }
 
 impl Follower {
@@ -44,7 +57,8 @@ impl Follower {
         let subscriber = Subscriber::new(scope, filter, from, &events.log().tail());
         let facts = events.log().watch();
         let board = subscriber.wants_values().then(|| events.board().watch());
-        Self { events, subscriber, facts, board }
+        let over = Over { waits: Box::pin(subscriber.over()), came: false };
+        Self { events, subscriber, facts, board, over }
     }
 
     /// The place after the last fact that was told or passed over: where another door goes on.
@@ -127,7 +141,9 @@ impl Follower {
                 None => std::future::pending().await,
             }
         };
+        let Over { waits, came } = &mut self.over;
         tokio::select! {
+            () = waits, if !*came => *came = true,
             // A sender that is gone belongs to a server that is; its doors end by their own tokens.
             changed = self.facts.changed() => if changed.is_err() { std::future::pending::<()>().await },
             changed = board => if changed.is_err() { std::future::pending::<()>().await },

@@ -87,6 +87,11 @@ impl Subscriber {
         self.scope.is_over()
     }
 
+    /// Waits until it may see nothing any more.
+    pub(super) fn over(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        self.scope.over()
+    }
+
     /// The number of the last fact that was told or passed over.
     pub(super) fn place(&self) -> u64 {
         self.place

@@ -6,11 +6,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use http::{HeaderMap, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
+use url::form_urlencoded;
 
 use super::problem::Problem;
 use crate::{
-    auth::{Caller, Credential, Malformed},
+    auth::{Caller, Credential, Malformed, TryLater},
     base::{Error, Kind},
 };
 
@@ -63,6 +64,32 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Option<Credential>, Malf
         (Some(value), None) => Credential::of_header(value.as_bytes()).map(Some),
         (Some(_), Some(_)) => Err(Malformed),
     }
+}
+
+/// The cookie of a browser that logged in.
+pub(super) const COOKIE: &str = "campanile_session";
+
+/// The token in our cookie (RFC 6265 §5.4). A browser sends one; with two, somebody else put one of them there.
+pub(super) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut ours = pairs.filter(|(name, value)| *name == COOKIE && !value.is_empty()).map(|(_, value)| value);
+    ours.next().filter(|_| ours.next().is_none())
+}
+
+/// The token in the URL of a door of events.
+pub(super) fn query_token(uri: &Uri) -> Option<String> {
+    let mut tokens = form_urlencoded::parse(uri.query()?.as_bytes()).filter(|(name, _)| name == "token");
+    let token = tokens.next()?.1;
+    tokens.next().is_none().then(|| token.into_owned())
+}
+
+/// Whoever tries to log in has to wait.
+pub(super) fn too_many_attempts(late: TryLater) -> Problem {
+    let seconds = late.after.as_millis().div_ceil(1000).max(1);
+    let message = "too many logins failed, or are tried at once";
+    Problem::of_http(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message)
+        .with_header(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)))
 }
 
 /// The caller of a request from `peer` that is meant for `authority`, before it showed who it is.
@@ -172,5 +199,30 @@ mod tests {
         assert_eq!(authority(Version::HTTP_11, &absolute, &headers).unwrap(), Some("evil.example"));
         headers.append(header::HOST, "evil.example".parse().unwrap());
         assert!(authority(Version::HTTP_11, &plain, &headers).is_err());
+    }
+
+    #[test]
+    fn one_session_cookie_counts_and_two_are_somebody_elses() {
+        let with = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::COOKIE, line.parse().unwrap());
+            }
+            session_cookie(&headers).map(str::to_owned)
+        };
+        assert_eq!(with(&["a=b; campanile_session=x.y.z; c=d"]), Some("x.y.z".into()));
+        assert_eq!(with(&["a=b", "campanile_session=x"]), Some("x".into()));
+        for none in
+            [&["campanile_session=x; campanile_session=y"][..], &["xcampanile_session=x"], &["campanile_session="], &[]]
+        {
+            assert_eq!(with(none), None, "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_the_url_is_read_once_and_decoded() {
+        let of = |text: &str| query_token(&text.parse().unwrap());
+        assert_eq!(of("/ws/events?after=1&token=a.b%2Dc"), Some("a.b-c".into()));
+        assert_eq!((of("/ws/events"), of("/ws/events?token=a&token=b")), (None, None));
     }
 }

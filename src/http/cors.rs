@@ -29,7 +29,8 @@ pub(super) struct Cors {
 const METHODS_OF_LISTED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 const METHODS_OF_ANYONE: HeaderValue = HeaderValue::from_static("GET, HEAD");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "authorization, content-type, idempotency-key, if-match, if-none-match, if-range, last-event-id, range",
+    "authorization, content-type, idempotency-key, if-match, if-none-match, if-range, last-event-id, range, \
+     x-csrf-token",
 );
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "accept-patch, accept-ranges, age, campanile-cursor, campanile-left-out, campanile-notice, campanile-rendition, content-range, \

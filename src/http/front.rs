@@ -21,8 +21,8 @@ use tower::ServiceExt;
 
 use super::{
     HttpOptions, Rooms,
-    api::sensors::ReadyPages,
-    caller::{Asking, authority, caller, credential},
+    api::{auth::csrf_token, sensors::ReadyPages},
+    caller::{Asking, authority, caller, credential, query_token, session_cookie, too_many_attempts},
     cors::{Cors, Page},
     events::EventDesk,
     graphql::{GraphQl, asks_for_socket},
@@ -31,7 +31,7 @@ use super::{
     router, whep,
 };
 use crate::{
-    auth::{Caller, Identity, Malformed, TryLater},
+    auth::{Caller, Credential, Identity, Malformed, Way},
     base::{Error, Kind},
     stats::{HttpDoor, Requests},
 };
@@ -58,6 +58,8 @@ pub(super) struct Front {
     pub(super) sensor_pages: ReadyPages,
     /// Fires when the listener stops: what is held open ends.
     pub(super) ending: CancellationToken,
+    /// Browsers speak TLS to this server.
+    pub(super) secure: bool,
     phase: AtomicU8,
 }
 
@@ -92,7 +94,8 @@ impl Surface {
         let desk = EventDesk::new(options.events);
         let graphql = Arc::new(GraphQl::new(options.graphql));
         let sensor_pages = ReadyPages::default();
-        let front = Arc::new(Front { rooms, requests, viewers, desk, graphql, sensor_pages, ending, phase });
+        let secure = options.secure;
+        let front = Arc::new(Front { rooms, requests, viewers, desk, graphql, sensor_pages, ending, secure, phase });
         let router = router::router(front.clone());
         Self { front, router, cors: Arc::new(Cors::new(options.origins.clone())), max_body: options.max_body }
     }
@@ -113,7 +116,7 @@ impl Surface {
         let door = door(uri.path());
         let (page, admitted) = self.admit(&parts, peer, door);
         let admitted = match admitted {
-            Ok(caller) if parts.headers.contains_key(header::AUTHORIZATION) => self.identified(&parts, caller).await,
+            Ok(caller) if shows_something(&parts, door) => self.identified(&parts, caller, door).await,
             admitted => admitted,
         };
         let mut response = match (admitted, door) {
@@ -181,20 +184,34 @@ impl Surface {
     }
 
     /// The caller with who it is, as far as the request shows; or the answer, if it has to come back.
-    async fn identified(&self, parts: &Parts, caller: Caller) -> Result<Caller, Response> {
+    async fn identified(&self, parts: &Parts, caller: Caller, door: HttpDoor) -> Result<Caller, Response> {
         let rooms = &self.front.rooms;
-        let identity = match credential(&parts.headers) {
-            Ok(None) => Identity::Nobody,
-            Err(Malformed) if rooms.gate.is_off() => Identity::Nobody,
-            Err(Malformed) => Identity::Refused,
-            Ok(Some(credential)) => match rooms.gate.recall(&credential, rooms.clock.now()) {
-                Some(identity) => identity,
-                // In a place of its own, so that other requests do not carry room for it.
-                None => Box::pin(rooms.gate.identify(&credential, caller.peer.ip(), rooms.clock.now()))
-                    .await
-                    .map_err(|late| too_many_attempts(late).into_response())?,
-            },
+        if rooms.gate.is_off() {
+            return Ok(caller);
+        }
+        let (credential, by_cookie) = match shown(parts, door) {
+            Ok(Some(shown)) => shown,
+            Ok(None) => return Ok(caller),
+            Err(Malformed) => return Ok(Caller { identity: Identity::Refused, ..caller }),
         };
+        let identity = match rooms.gate.recall(&credential, rooms.clock.moment()) {
+            // A cookie that ended is what a browser has left over, no attempt.
+            Some(Identity::Refused) if by_cookie => Identity::Nobody,
+            Some(identity) => identity,
+            // In a place of its own, so that other requests do not carry room for it.
+            None => Box::pin(rooms.gate.identify(&credential, caller.peer.ip(), rooms.clock.moment()))
+                .await
+                .map_err(|late| too_many_attempts(late).into_response())?,
+        };
+        let known = matches!(identity, Identity::Known(_));
+        // Logging in anew asks for the password, and needs nothing else.
+        let free = parts.method.is_safe() || door == HttpDoor::Whep || parts.uri.path() == "/api/v1/auth/login";
+        if known && by_cookie && !free && !has_csrf_token(parts) {
+            let problem = Error::new(Kind::PermissionDenied, "X-CSRF-Token is missing, or is not that of the cookie")
+                .with_code("csrf_token")
+                .with_hint("GET /api/v1/auth/whoami tells it");
+            return Err(Problem::from(problem).into_response());
+        }
         Ok(Caller { identity, ..caller })
     }
 
@@ -221,11 +238,35 @@ fn is_browser(user_agent: &Option<HeaderValue>) -> bool {
     user_agent.as_ref().is_some_and(|name| name.as_bytes().starts_with(b"Mozilla/"))
 }
 
-fn too_many_attempts(late: TryLater) -> Problem {
-    let seconds = late.after.as_millis().div_ceil(1000).max(1);
-    let message = "too many logins failed, or are tried at once";
-    Problem::of_http(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message)
-        .with_header(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)))
+/// Whether a request may show who sent it: looked at before anything is read.
+fn shows_something(parts: &Parts, door: HttpDoor) -> bool {
+    parts.headers.contains_key(header::AUTHORIZATION)
+        || parts.headers.contains_key(header::COOKIE)
+        || (takes_query_token(parts, door) && parts.uri.query().is_some())
+}
+
+/// The doors of events, to whose URLs a browser can add nothing else.
+fn takes_query_token(parts: &Parts, door: HttpDoor) -> bool {
+    door == HttpDoor::Events || parts.uri.path() == "/api/v1/events" && parts.method == Method::GET
+}
+
+/// What a request shows of who sent it, and whether that came by itself, as cookies do: the header stands above the URL,
+/// and that above the cookie.
+fn shown(parts: &Parts, door: HttpDoor) -> Result<Option<(Credential, bool)>, Malformed> {
+    if let Some(shown) = credential(&parts.headers)? {
+        return Ok(Some((shown, false)));
+    }
+    if let Some(token) = query_token(&parts.uri).filter(|_| takes_query_token(parts, door)) {
+        return Credential::of_token(&token, Way::Query).map(|shown| Some((shown, false)));
+    }
+    let cookie = session_cookie(&parts.headers).and_then(|token| Credential::of_token(token, Way::Cookie).ok());
+    Ok(cookie.map(|shown| (shown, true)))
+}
+
+fn has_csrf_token(parts: &Parts) -> bool {
+    let sent = parts.headers.get("x-csrf-token").map(HeaderValue::as_bytes);
+    let expected = session_cookie(&parts.headers).map(csrf_token);
+    sent.zip(expected).is_some_and(|(sent, expected)| sent == expected.as_bytes())
 }
 
 fn foreign_page() -> Problem {

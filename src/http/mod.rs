@@ -112,6 +112,8 @@ pub struct HttpOptions {
     pub events: EventDoorOptions,
     /// The door of GraphQL.
     pub graphql: GraphQlOptions,
+    /// Browsers speak TLS to this server: their cookie never comes without.
+    pub secure: bool,
 }
 
 impl Default for HttpOptions {
@@ -126,6 +128,7 @@ impl Default for HttpOptions {
             write_timeout: Duration::from_secs(10),
             events: EventDoorOptions::default(),
             graphql: GraphQlOptions::default(),
+            secure: false,
         }
     }
 }

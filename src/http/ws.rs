@@ -23,7 +23,7 @@ use super::{
     upgrade::Upgrade,
 };
 use crate::{
-    auth::{Ack, Admin, Caller, Control, Gate, Subject, View},
+    auth::{Ack, Admin, Caller, Control, Gate, Identity, Subject, View},
     base::{Error, Kind, PathName, Result},
     events::{
         Cursor, Scope,
@@ -61,6 +61,10 @@ pub(super) async fn open(
         user: user(subject.as_ref()).into(),
         named: subject.as_ref().is_some_and(Subject::is_user),
         address: caller.peer.ip(),
+        until: match &caller.identity {
+            Identity::Known(known) => known.token().map(|token| token.until),
+            Identity::Nobody | Identity::Refused => None,
+        },
         scope: scope(gate, &caller).unwrap_or_else(|_| Scope::nothing()),
         rights: rights(gate, &caller),
         after,

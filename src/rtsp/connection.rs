@@ -235,7 +235,7 @@ impl Connection {
             Shown::Wrong if gate.is_off() => Identity::Nobody,
             Shown::Wrong => Identity::Refused,
             Shown::Digest(answer) => gate.identify_by_digest(&answer, request.method().into(), from, now),
-            Shown::Password(credential) => gate.recall(&credential, now).unwrap_or_else(|| {
+            Shown::Password(credential) => gate.recall(&credential, self.shared.clock.moment()).unwrap_or_else(|| {
                 self.unverified = Some(credential);
                 Identity::Refused
             }),

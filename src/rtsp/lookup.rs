@@ -27,7 +27,7 @@ pub(super) async fn pull(
     target: Target,
 ) -> Result<(Pulled, Identity)> {
     if let Some(shown) = shown {
-        let identified = shared.gate.identify(&shown, caller.peer.ip(), shared.clock.now()).await;
+        let identified = shared.gate.identify(&shown, caller.peer.ip(), shared.clock.moment()).await;
         caller.identity = identified.map_err(|_later| {
             Error::new(Kind::Unavailable, "too many logins failed, or are tried at once").with_code("too_many_attempts")
         })?;

@@ -13,8 +13,9 @@ use std::{
 
 use bytes::Bytes;
 use campanile::{
-    base::{Monotonic, Secret, WallTime, id::SessionId},
-    config::{BrokerConfig, MqttPreset, MqttVersion, mqtt_topic::is_topic_name},
+    auth::{Credential, DigestAnswer, DigestKeys, Gate, Identity as Known, Way},
+    base::{Moment, Monotonic, PathName, Secret, WallTime, id::SessionId},
+    config::{BrokerConfig, MqttPreset, MqttVersion, PathMatcher, mqtt_topic::is_topic_name},
     events::ws::{
         encoding::{Encoding, Format},
         handshake::negotiate,
@@ -94,6 +95,9 @@ pub const ENTRIES: &[Entry] = &[
     ("stun", stun),
     ("vp8_packets", vp8_packets),
     ("vp9_packets", vp9_packets),
+    ("authorization", authorization),
+    ("path_matcher", path_matcher),
+    ("token", token),
     ("ws_handshake", ws_handshake),
     ("ws_session", ws_session),
 ];
@@ -618,4 +622,42 @@ pub fn ws_session(data: &[u8]) {
         session.handle_timeout(due);
     }
     assert!(session.end().is_some());
+}
+
+/// What stands in `Authorization`: a password, a token, or the answer to a challenge, which is never right by chance.
+pub fn authorization(data: &[u8]) {
+    if let Ok(credential) = Credential::of_header(data) {
+        assert!(!format!("{credential:?}").contains("password: \""));
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(answer) = DigestAnswer::parse(text) {
+        static KEYS: LazyLock<Option<DigestKeys>> =
+            LazyLock::new(|| Some(DigestKeys::new(&"anna".parse().ok()?, &Secret::new("a password"))));
+        assert!(!answer.is_right("DESCRIBE", KEYS.as_ref()) && !answer.is_right("DESCRIBE", None));
+    }
+}
+
+/// The paths of a permission: a glob without `**` stays within its segments.
+pub fn path_matcher(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(matcher) = text.parse::<PathMatcher>() else { return };
+    assert_eq!(matcher.to_string().parse::<PathMatcher>().ok(), Some(matcher.clone()));
+    let Ok(name) = "a/b/c/d/e/f/g".parse::<PathName>() else { return };
+    let slashes = text.matches('/').count();
+    if !text.starts_with('~') && !text.contains("**") && text != "*" && slashes < 6 {
+        assert!(!matcher.matches(&name));
+    }
+}
+
+/// A token is right only if this server signed it.
+pub fn token(data: &[u8]) {
+    static GATE: LazyLock<Gate> = LazyLock::new(Gate::default);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let now =
+        Moment { monotonic: Monotonic::from_nanos(1), wall: WallTime::from_unix_nanos(1_700_000_000_000_000_000) };
+    for way in [Way::Header, Way::Cookie, Way::Query] {
+        if let Ok(credential) = Credential::of_token(text, way) {
+            assert!(matches!(GATE.recall(&credential, now), Some(Known::Refused)));
+        }
+    }
 }

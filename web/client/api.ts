@@ -49,6 +49,11 @@ export class Api {
     return this.#read(`api/v1/push/subscriptions/${encodeURIComponent(id)}`, () => true, undefined, { method: 'DELETE' })
   }
 
+  /** Logs in; the server remembers this browser by a cookie that no script reads. */
+  login(name: string, password: string): Promise<Reply<true>> {
+    return this.#read('api/v1/auth/login', () => true, undefined, { method: 'POST', body: JSON.stringify({ name, password }) })
+  }
+
   async #read<T>(
     path: string,
     decode: (value: unknown) => T | null,

@@ -23,6 +23,13 @@ export const text = {
   noServer: 'The server does not answer',
   noServerHint: 'Trying again by itself. Is it still running, and is this device in its network?',
   noRight: 'You may not see this',
+  login: {
+    title: 'Who is there?',
+    name: 'Name',
+    password: 'Password',
+    submit: 'Log in',
+    hint: 'The first start of the server printed a password for “admin”.',
+  },
   noPath: (path: string) => `There is no camera called “${path}”`,
   smaller: (title: string) => `${title} (smaller picture)`,
   noPathHint: 'It may have been renamed or taken out of the configuration.',

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{
     bucket::Bucket,
+    close::CloseCode,
     commands::audit,
     door::{Rights, Shared, VideoUrls, holds},
     messages::{Ack, ClientMessage, Command, ServerMessage, Subscribe, VideoRequest},
@@ -15,7 +16,7 @@ use super::{
     wishes::Wishes,
 };
 use crate::{
-    base::{Error, Kind, Monotonic, Result},
+    base::{Error, Kind, Monotonic, Result, WallTime},
     events::{Cursor, Follower},
     stats::EventDoor,
 };
@@ -38,6 +39,8 @@ pub(super) struct Answers {
     words: Bucket,
     /// The last fact that the client has, as far as that is known.
     pub(super) after: Option<Cursor>,
+    /// When its token ends, if it came with one.
+    pub(super) until: Option<WallTime>,
 }
 
 impl Answers {
@@ -50,7 +53,15 @@ impl Answers {
         after: Option<Cursor>,
     ) -> Self {
         let words = Bucket::new(WORDS_BURST, WORDS_PER_SECOND, shared.clock.now());
-        Self { shared, taken, rights, video, wishes, words, after }
+        Self { shared, taken, rights, video, wishes, words, after, until: None }
+    }
+
+    /// How a client is told that it may see nothing any more.
+    pub(super) fn farewell(&self) -> (CloseCode, &'static str) {
+        match self.until {
+            Some(until) if self.shared.clock.wall() >= until => (CloseCode::TOKEN_EXPIRED, "the token ended"),
+            _ => (CloseCode::RIGHT_WITHDRAWN, "the right to be here was withdrawn"),
+        }
     }
 
     fn seat(&self) -> &Seat {
@@ -128,7 +139,8 @@ impl Answers {
             ClientMessage::RequestVideoStream(request) => self.video(session, &request),
             ClientMessage::Message { to, text } => self.message(session, &to, &text),
             ClientMessage::Token { .. } => {
-                let message = "this server has no users yet, and a connection needs no token";
+                let message =
+                    "a connection keeps the rights it came with: come back with the new token, after the last `id`";
                 Err(Error::new(Kind::Unsupported, message).with_code("tokens_not_supported"))
             }
         };

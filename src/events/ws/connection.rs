@@ -103,6 +103,7 @@ async fn serve(
     let mut follower = shared.events.follow(arrival.scope, filter, from);
     let seat = taken.seat.clone();
     let mut answers = Answers::new(shared, taken, arrival.rights, arrival.video, wishes, arrival.after);
+    answers.until = arrival.until;
     answers.greet(&mut session, follower.cursor());
 
     let mut stop = pin!(stopping.cancelled());
@@ -181,7 +182,8 @@ fn deliver(session: &mut Session, delivery: Delivery, follower: &Follower, answe
             session.say(&ServerMessage::Gap { after, resumed_at, lost });
         }
         Delivery::Over => {
-            session.close(answers.now(), CloseCode::RIGHT_WITHDRAWN, "the right to be here was withdrawn");
+            let (code, reason) = answers.farewell();
+            session.close(answers.now(), code, reason);
         }
     }
 }

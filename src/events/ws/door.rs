@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     auth::{self, Admin, Control, Grant, Permission},
-    base::{Clock, Result, Tasks},
+    base::{Clock, Result, Tasks, WallTime},
     events::{Cursor, Events, Scope},
     stats::{EventDoor, EventDoors, Refusal},
 };
@@ -81,6 +81,8 @@ pub struct Arrival {
     pub named: bool,
     /// Where it comes from.
     pub address: IpAddr,
+    /// When the token it came with ends, if it was one.
+    pub until: Option<WallTime>,
     /// What it may see.
     pub scope: Scope,
     /// What it may do.

@@ -22,12 +22,14 @@ const POLICY: &str =
 const CODES: &[(&str, &str)] = &[
     ("alert_not_found", "There is no alert of this fingerprint."),
     ("alert_over", "The alert is over; there is nothing to take note of."),
+    ("auth_off", "`auth: off`: there are no users, and nobody logs in."),
     ("batch_not_taken", "A GraphQL request stands alone in its body."),
     ("body_timeout", "The body of the request did not come to its end in time."),
     ("body_too_large", "The body of the request is larger than `http.max_body_size`, or than this URL takes."),
     ("body_unreadable", "The body of the request broke off."),
     ("channel_not_found", "There is no way out of this name."),
     ("channels_busy", "Too many channels are tried, or too many orders wait for them; ask again after `Retry-After`."),
+    ("csrf_token", "What comes with the cookie and changes something says `X-CSRF-Token`; `whoami` tells the word."),
     ("door_switched_off", "The configuration switched this door off; `hint` names the option."),
     ("draining", "The server is ending; ask another one, or this one in a moment."),
     ("events_full", "Too many events wait for the disk; ask again after `Retry-After`."),
@@ -38,6 +40,7 @@ const CODES: &[(&str, &str)] = &[
     ("introspection_off", "This server does not tell what GraphQL has to ask (`events.graphql_introspection`)."),
     ("invalid_argument", "The request can never work as it is."),
     ("invalid_body", "The body is no JSON of the shape this URL takes; `detail` says where."),
+    ("invalid_credential", "The name, the password or the token is not right, or not any more."),
     ("invalid_cursor", "`after` is no `id` of a fact."),
     ("invalid_directive", "`_HLS_msn`, `_HLS_part` or `_HLS_skip` has a value that cannot be obeyed."),
     ("invalid_event", "The body is no event; `detail` says what is wrong."),
@@ -63,10 +66,12 @@ const CODES: &[(&str, &str)] = &[
     ("invalid_tracks", "`tracks` is neither `video` nor `audio`."),
     ("invalid_until", "`until` is past."),
     ("letter_not_found", "There is no letter of this id that was given up."),
+    ("login_too_old", "The password was shown too long ago; log in again."),
     ("media_not_found", "The segment or part is not there, or not any more."),
     ("method_not_allowed", "The URL does not take that method; `Allow` names those it takes."),
     ("muxer_ended", "The playlist of this path begins anew; ask again."),
     ("not_acceptable", "The client takes none of the forms this URL has."),
+    ("not_allowed", "The credential does not let do this; `detail` names the permission."),
     ("not_found", "There is nothing at this URL."),
     ("nothing_in_common", "The viewer can take none of the path's tracks; `detail` has both lists."),
     ("nothing_playable", "None of the path's tracks can go through this door."),
@@ -95,6 +100,7 @@ const CODES: &[(&str, &str)] = &[
     ("subscription_needs_websocket", "A GraphQL subscription goes over a WebSocket."),
     ("subscription_not_found", "There is no browser of this id that gets notifications."),
     ("too_many_aliases", "A GraphQL query has too many aliases."),
+    ("too_many_attempts", "Too many logins failed, or are tried at once; come back after `Retry-After`."),
     ("too_many_events", "This address sent too many events; ask again after `Retry-After`."),
     ("too_many_fields", "A GraphQL query has too many fields at its root."),
     ("too_many_followers", "As many follow events by this door as may."),
@@ -352,6 +358,7 @@ mod tests {
         }
         assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("<script"));
         assert!(!html.contains("style=") && html.len() < 120_000);
+        assert!(!html.contains("style=") && html.len() < 150_000);
         for link in html.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
             assert!(html.contains(&format!("id=\"{link}\"")), "{link}");
         }

@@ -11,7 +11,7 @@ use utoipa::{OpenApi, openapi::RefOr};
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
-    alerts, channels, info, paths, push, rules, sensor_history, sensor_readings, sensors, sessions, silences,
+    alerts, auth, channels, info, paths, push, rules, sensor_history, sensor_readings, sensors, sessions, silences,
     statistics, ws,
 };
 
@@ -25,6 +25,12 @@ use super::{
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
+        auth::log_in,
+        auth::log_out,
+        auth::refresh,
+        auth::who_am_i,
+        auth::events_ticket,
+        auth::media_token,
         info::show,
         paths::list,
         paths::show,
@@ -71,6 +77,7 @@ use super::{
     components(schemas(ProblemBody)),
     tags(
         (name = "server", description = "The server itself."),
+        (name = "auth", description = "Logging in and out, and tokens. `docs/users.md` says who may do what."),
         (name = "paths", description = "Cameras: how they are and what they send."),
         (name = "alerts", description = "What wants attention: alerts, silences, the rules that raise them, and who is told."),
         (name = "sessions", description = "Who watches."),

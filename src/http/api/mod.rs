@@ -3,6 +3,7 @@
 
 pub(super) mod alerts;
 mod asyncapi;
+pub(super) mod auth;
 mod channels;
 mod docs;
 mod document;
@@ -39,6 +40,12 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/openapi.json", get(document::show))
         .route("/docs", get(docs::page))
         .route("/docs.css", get(docs::style))
+        .route("/v1/auth/login", post(auth::log_in))
+        .route("/v1/auth/logout", post(auth::log_out))
+        .route("/v1/auth/refresh", post(auth::refresh))
+        .route("/v1/auth/whoami", get(auth::who_am_i))
+        .route("/v1/tokens/events", post(auth::events_ticket))
+        .route("/v1/tokens/media", post(auth::media_token))
         .route("/v1/info", get(info::show))
         .route("/v1/paths", get(paths::list))
         .route("/v1/paths/{*path}", get(paths::show))

@@ -2,6 +2,7 @@
 //! clients that change their door in [`doors`].
 
 pub(super) mod alerts;
+mod auth;
 mod doors;
 mod hls;
 mod sensors;

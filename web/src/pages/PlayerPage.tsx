@@ -42,7 +42,7 @@ export function PlayerPage({ api, root, name }: { api: Api; root: URL; name: str
         </Notice>
       ) : (
         <>
-          {trouble && <Trouble trouble={trouble} />}
+          {trouble && <Trouble trouble={trouble} api={api} />}
           <div class="watch">
             {/* Which doors are open is known a moment later; a closed one is not knocked at. */}
             {(info || noInfo) && <Stage sources={urls} name={title} path={path} now={now} />}

@@ -3,6 +3,7 @@ import type { Api } from '../../client/api'
 import type { PathSnapshot } from '../../client/types'
 import { urlsOf } from '../../client/site'
 import { Icon } from '../components/Icon'
+import { Login } from '../components/Login'
 import { Notice } from '../components/Notice'
 import { NotificationButton } from '../components/NotificationButton'
 import { StateChip } from '../components/StateChip'
@@ -23,7 +24,7 @@ export function StartPage({ api, root }: { api: Api; root: URL }) {
         <h1>{text.cameras}</h1>
         {paths && paths.length > 0 && <p class="hint">{summary(paths)}</p>}
       </div>
-      {trouble && <Trouble trouble={trouble} />}
+      {trouble && <Trouble trouble={trouble} api={api} />}
       {!paths && !trouble && <p class="hint">{text.loading}</p>}
       {info?.warnings?.map(({ code, message }) => (
         <Notice key={code} title={message} tone="warn" />
@@ -43,10 +44,19 @@ export function StartPage({ api, root }: { api: Api; root: URL }) {
   )
 }
 
-export function Trouble({ trouble }: { trouble: NonNullable<ReturnType<typeof usePoll>['trouble']> }) {
+interface TroubleProps {
+  trouble: NonNullable<ReturnType<typeof usePoll>['trouble']>
+  api: Api
+}
+
+export function Trouble({ trouble, api }: TroubleProps) {
   if (trouble.kind === 'unreachable') return <Notice title={text.noServer} hint={text.noServerHint} />
   const right = trouble.status === 401 || trouble.status === 403
-  return <Notice title={right ? text.noRight : trouble.message} message={right ? trouble.message : null} hint={trouble.hint} />
+  return (
+    <Notice title={right ? text.noRight : trouble.message} message={right ? trouble.message : null} hint={trouble.hint}>
+      {trouble.status === 401 && <Login api={api} onDone={() => location.reload()} />}
+    </Notice>
+  )
 }
 
 function Card({ path, root, now }: { path: PathSnapshot; root: URL; now: Date }) {

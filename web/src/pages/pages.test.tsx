@@ -93,8 +93,20 @@ describe('the start page', () => {
     expect(words()).toMatch(/You may not see this.*log in first.*see the first start/)
   })
 
+  it('lets a caller log in and says when that fails', async () => {
+    answers['paths'] = json({ code: 'unauthenticated', detail: 'log in first' }, 401)
+    answers['auth/login'] = json({ code: 'invalid_credential', detail: 'the password is another one' }, 401)
+    await show('')
+    const form = page.querySelector<HTMLFormElement>('form.login')!
+    form.querySelector<HTMLInputElement>('[name=name]')!.value = 'anna'
+    form.querySelector<HTMLInputElement>('[name=password]')!.value = 'wrong'
+    form.dispatchEvent(new Event('submit', { bubbles: true, cancelable: true }))
+    await vi.advanceTimersByTimeAsync(100)
+    expect(form.querySelector('[role=alert]')?.textContent).toBe('the password is another one')
+  })
+
   it('passes on what the server warns of', async () => {
-    answers['info'] = json({ warnings: [{ code: 'open_listener', message: 'http listens on all addresses' }] })
+    answers['info'] = json({ warnings: [{ code: 'auth_off', message: 'http listens on all addresses' }] })
     answers['paths'] = json({ items: [demo] })
     await show('')
     expect(words()).toContain('http listens on all addresses')

@@ -1,0 +1,333 @@
+//! Tokens of our own: JWTs (RFC 7519, RFC 8725) that are signed with HS256 (RFC 7515 §A.1) and a key of this server. What
+//! algorithm a key is for stands here, never in a token; kinds of tokens never pass for each other.
+
+use std::fmt;
+
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    base::{Error, Kind, Result, WallTime},
+    config::{PermissionConfig, UserName},
+};
+
+/// What a token is for, and so by which way it may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// Whoever logged in with a browser: in the cookie and nowhere else.
+    Session,
+    /// Whoever logged in, for a quarter of an hour: in `Authorization`, and in URLs of the doors of events.
+    Access,
+    /// To follow events, for half a minute: in URLs of the doors of events.
+    Events,
+    /// To watch one path, for minutes: in `Authorization`, and as a password of RTSP.
+    Media,
+}
+
+/// By which way a token came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// In `Authorization`, or as a password.
+    Header,
+    /// In our cookie.
+    Cookie,
+    /// In a URL.
+    Query,
+}
+
+impl Purpose {
+    /// Whether a token of this purpose may come by this way.
+    pub const fn comes_by(self, way: Way) -> bool {
+        matches!(
+            (self, way),
+            (Self::Session, Way::Cookie)
+                | (Self::Access, Way::Header | Way::Query)
+                | (Self::Events, Way::Query)
+                | (Self::Media, Way::Header)
+        )
+    }
+}
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Claims {
+    iss: Issuer,
+    /// The user.
+    pub sub: UserName,
+    /// Its name, for the list of those that were logged out.
+    pub jti: String,
+    iat: i64,
+    /// Seconds since 1970 at which it ends.
+    pub exp: i64,
+    /// When the user showed the password.
+    pub auth_time: i64,
+    /// What it is for.
+    #[serde(rename = "use")]
+    pub purpose: Purpose,
+    /// Of the password that was shown: with another one the token is nobody's.
+    pub credential: String,
+    /// When what it opened ends, if that is not with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<i64>,
+    /// What it allows at most; everything the user may if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campanile: Option<Vec<PermissionConfig>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Issuer {
+    #[serde(rename = "campanile")]
+    Campanile,
+}
+
+/// What a new token is to say.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) user: UserName,
+    pub(super) purpose: Purpose,
+    /// Seconds it lasts.
+    pub(super) lasts: i64,
+    /// Its name; a new one if absent.
+    pub(super) id: Option<String>,
+    pub(super) ends: Option<i64>,
+    pub(super) auth_time: i64,
+    pub(super) credential: String,
+    pub(super) limit: Option<Vec<PermissionConfig>>,
+}
+
+/// A key of this server, by the name that stands in tokens.
+#[derive(Clone)]
+pub struct TokenKey {
+    /// `kid`.
+    pub id: String,
+    secret: Vec<u8>,
+}
+
+/// The length of a key, in bytes (RFC 7518 §3.2).
+const KEY: usize = 32;
+/// Clocks that differ by less do not matter.
+const LEEWAY: i64 = 5;
+/// Permissions of one token at most.
+const PERMISSIONS_MAX: usize = 32;
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenKey({})", self.id)
+    }
+}
+
+impl TokenKey {
+    /// A new one.
+    pub fn random() -> Self {
+        Self { id: format!("{:016x}", rand::random::<u64>()), secret: rand::random::<[u8; KEY]>().to_vec() }
+    }
+
+    /// One that was kept; nothing if that is none.
+    pub fn of_stored(id: &str, secret: &str) -> Option<Self> {
+        let bytes = secret
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()));
+        let secret: Vec<u8> = bytes.collect::<Option<_>>()?;
+        (secret.len() == KEY).then(|| Self { id: id.to_owned(), secret })
+    }
+
+    /// What is to be kept of it. It holds the secret: it goes nowhere else.
+    pub fn to_stored(&self) -> String {
+        super::user::hexadecimal(&self.secret)
+    }
+
+    fn mac(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.secret)
+    }
+
+    /// Signs a token.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`].
+    pub(super) fn sign(&self, wanted: Wanted, now: WallTime) -> Result<(String, Claims)> {
+        let failed = || Error::new(Kind::Internal, "a token cannot be signed");
+        let iat = now.unix_millis().div_euclid(1000);
+        let claims = Claims {
+            iss: Issuer::Campanile,
+            sub: wanted.user,
+            jti: wanted.id.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())),
+            iat,
+            exp: iat + wanted.lasts,
+            auth_time: wanted.auth_time,
+            purpose: wanted.purpose,
+            credential: wanted.credential,
+            ends: wanted.ends,
+            campanile: wanted.limit,
+        };
+        let head = Head { typ: Type::Jwt, alg: Algorithm::Hs256, kid: self.id.clone() };
+        let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| URL_SAFE_NO_PAD.encode(json));
+        let head = part(serde_json::to_vec(&head)).map_err(|_| failed())?;
+        let body = part(serde_json::to_vec(&claims)).map_err(|_| failed())?;
+        let message = format!("{head}.{body}");
+        let tag = hmac::sign(&self.mac(), message.as_bytes());
+        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag));
+        Ok((token, claims))
+    }
+}
+
+/// The head of a token. There is one algorithm, and nothing else may stand in it (RFC 8725 §3.1).
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    typ: Type,
+    alg: Algorithm,
+    kid: String,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Type {
+    #[serde(rename = "JWT")]
+    Jwt,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Algorithm {
+    #[serde(rename = "HS256")]
+    Hs256,
+}
+
+/// What a token says, if one of these keys signed it and it holds now. Nothing of its body is read before that.
+pub(super) fn verify(keys: &[TokenKey], token: &str, now: WallTime) -> Option<Claims> {
+    // RFC 7515 §7.1
+    let (message, tag) = token.rsplit_once('.')?;
+    let (head, body) = message.split_once('.')?;
+    let head: Head = part(head)?;
+    let key = keys.iter().find(|key| key.id == head.kid)?;
+    hmac::verify(&key.mac(), message.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
+    let claims: Claims = part(body)?;
+    let now = now.unix_millis().div_euclid(1000);
+    let few = claims.campanile.as_ref().is_none_or(|permissions| permissions.len() <= PERMISSIONS_MAX);
+    (few && now < claims.exp && claims.iat <= now + LEEWAY).then_some(claims)
+}
+
+fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(seconds: i64) -> WallTime {
+        WallTime::from_unix_nanos(seconds * 1_000_000_000)
+    }
+
+    fn signed(key: &TokenKey) -> (String, Claims) {
+        let limit = serde_json::from_value(json!([{ "action": "view", "path": "cam" }])).unwrap();
+        let wanted = Wanted {
+            user: "anna".parse().unwrap(),
+            purpose: Purpose::Media,
+            lasts: 60,
+            id: None,
+            ends: None,
+            auth_time: 1000,
+            credential: "c".into(),
+            limit: Some(limit),
+        };
+        key.sign(wanted, at(1000)).unwrap()
+    }
+
+    #[test]
+    fn a_token_holds_from_its_beginning_to_its_end_under_every_key_that_is_kept() {
+        let keys = [TokenKey::random(), TokenKey::random()];
+        let (token, claims) = signed(&keys[1]);
+        for (now, holds) in [(1000, true), (995, true), (994, false), (1059, true), (1060, false)] {
+            assert_eq!(verify(&keys, &token, at(now)).is_some(), holds, "{now}");
+        }
+        assert_eq!(verify(&keys, &token, at(1000)), Some(claims));
+        assert_eq!(verify(&keys[..1], &token, at(1000)), None, "its key is gone");
+        let kept = TokenKey::of_stored(&keys[1].id, &keys[1].to_stored()).unwrap();
+        assert!(verify(&[kept], &token, at(1000)).is_some());
+        assert!(TokenKey::of_stored("a", "abc").is_none() && TokenKey::of_stored("a", "").is_none());
+        assert!(!format!("{:?}", keys[1]).contains(&keys[1].to_stored()));
+    }
+
+    #[test]
+    fn jw_01_to_jw_03_forged_tokens_are_refused() {
+        let key = TokenKey::random();
+        let (token, claims) = signed(&key);
+        let parts: Vec<&str> = token.split('.').collect();
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let sign = |header: &str, body: &str| {
+            let message = format!("{}.{}", part(header), part(body));
+            let tag = hmac::sign(&key.mac(), message.as_bytes());
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
+        };
+        let header = |alg: &str| json!({ "alg": alg, "kid": key.id, "typ": "JWT" }).to_string();
+        let body = serde_json::to_value(&claims).unwrap();
+        let with = |name: &str, value: Value| {
+            let mut body = body.clone();
+            body[name] = value;
+            body.to_string()
+        };
+        assert!(verify(std::slice::from_ref(&key), &sign(&header("HS256"), &body.to_string()), at(1000)).is_some());
+        let doubled = body.to_string().replacen('{', "{\"sub\":\"boss\",", 1);
+        let table = [
+            format!("{}.{}.", part(&header("none")), parts[1]),
+            format!("{}.{}.{}", part(&header("none")), parts[1], parts[2]),
+            format!("{}.{}.", parts[0], parts[1]),
+            sign(&header("HS384"), &body.to_string()),
+            sign(&header("RS256"), &body.to_string()),
+            sign(&header("EdDSA"), &body.to_string()),
+            sign(r#"{"alg":"HS256"}"#, &body.to_string()),
+            sign(r#"{"alg":"HS256","kid":"../../etc/passwd"}"#, &body.to_string()),
+            sign(&json!({ "alg": "HS256", "kid": key.id, "crit": ["x"] }).to_string(), &body.to_string()),
+            sign(&header("HS256").replacen('{', "{\"alg\":\"none\",", 1), &body.to_string()),
+            sign(&header("HS256"), &doubled),
+            sign(&header("HS256"), &with("iss", json!("other"))),
+            sign(&header("HS256"), &with("exp", json!("never"))),
+            sign(&header("HS256"), &with("exp", Value::Null)),
+            sign(&header("HS256"), &with("use", json!("admin"))),
+            sign(&header("HS256"), &with("more", json!(1))),
+            sign(&header("HS256"), "null"),
+            sign(&header("HS256"), &with("campanile", json!(vec![json!({ "action": "admin" }); 33]))),
+            format!("{}.{}.{}", parts[0], part(&with("sub", json!("boss"))), parts[2]),
+            format!("{token}a"),
+            format!("{token}.{token}"),
+            "..".into(),
+            String::new(),
+        ];
+        for forged in table {
+            assert_eq!(verify(std::slice::from_ref(&key), &forged, at(1000)), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn kinds_of_tokens_do_not_pass_for_each_other() {
+        use Purpose as P;
+        let table = [
+            (P::Session, [false, true, false]),
+            (P::Access, [true, false, true]),
+            (P::Events, [false, false, true]),
+            (P::Media, [true, false, false]),
+        ];
+        for (purpose, expected) in table {
+            assert_eq!(
+                [Way::Header, Way::Cookie, Way::Query].map(|way| purpose.comes_by(way)),
+                expected,
+                "{purpose:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused(text in "\\PC{0,60}", dots in "[A-Za-z0-9_-]{0,30}\\.[A-Za-z0-9_-]{0,30}\\.[A-Za-z0-9_-]{0,30}") {
+            let key = TokenKey::random();
+            prop_assert!(verify(std::slice::from_ref(&key), &text, at(1000)).is_none());
+            prop_assert!(verify(&[key], &dots, at(1000)).is_none());
+        }
+    }
+}
