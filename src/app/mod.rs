@@ -341,9 +341,12 @@ fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerIn
     let doors = doors.into_iter().filter(|(_, urls)| !urls.is_empty());
     let mut warnings = Vec::new();
     if config.auth == AuthConfig::Off {
-        let who = if addresses.are_open() { "whoever reaches a listener" } else { "every program on this machine" };
-        let message = format!("auth is off: {who} may do everything");
-        warnings.push(Warning { code: "auth_off".into(), message });
+        let message = if addresses.are_open() {
+            "auth is off and a listener is open to other machines: whoever reaches it may do everything"
+        } else {
+            "auth is off: every program on this machine may do everything"
+        };
+        warnings.push(Warning { code: "auth_off".into(), message: message.into() });
     }
     ServerInfo {
         started: clock.wall(),

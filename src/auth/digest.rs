@@ -50,10 +50,9 @@ impl DigestAnswer {
         while !rest.is_empty() {
             let (name, after) = rest.split_once('=').ok_or(Malformed)?;
             let (value, after) = value(after.trim_start())?;
-            if let Some(place) = NAMES.iter().position(|known| name.trim().eq_ignore_ascii_case(known)) {
-                if found[place].replace(value).is_some() {
-                    return Err(Malformed);
-                }
+            let place = NAMES.iter().position(|known| name.trim().eq_ignore_ascii_case(known));
+            if place.is_some_and(|place| found[place].replace(value).is_some()) {
+                return Err(Malformed);
             }
             rest = match after.trim_start() {
                 "" => "",

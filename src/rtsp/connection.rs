@@ -56,7 +56,7 @@ enum Event {
 
 /// What the session machine waits for.
 enum Outcome {
-    Pulled(Result<(Pulled, Identity)>),
+    Pulled(Result<Box<(Pulled, Identity)>>),
     Claimed(Option<Box<Held>>),
 }
 
@@ -251,8 +251,9 @@ impl Connection {
         Ok(())
     }
 
-    fn on_pulled(&mut self, outcome: Result<(Pulled, Identity)>) -> std::result::Result<(), End> {
-        let outcome = outcome.map(|(pulled, identity)| {
+    fn on_pulled(&mut self, outcome: Result<Box<(Pulled, Identity)>>) -> std::result::Result<(), End> {
+        let outcome = outcome.map(|found| {
+            let (pulled, identity) = *found;
             self.caller.identity = identity;
             self.pulled.insert(pulled).found.clone()
         });
@@ -328,7 +329,7 @@ impl Connection {
                 Step::Find(target) => {
                     let shown = self.unverified.take();
                     let pulled = lookup::pull(self.shared.clone(), self.caller.clone(), shown, target);
-                    let found = async { Outcome::Pulled(pulled.await) };
+                    let found = async { Outcome::Pulled(pulled.await.map(Box::new)) };
                     return self.finding = Some(Box::pin(found.instrument(self.span.clone())));
                 }
                 Step::Claim(id) => return self.finding = Some(self.claim(id)),

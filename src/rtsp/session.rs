@@ -485,7 +485,7 @@ impl Session {
         Step::Reply(reply)
     }
 
-    fn fail(&mut self, error: &Error) -> Step {
+    fn fail(&self, error: &Error) -> Step {
         let challenge = self.login.challenge();
         Step::Reply(self.echo.failure(error, self.agreement.as_ref().map(|own| own.id), challenge))
     }

@@ -63,7 +63,8 @@ async fn the_first_start_prints_a_password_once_and_it_opens_everything() {
 
 #[tokio::test]
 async fn users_come_and_go_while_the_server_runs() {
-    let server = Server::start(json!({ "auth": {}, "paths": { "demo": { "source": "demo" } } })).await;
+    let mut server = Server::start(json!({ "auth": {}, "paths": { "demo": { "source": "demo" } } })).await;
+    server.log_line(|line| line.contains("The first user is `admin`")).await;
     let folder = server.folder().to_owned();
     success(user(&folder, &["add", "anna", "--allow", "view=demo", "--allow", "stats"], "correct horse\n"));
     let again = user(&folder, &["add", "anna"], "correct horse\n");
@@ -80,7 +81,7 @@ async fn users_come_and_go_while_the_server_runs() {
     until(&server, "GET", "/api/v1/paths/demo", Some(("anna", "correct horse")), 200).await;
     let anna = Some(("anna", "correct horse"));
     assert_eq!(status(&server, "GET", "/api/v1/paths/other", anna).await, 404);
-    assert_eq!(status(&server, "GET", "/api/v1/alerts", anna).await, 403);
+    assert_eq!(status(&server, "GET", "/api/v1/sensors", anna).await, 403);
     assert_eq!(status(&server, "DELETE", KICK, anna).await, 403);
     assert_eq!(status(&server, "DELETE", KICK, Some(("boss", made.trim()))).await, 404);
     assert_eq!(status(&server, "GET", "/api/v1/paths/demo", None).await, 401, "there are more users than one");
@@ -139,9 +140,9 @@ async fn users_of_the_file_log_in_and_groups_say_what_they_may() {
 
 #[tokio::test]
 async fn an_open_listener_without_users_is_refused_and_auth_off_is_said_aloud() {
-    let server = Server::start(json!({ "auth": {} })).await;
+    let mut server = Server::start(json!({ "auth": {} })).await;
+    server.log_line(|line| line.contains("The first user is `admin`")).await;
     success(user(server.folder(), &["remove", "admin"], ""));
-    let mut server = server;
     server.terminate().await;
     let folder = server.into_folder();
     let open = json!({ "auth": {}, "http": { "address": "0.0.0.0:0" } });
