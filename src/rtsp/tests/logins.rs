@@ -164,8 +164,15 @@ async fn ffmpeg_and_gstreamer_log_in() {
             );
             pipeline.split_whitespace().map(str::to_owned).collect()
         };
-        let (well, said) = ran("gst-launch-1.0", play("anna:password")).await;
-        assert!(well, "{protocols}: {said}");
+        // On a busy machine rtspsrc may trip over its own goodbye once its five buffers are there; a login that is
+        // refused is refused every time.
+        let mut played = ran("gst-launch-1.0", play("anna:password")).await;
+        for _ in 0..2 {
+            if !played.0 {
+                played = ran("gst-launch-1.0", play("anna:password")).await;
+            }
+        }
+        assert!(played.0, "{protocols}: {}", played.1);
         let (well, said) = ran("gst-launch-1.0", play("anna:wrong")).await;
         assert!(!well, "{protocols}: {said}");
     }
