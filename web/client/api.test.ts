@@ -14,6 +14,26 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+describe('writes', () => {
+  it('come with the word that a browser known by its cookie must say', async () => {
+    const seen: [string, RequestInit | undefined][] = []
+    vi.stubGlobal('fetch', async (url: URL, init?: RequestInit) => {
+      seen.push([url.pathname, init])
+      return new Response(JSON.stringify(url.pathname.endsWith('whoami') ? { csrf_token: 'word' } : { id: 's1' }))
+    })
+    const api = new Api(new URL('http://box/cams/'))
+    expect(await api.subscribe({ endpoint: 'x' })).toEqual({ kind: 'ok', value: 's1' })
+    expect(await api.unsubscribe('s1')).toEqual({ kind: 'ok', value: true })
+    const said = seen.map(([path, init]) => [path, init?.method, (init?.headers as Record<string, string>)['x-csrf-token']])
+    expect(said).toEqual([
+      ['/cams/api/v1/auth/whoami', undefined, undefined],
+      ['/cams/api/v1/push/subscriptions', 'POST', 'word'],
+      ['/cams/api/v1/auth/whoami', undefined, undefined],
+      ['/cams/api/v1/push/subscriptions/s1', 'DELETE', 'word'],
+    ])
+  })
+})
+
 describe('Api', () => {
   it('asks below the root and keeps the slashes of a path', async () => {
     const fake = answer({ name: 'site/gate', state: 'ready' })

@@ -40,13 +40,22 @@ export class Api {
   }
 
   /** Tells the server of a subscription of this browser; its name there. */
-  subscribe(subscription: object): Promise<Reply<string>> {
+  async subscribe(subscription: object): Promise<Reply<string>> {
     const decode = (value: unknown) => (value as PushSubscriber | null)?.id ?? null
-    return this.#read('api/v1/push/subscriptions', decode, undefined, { method: 'POST', body: JSON.stringify(subscription) })
+    const sent = { method: 'POST', body: JSON.stringify(subscription), csrf: await this.#csrf() }
+    return this.#read('api/v1/push/subscriptions', decode, undefined, sent)
   }
 
-  unsubscribe(id: string): Promise<Reply<true>> {
-    return this.#read(`api/v1/push/subscriptions/${encodeURIComponent(id)}`, () => true, undefined, { method: 'DELETE' })
+  async unsubscribe(id: string): Promise<Reply<true>> {
+    const sent = { method: 'DELETE', csrf: await this.#csrf() }
+    return this.#read(`api/v1/push/subscriptions/${encodeURIComponent(id)}`, () => true, undefined, sent)
+  }
+
+  /** The word that must come with what changes something, for a browser that is known by its cookie. */
+  async #csrf(): Promise<string> {
+    const decode = (value: unknown) => (value as { csrf_token?: string | null } | null)?.csrf_token ?? ''
+    const reply = await this.#read('api/v1/auth/whoami', decode)
+    return reply.kind === 'ok' ? reply.value : ''
   }
 
   /** Logs in; the server remembers this browser by a cookie that no script reads. */
@@ -58,7 +67,7 @@ export class Api {
     path: string,
     decode: (value: unknown) => T | null,
     signal?: AbortSignal,
-    sent?: { method: string; body?: string },
+    sent?: { method: string; body?: string; csrf?: string },
   ): Promise<Reply<T>> {
     const controller = new AbortController()
     const stop = () => controller.abort()
@@ -68,8 +77,13 @@ export class Api {
     try {
       const response = await fetch(new URL(path, this.#root), {
         credentials: 'same-origin',
-        headers: { accept: 'application/json', ...(sent?.body && { 'content-type': 'application/json' }) },
-        ...sent,
+        headers: {
+          accept: 'application/json',
+          ...(sent?.body && { 'content-type': 'application/json' }),
+          ...(sent?.csrf && { 'x-csrf-token': sent.csrf }),
+        },
+        ...(sent && { method: sent.method }),
+        ...(sent?.body && { body: sent.body }),
         signal: controller.signal,
       })
       const body = await readJson(response)
