@@ -81,9 +81,8 @@ pub fn without_passwords(url: &str) -> String {
 /// Whether what ends with `name=` names a secret.
 fn names_a_secret(before: &str) -> bool {
     const WORDS: [&str; 9] = ["pass", "pwd", "psw", "token", "secret", "key", "auth", "credential", "sig"];
-    let name = before.trim_end_matches('=');
-    let begin = name.rfind(|c: char| !c.is_ascii_alphanumeric()).map_or(0, |at| at + 1);
-    let name = name[begin..].to_ascii_lowercase();
+    let name = before.trim_end_matches('=').rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let name = name.to_ascii_lowercase();
     name == "pw" || WORDS.iter().any(|word| name.contains(word))
 }
 
@@ -116,6 +115,7 @@ mod tests {
             ("rtsp://cam/user=admin_password=_channel=1", "rtsp://cam/user=admin_password=_channel=1"),
             ("rtsp://cam/x?access_token=a=b&n=1", "rtsp://cam/x?access_token=***&n=1"),
             ("rtsp://cam/x?pw=ä#1", "rtsp://cam/x?pw=***#1"),
+            ("rtsp://cam/äpass=ä_ä=1", "rtsp://cam/äpass=***"),
             ("rtsp://cam/stream?channel=1&subtype=0", "rtsp://cam/stream?channel=1&subtype=0"),
             ("2 s", "2 s"),
         ];
