@@ -293,10 +293,10 @@ struct Watched {
     description: TrackDescription,
     units: u64,
     bytes: u64,
-    /// The earliest and the latest presentation time, and that of the newest random access point. Decode times begin
-    /// with a guess.
+    /// The earliest and the latest presentation time. Decode times begin with a guess.
     span: Option<(MediaTime, MediaTime)>,
-    start: Option<MediaTime>,
+    /// The first and the newest random access point: when, and how many units came until then.
+    starts: Option<((MediaTime, u64), (MediaTime, u64))>,
     gop: Option<Duration>,
     b_frames: bool,
 }
@@ -344,20 +344,20 @@ impl Measured {
 
 impl Watched {
     const fn new(description: TrackDescription) -> Self {
-        Self { description, units: 0, bytes: 0, span: None, start: None, gop: None, b_frames: false }
+        Self { description, units: 0, bytes: 0, span: None, starts: None, gop: None, b_frames: false }
     }
 
     fn note(&mut self, unit: &AccessUnit) {
         self.units += 1;
         self.bytes += unit.payload.len() as u64;
         self.b_frames |= unit.pts > unit.dts;
-        // In the order of decoding, in which none is missing: the last of them may be shown before one that came already.
-        let (first, last) = self.span.unwrap_or((unit.dts, unit.dts));
-        self.span = Some((first.min(unit.dts), last.max(unit.dts)));
+        let (first, last) = self.span.unwrap_or((unit.pts, unit.pts));
+        self.span = Some((first.min(unit.pts), last.max(unit.pts)));
         if unit.random_access && self.description.parameters.codec().has_dependent_units() {
-            let gop = self.start.map(|start| (unit.pts - start).duration());
+            let this = (unit.pts, self.units);
+            let gop = self.starts.map(|(_, (before, _))| (unit.pts - before).duration());
             self.gop = self.gop.max(gop);
-            self.start = Some(unit.pts);
+            self.starts = Some((self.starts.map_or(this, |(first, _)| first), this));
         }
     }
 
@@ -365,9 +365,14 @@ impl Watched {
         let parameters = &self.description.parameters;
         let media_seconds = self.span.map_or(0.0, |(first, last)| (last - first).seconds());
         let is_video = self.description.kind == MediaKind::Video;
-        // Units minus one lie between the first and the newest.
-        let frame_rate = (is_video && self.units > 1 && media_seconds > 0.0)
-            .then(|| ((self.units - 1) as f64 / media_seconds * 100.0).round() / 100.0);
+        // From random access point to random access point no picture is missing; at the end of what was watched one may be
+        // that is shown before another that came already. Without two of them, units minus one lie between first and last.
+        let (units, seconds) = match self.starts {
+            Some(((first, before), (last, upto))) if upto > before => (upto - before, (last - first).seconds()),
+            _ => (self.units.saturating_sub(1), media_seconds),
+        };
+        let frame_rate =
+            (is_video && units > 0 && seconds > 0.0).then(|| (units as f64 / seconds * 100.0).round() / 100.0);
         let codec = match parameters {
             CodecParameters::Opaque(opaque) => opaque.encoding.clone(),
             known => known.codec().name().to_owned(),
