@@ -3,6 +3,7 @@
 
 mod book;
 mod keeper;
+mod say;
 mod task;
 #[cfg(test)]
 mod tests;

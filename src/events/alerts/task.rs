@@ -11,17 +11,17 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
-use tracing::{error, info, info_span, warn};
+use tracing::{error, info_span, warn};
 
 use super::{
-    AlertsSnapshot, Cameras, DiskProbe, Rules, SensorReport, Silence, WaysOut, book::RuleBook, keeper::Keeper,
+    AlertsSnapshot, Cameras, DiskProbe, Rules, SensorReport, Silence, WaysOut, book::RuleBook, keeper::Keeper, say,
 };
 use crate::{
     base::{Clock, Error, Kind, Monotonic, Result, Tasks, WallTime, complaints::Complaints},
     config::{RuleConfig, RuleId},
     events::{
         Delivery, Draft, EventType, Events, Fact, Filter, Follower, From, Scope,
-        alarms::{Alarms, Notice, Output, Reason},
+        alarms::{Alarms, Output},
         payload::AlertEvent,
         rules::{Occurrence, SavedRules},
     },
@@ -287,7 +287,7 @@ impl Task {
             match output {
                 Output::Append(draft) => drafts.push(draft),
                 Output::Notify(notice) => {
-                    log(&notice);
+                    say::log(&notice);
                     let notice = Arc::new(notice);
                     if self.ways_out.wants(&notice) {
                         self.keeper.keep_notice(&notice);
@@ -392,20 +392,4 @@ fn alert(fact: &Fact) -> Option<AlertEvent> {
         data: AlertEvent,
     }
     serde_json::from_slice::<Envelope>(&fact.body).ok().map(|envelope| envelope.data)
-}
-
-/// The one way out that is always there.
-fn log(notice: &Notice) {
-    let Notice { reason, group, severity, count, title, .. } = notice;
-    let (group, severity) = (group.as_deref().unwrap_or_default(), severity.name());
-    match reason {
-        Reason::Raised => info!(severity, group, count, "alert: {title}"),
-        Reason::Worsened => info!(severity, group, count, "alert is worse: {title}"),
-        Reason::Escalated(level) => warn!(severity, group, count, level, "alert that nobody took note of: {title}"),
-        Reason::Acknowledged => info!(severity, group, count, "somebody took note of an alert: {title}"),
-        Reason::Cleared => info!(severity, group, count, "alert is over: {title}"),
-        Reason::Reminder | Reason::Standing | Reason::Test => {
-            info!(severity, group, count, "alert goes on: {title}");
-        }
-    }
 }
