@@ -28,6 +28,7 @@ async fn without_a_configuration_the_demo_camera_runs() {
     let mut process = Process::spawn("demo", &mut command);
     let line = process.line(|line| line.contains("ready in ")).await;
     assert!(line.contains(" s"), "{line}");
+    process.line(|line| line.contains("rtsp://")).await;
     let printed = |output: &[String], scheme: &str, end: &str| {
         let mut words = output.iter().flat_map(|line| line.split_whitespace());
         words.rfind(|word| word.starts_with(scheme) && word.ends_with(end)).map(str::to_owned)
