@@ -213,10 +213,12 @@ mod tests {
             ),
             (&format!("email: {{ {mail} }}"), &[]),
             (&format!("email: {{ {mail}, username: u, password: p, encryption: tls }}"), &[]),
-            ("{}", &["c: expected exactly one of `webhook`, `alertmanager`, `email`, found none"]),
+            ("{}", &["c: expected exactly one of `webhook`, `alertmanager`, `email`, `mqtt`, `push`, found none"]),
             (
                 &format!("{{ webhook: {{ {url} }}, email: {{ {mail} }} }}"),
-                &["c: expected exactly one of `webhook`, `alertmanager`, `email`, found `webhook`, `email`"],
+                &[
+                    "c: expected exactly one of `webhook`, `alertmanager`, `email`, `mqtt`, `push`, found `webhook`, `email`",
+                ],
             ),
             (&format!("{{ webhook: {{ {url} }}, rules: [smok] }}"), &["c.rules[0]: no rule is called `smok`"]),
             (&format!("{{ webhook: {{ {url} }}, level: 17 }}"), &["c.level: expected 0 to 16, found `17`"]),

@@ -1,8 +1,8 @@
 //! `/graphql`: queries and mutations over HTTP, and with subscriptions over a WebSocket.
 //! GraphQL (September 2025), GraphQL over HTTP (the working draft), `graphql-transport-ws`.
 //!
-//! [`schema`] and [`subscriptions`] say what there is: the shapes of the API and the events of every other door, behind the
-//! same gate. [`request`] and [`bounds`] say what goes on to it, [`answer`] what comes back; [`protocol`] is the sub-protocol
+//! [`mod@schema`] and [`subscriptions`] say what there is: the shapes of the API and the events of every other door, behind the
+//! same gate. [`request`] and [`bounds`] say what goes on to it, [`mod@answer`] what comes back; [`protocol`] is the sub-protocol
 //! as a machine, [`socket`] and [`operations`] drive it. Here is the transport over HTTP: media types, methods, statuses.
 //!
 //! A page of another site cannot have anything done: the front looks at `Origin`, mutations come by POST alone, and a body

@@ -156,12 +156,12 @@ async fn facts_come_by_pages_from_the_cursor_of_any_door() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_gets_what_it_may_and_a_word_for_the_rest() {
-    let mut house = House::with(&HttpOptions::default(), GatePolicy::Watch);
-    house.peer = "10.0.0.9:50000".parse().unwrap();
+    let mut house = House::new();
+    house.log_in_from_elsewhere(&[("view", "*"), ("alerts", "*")]);
     assert_eq!(house.data("{ paths { items { name } } }").await["paths"]["items"][0]["name"], "demo");
     let reply = house.question(r#"mutation { acknowledgeAlert(fingerprint: "0123456789abcdef") }"#, json!({})).await;
     let answer = reply.json();
-    assert_eq!((reply.status.as_u16(), code(&answer), &answer["data"]), (200, "unauthenticated", &Value::Null));
+    assert_eq!((reply.status.as_u16(), code(&answer), &answer["data"]), (200, "not_allowed", &Value::Null));
     assert_eq!(answer["errors"][0]["path"], json!(["acknowledgeAlert"]));
     let mut house = House::new();
     house.peer = "10.0.0.9:50000".parse().unwrap();
@@ -267,12 +267,12 @@ async fn methods_and_media_types_are_those_of_graphql_over_http_and_a_foreign_pa
 #[tokio::test(start_paused = true)]
 async fn the_door_can_be_closed_and_the_schema_kept() {
     let closed = HttpOptions { graphql: GraphQlOptions { enabled: false, ..Default::default() }, ..Default::default() };
-    let house = House::with(&closed, GatePolicy::Closed);
+    let house = House::with(&closed, GatePolicy::Local);
     for reply in [house.question("{ info { version } }", json!({})).await, house.get("/graphql").await] {
         assert_eq!(reply.problem(404), "door_switched_off");
     }
     let kept = GraphQlOptions { introspection: false, ..Default::default() };
-    let house = House::with(&HttpOptions { graphql: kept, ..Default::default() }, GatePolicy::Closed);
+    let house = House::with(&HttpOptions { graphql: kept, ..Default::default() }, GatePolicy::Local);
     for query in ["{ __schema { types { name } } }", r#"{ __type(name: "Query") { name } }"#, "{ pats { next } }"] {
         let reply = house.question(query, json!({})).await;
         assert!(reply.status == 400 && !reply.text().contains("paths"), "{query}: {}", reply.text());
@@ -284,7 +284,7 @@ async fn the_door_can_be_closed_and_the_schema_kept() {
 
 async fn house_of(desk: &Desk) -> House {
     let (tasks, state_dir) = (Tasks::new(), tempfile::tempdir().unwrap());
-    let rooms = Rooms { events: desk.events.clone(), ..rooms(&tasks, GatePolicy::Closed, state_dir.path()) };
+    let rooms = Rooms { events: desk.events.clone(), ..rooms(&tasks, GatePolicy::Local, state_dir.path()) };
     House::of(rooms, &HttpOptions::default(), tasks, state_dir)
 }
 
@@ -315,7 +315,7 @@ impl Server {
     async fn with(options: &HttpOptions) -> Self {
         let (desk, tasks) = (Desk::new().await, Tasks::new());
         let state_dir = tempfile::tempdir().unwrap();
-        let rooms = Rooms { events: desk.events.clone(), ..rooms(&tasks, GatePolicy::Closed, state_dir.path()) };
+        let rooms = Rooms { events: desk.events.clone(), ..rooms(&tasks, GatePolicy::Local, state_dir.path()) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let http = serve(options, vec![listener], None, rooms.clone(), &tasks);

@@ -95,7 +95,7 @@ impl House {
     async fn over(desk: Desk) -> Self {
         let tasks = Tasks::new();
         let state_dir = tempfile::tempdir().unwrap();
-        let mut rooms = rooms(&tasks, GatePolicy::Closed, state_dir.path());
+        let mut rooms = rooms(&tasks, GatePolicy::Local, state_dir.path());
         rooms.events = desk.events.clone();
         rooms.websockets = Some(WebSockets::start(
             WebSocketOptions { limits: SeatLimits { total: 100, per_user: 100, per_address: 100 }, deflate: true },

@@ -1,7 +1,7 @@
 //! Who we are to push services: the key and the tokens of VAPID (RFC 8292).
 //!
 //! A token names one push service (`aud`) and holds for half a day; it is signed once and used until an hour before its
-//! end (§4.3 allows it, and bounds it at a day: §2). Sans-IO, but for [`Vapid::kept`], which owns the key's file.
+//! end (§4.3 allows it, and bounds it at a day: §2). Sans-IO.
 
 use std::{collections::BTreeMap, fmt};
 
