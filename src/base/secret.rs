@@ -89,9 +89,10 @@ fn names_a_secret(before: &str) -> bool {
 /// Where a parameter's value ends: at a separator, or where `_name=` begins the next one.
 fn end_of_value(value: &str) -> usize {
     let end = value.find(|c: char| "&;#/? \"'`".contains(c) || c.is_whitespace()).unwrap_or(value.len());
-    let next = value[..end].match_indices('_').map(|(at, _)| at).find(|at| {
-        let name = &value[at + 1..end];
-        name.find('=').is_some_and(|equals| equals > 0 && name[..equals].bytes().all(|b| b.is_ascii_alphanumeric()))
+    // Looked for once, at the first `=`: a text may be long.
+    let next = value[..end].find('=').and_then(|equals| {
+        let name = value[..equals].bytes().rev().take_while(u8::is_ascii_alphanumeric).count();
+        (name > 0).then(|| value[..equals - name].strip_suffix('_').map(str::len)).flatten()
     });
     next.unwrap_or(end)
 }
@@ -99,6 +100,12 @@ fn end_of_value(value: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_masked_in_one_pass() {
+        let text = format!("pass={}", "_".repeat(4 << 20));
+        assert_eq!(without_passwords(&text), "pass=***");
+    }
 
     #[test]
     fn a_url_is_shown_without_what_may_be_credentials() {
