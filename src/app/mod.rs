@@ -7,6 +7,7 @@ mod directory;
 mod events;
 mod notify;
 mod process;
+mod resident;
 mod rtsp;
 mod sensors;
 mod signals;
@@ -64,6 +65,7 @@ pub fn serve(config: Config, origin: &ConfigOrigin, started: Monotonic) -> Resul
             .map_err(|error| Error::new(Kind::Internal, "signals cannot be caught").caused_by(error))?;
         let server = Server::start(Arc::new(config), origin).await?;
         server.announce(origin, started);
+        resident::keep_small(&server.tasks);
         server.run(&mut signals).await;
         Ok(())
     });
