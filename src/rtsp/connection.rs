@@ -213,6 +213,7 @@ impl Connection {
                     self.io.outbox.put_reply(&answer::refusal(match error {
                         FramingError::LineTooLong => StatusCode::RequestURITooLong,
                         FramingError::BodyTooLong => StatusCode::RequestMessageBodyTooLarge,
+                        FramingError::OtherVersion => StatusCode::RTSPVersionNotSupported,
                         _ => StatusCode::BadRequest,
                     }));
                     return Err(End::Unreadable(Some(error)));

@@ -85,6 +85,9 @@ pub enum FramingError {
         /// Bytes of the connection before it.
         offset: u64,
     },
+    /// It is a request in a version that nobody wrote down yet.
+    #[error("a request came in a version of RTSP other than 1.0")]
+    OtherVersion,
 }
 
 /// The incoming side of one connection.
@@ -207,6 +210,9 @@ impl Framing {
         let incoming = match parsed {
             Ok((Message::Request(request), _)) => Incoming::Request(request),
             Ok((Message::Response(_), _)) => Incoming::Response,
+            Ok((Message::Data(_), _)) | Err(_) if is_of_other_version(&self.buffer[..first_line]) => {
+                return Err(FramingError::OtherVersion);
+            }
             Ok((Message::Data(_), _)) | Err(_) => return Err(malformed),
         };
         self.consume(total);
@@ -241,6 +247,17 @@ impl Framing {
             self.buffer = BytesMut::new();
         }
     }
+}
+
+/// Whether a request line ends with a version (§3.1) that `rtsp-types` does not read; 2.0 it reads.
+fn is_of_other_version(line: &[u8]) -> bool {
+    let last = line.trim_ascii_end().rsplit(|byte| *byte == b' ').next().unwrap_or_default();
+    let number = |text: &[u8]| (1..=4).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    last.strip_prefix(b"RTSP/").is_some_and(|version| {
+        let mut parts = version.split(|byte| *byte == b'.');
+        let (major, minor, none) = (parts.next(), parts.next(), parts.next());
+        version != b"1.0" && major.is_some_and(number) && minor.is_some_and(number) && none.is_none()
+    })
 }
 
 /// §4: a line may end with a line feed alone, as scripts write it; `None` if every line is whole.
@@ -340,7 +357,9 @@ mod tests {
                 FramingError::Malformed { offset: 0 },
             ),
             ("OPTIONS * RTSP/1.0\r\nContent-Length: -1\r\n\r\n".into(), FramingError::Malformed { offset: 0 }),
-            ("OPTIONS * RTSP/3.0\r\n\r\n".into(), FramingError::Malformed { offset: 0 }),
+            ("OPTIONS * RTSP/3.0\r\n\r\n".into(), FramingError::OtherVersion),
+            ("OPTIONS * RTSP/1.10\nCSeq: 1\n\n".into(), FramingError::OtherVersion),
+            ("OPTIONS * RTSP/1\r\n\r\n".into(), FramingError::Malformed { offset: 0 }),
             ("OPTIONS /relative RTSP/1.0\r\n\r\n".into(), FramingError::Malformed { offset: 0 }),
             ("\r\n\u{1}garbage".into(), FramingError::Malformed { offset: 2 }),
         ];

@@ -294,6 +294,9 @@ async fn what_passes_the_bounds_is_refused_and_the_connection_closed_rt_16() {
         (format!("OPTIONS * RTSP/1.0\r\nA: {}\r\n", "b".repeat(20_000)), "RTSP/1.0 400"),
         ("SET_PARAMETER * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 1000000\r\n\r\n".to_owned(), "RTSP/1.0 413"),
         ("\u{3}\u{0}\u{0}".to_owned(), "RTSP/1.0 400"),
+        ("OPTIONS * RTSP/3.0\r\nCSeq: 1\r\n\r\n".to_owned(), "RTSP/1.0 505"),
+        ("OPTIONS * RTSP/1.1\r\nCSeq: 1\r\n\r\n".to_owned(), "RTSP/1.0 505"),
+        ("OPTIONS * RTSP/x.0\r\nCSeq: 1\r\n\r\n".to_owned(), "RTSP/1.0 400"),
         ("GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(), "HTTP/1.0 404"),
     ];
     for (request, answer) in table {
