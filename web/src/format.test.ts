@@ -18,6 +18,7 @@ describe('format', () => {
 
   it('shows tenths only where they matter', () => {
     expect([seconds(0.71), seconds(75)]).toEqual(['0.7 s', '1 min'])
+    expect([seconds(0.0431), seconds(-0.2)]).toEqual(['43 ms', '0 ms'])
   })
 
   it('says since when and for how long, and nothing of a bad time', () => {

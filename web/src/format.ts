@@ -7,6 +7,7 @@ export function bitRate(bps: number): string {
 }
 
 export function seconds(value: number): string {
+  if (value < 0.1) return `${Math.max(0, Math.round(value * 1000))} ms`
   if (value < 10) return `${value.toFixed(1)} s`
   return duration(value * 1000)
 }

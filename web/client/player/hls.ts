@@ -5,6 +5,7 @@
 // refuses without `liveSync…`, hence afterwards); a stall does not move the target for good.
 import type Hls from 'hls.js/light'
 import type { ErrorData } from 'hls.js/light'
+import { labels } from './qualities'
 import type { Failure, Quality, Tier, TierEvents, TierReadout, TierState } from './tier'
 
 type HlsModule = typeof import('hls.js/light')
@@ -115,7 +116,7 @@ export class HlsTier implements Tier {
   qualities(): { list: Quality[]; chosen: number } {
     const hls = this.#hls
     if (!hls) return { list: [], chosen: -1 }
-    const list = hls.levels.map((level, id) => ({ id, label: level.height ? `${level.height}p` : level.name || `${id + 1}` }))
+    const list = labels(hls.levels).map((label, id) => ({ id, label }))
     return { list: list.reverse(), chosen: hls.autoLevelEnabled ? -1 : hls.loadLevel }
   }
 

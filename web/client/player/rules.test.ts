@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Backoff } from './backoff'
 import { grade, latencyOf } from './latency'
+import { labels } from './qualities'
 import { Watchdog } from './watchdog'
 
 describe('Backoff', () => {
@@ -50,5 +51,18 @@ describe('latencyOf', () => {
   it('grades as the badge shows', () => {
     const grades = [0.4, 1, 2.9, 3].map((seconds) => grade({ seconds, from: 'edge' }))
     expect(grades).toEqual(['good', 'fair', 'fair', 'poor'])
+  })
+})
+
+describe('labels', () => {
+  it('tell levels of one height apart by their bit rate', () => {
+    const levels = [
+      { height: 360, bitrate: 800_000 },
+      { height: 360, bitrate: 2_400_000 },
+      { height: 1080, bitrate: 4_000_000 },
+      { height: 0, bitrate: 64_000, name: 'sound' },
+      { height: 0, bitrate: 64_000 },
+    ]
+    expect(labels(levels)).toEqual(['360p, 0.8 Mbit/s', '360p, 2.4 Mbit/s', '1080p', 'sound', '5'])
   })
 })
