@@ -23,13 +23,15 @@ impl Gzip {
         self.0.update(record);
     }
 
-    /// A record for this stream alone, as it is: RFC 1951 §3.2.4.
+    /// A record for this stream alone, as it is: RFC 1951 §3.2.4. An empty block ends it, as it ends every flush of zlib:
+    /// Go's reader, and with it Caddy and Traefik, hands out what stands in a block when the next one begins.
     pub(super) fn stored(&mut self, record: &[u8]) -> Bytes {
         self.note(record);
-        let mut out = BytesMut::with_capacity(record.len() + 5);
+        let mut out = BytesMut::with_capacity(record.len() + 10);
         for piece in record.chunks(usize::from(u16::MAX)) {
             put_stored(&mut out, false, piece);
         }
+        put_stored(&mut out, false, &[]);
         out.freeze()
     }
 
@@ -88,7 +90,10 @@ mod tests {
             reader.flush().unwrap();
             assert_eq!(reader.get_ref().len(), number * record.len());
         }
-        reader.write_all(&gzip.stored(b": beat\n\n")).unwrap();
+        let beat = gzip.stored(b": beat\n\n");
+        // What readers take for a flush.
+        assert!([&beat, &packed].iter().all(|run| run.ends_with(&[0, 0, 0xff, 0xff])));
+        reader.write_all(&beat).unwrap();
         reader.flush().unwrap();
         assert!(reader.get_ref().ends_with(b": beat\n\n"));
         reader.write_all(&gzip.trailer()).unwrap();
