@@ -31,10 +31,19 @@ use crate::{
 
 /// Answers a GET or HEAD of a playlist or a piece of media.
 pub(super) async fn serve(front: &Front, parts: &Parts, caller: &Caller, place: Place, file: HlsFile) -> Response {
-    match answer(front, parts, caller, &place, &file).await {
+    let kept = if front.rooms.gate.is_off() { Kept::ByAll } else { Kept::ByAsker };
+    match answer(front, parts, caller, &place, &file, kept).await {
         Ok(response) => response,
-        Err(refused) => refuse(refused),
+        Err(refused) => refuse(refused, kept),
     }
+}
+
+/// Who may keep an answer. What a login allowed is for nobody else, whatever it came by: a cache would not ask again
+/// (RFC 9111 §5.2.2.7; §3.5 speaks of `Authorization` alone, and a cookie opens these doors as well).
+#[derive(Clone, Copy)]
+enum Kept {
+    ByAll,
+    ByAsker,
 }
 
 async fn answer(
@@ -43,6 +52,7 @@ async fn answer(
     caller: &Caller,
     place: &Place,
     file: &HlsFile,
+    kept: Kept,
 ) -> Result<Response, Refused> {
     let disabled = || Error::new(Kind::NotFound, "HLS is switched off").with_code("hls_disabled");
     let hls = front.rooms.hls.as_ref().ok_or_else(disabled)?;
@@ -52,7 +62,7 @@ async fn answer(
         // Once per player: in a place of its own, so that the other requests do not carry room for it.
         let playlist = Box::pin(hls.multivariant(&grant, only, selection(parts.uri.query())?));
         let playlist = front.unless_ending(playlist).await?;
-        return Ok(playlist_response(&playlist, &parts.headers));
+        return Ok(playlist_response(&playlist, &parts.headers, kept));
     };
     let visit = Visit {
         path: &place.path,
@@ -71,8 +81,8 @@ async fn answer(
         None => front.viewers.admit(&visit, clock.now(), clock.wall())?,
     };
     Ok(match reply {
-        Reply::Playlist(playlist) => playlist_response(&playlist, &parts.headers),
-        Reply::Media(media) => media_response(media, &parts.headers, &viewer),
+        Reply::Playlist(playlist) => playlist_response(&playlist, &parts.headers, kept),
+        Reply::Media(media) => media_response(media, &parts.headers, &viewer, kept),
     })
 }
 
@@ -106,7 +116,7 @@ fn selection(query: Option<&str>) -> Result<Selection, Error> {
     }
 }
 
-fn playlist_response(playlist: &Rendered, asked: &HeaderMap) -> Response {
+fn playlist_response(playlist: &Rendered, asked: &HeaderMap, kept: Kept) -> Response {
     let document = &playlist.document;
     let etag = HeaderValue::from_maybe_shared(document.etag().clone()).ok();
     let packed = asked
@@ -125,7 +135,7 @@ fn playlist_response(playlist: &Rendered, asked: &HeaderMap) -> Response {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    headers.insert(header::CACHE_CONTROL, cache_control(playlist.cache));
+    headers.insert(header::CACHE_CONTROL, cache_control(playlist.cache, kept));
     headers.extend(etag.map(|etag| (header::ETAG, etag)));
     response
 }
@@ -141,7 +151,7 @@ fn answer_of(status: StatusCode, body: Body) -> Response {
 /// Headers of an answer: six of these doors, the front's three, and what the codec adds.
 const HEADERS: usize = 12;
 
-fn media_response(media: MediaFile, asked: &HeaderMap, viewer: &Viewer) -> Response {
+fn media_response(media: MediaFile, asked: &HeaderMap, viewer: &Viewer, kept: Kept) -> Response {
     let MediaFile { body, kind, cache } = media;
     let length = range::total(&body);
     let (status, body, content_range) = match range::wanted(asked, length) {
@@ -168,33 +178,40 @@ fn media_response(media: MediaFile, asked: &HeaderMap, viewer: &Viewer) -> Respo
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::CACHE_CONTROL, cache_control(cache));
+    headers.insert(header::CACHE_CONTROL, cache_control(cache, kept));
     headers.extend(
         content_range.map(HeaderValue::try_from).and_then(Result::ok).map(|told| (header::CONTENT_RANGE, told)),
     );
     response
 }
 
-fn refuse(refused: Refused) -> Response {
+fn refuse(refused: Refused, kept: Kept) -> Response {
     let Refused { error, cache } = refused;
     let problem = Problem::from(error);
     let problem = match cache {
-        Some(cache) => problem.with_header(header::CACHE_CONTROL, cache_control(cache)),
+        Some(cache) => problem.with_header(header::CACHE_CONTROL, cache_control(cache, kept)),
         None => problem,
     };
     problem.into_response()
 }
 
 /// `max-age` in whole seconds, rounded down, but not to nothing.
-fn cache_control(cache: CachePolicy) -> HeaderValue {
+fn cache_control(cache: CachePolicy, kept: Kept) -> HeaderValue {
     /// Those of every target duration there is, made once.
-    static AGES: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| (0..=180).map(max_age).collect());
+    static AGES: LazyLock<[Vec<HeaderValue>; 2]> = LazyLock::new(|| {
+        let ages = |kept| (0..=180).map(|seconds| max_age(seconds, kept)).collect();
+        [ages(Kept::ByAll), ages(Kept::ByAsker)]
+    });
     let seconds = cache.max_age.as_secs().max(u64::from(cache.max_age > Duration::ZERO));
-    let made = usize::try_from(seconds).ok().and_then(|seconds| AGES.get(seconds));
-    made.cloned().unwrap_or_else(|| max_age(seconds))
+    let made = usize::try_from(seconds).ok().and_then(|seconds| AGES[kept as usize].get(seconds));
+    made.cloned().unwrap_or_else(|| max_age(seconds, kept))
 }
 
-fn max_age(seconds: u64) -> HeaderValue {
+fn max_age(seconds: u64, kept: Kept) -> HeaderValue {
+    let value = match kept {
+        Kept::ByAll => HeaderValue::try_from(format!("max-age={seconds}")),
+        Kept::ByAsker => HeaderValue::try_from(format!("private, max-age={seconds}")),
+    };
     // Digits are always a header value.
-    HeaderValue::try_from(format!("max-age={seconds}")).unwrap_or(HeaderValue::from_static("max-age=1"))
+    value.unwrap_or(HeaderValue::from_static("no-store"))
 }

@@ -27,6 +27,7 @@ mod misbehaviour;
 mod mqtt_alerts;
 mod notify;
 mod probe;
+mod proxies;
 mod push;
 mod repository;
 mod robustness;

@@ -24,7 +24,7 @@ fn uri(line: &str) -> &str {
 }
 
 fn max_age(reply: &Reply) -> u64 {
-    reply.header("cache-control").strip_prefix("max-age=").unwrap().parse().unwrap()
+    reply.header("cache-control").strip_prefix("private, max-age=").unwrap().parse().unwrap()
 }
 
 /// The media playlist of the camera, and its URL.

@@ -10,6 +10,7 @@ pub mod hls_client;
 pub mod mail_server;
 pub mod mosquitto;
 pub mod process;
+pub mod proxy;
 pub mod receiver;
 pub mod rtsp_client;
 pub mod samples;
