@@ -38,7 +38,7 @@ pub(crate) struct CyclesReport {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Look {
     pub(crate) cycles: usize,
-    pub(crate) rss_bytes: u64,
+    pub(crate) own_bytes: u64,
     pub(crate) descriptors: u64,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn run(kind: &Kind, url: &str, options: &CyclesOptions) -> io::Result
             }
             tokio::time::sleep(SETTLING).await;
             let (usage, descriptors) = (Usage::of(&options.pids)?, Usage::descriptors(&options.pids)?);
-            looks.push(Look { cycles: share * options.cycles / LOOKS, rss_bytes: usage.rss_bytes, descriptors });
+            looks.push(Look { cycles: share * options.cycles / LOOKS, own_bytes: usage.own_bytes, descriptors });
         }
         Ok::<_, io::Error>(())
     })?;
@@ -94,7 +94,7 @@ pub(crate) fn run(kind: &Kind, url: &str, options: &CyclesOptions) -> io::Result
         at_once,
         seconds,
         start: measure::start(&counters),
-        grown_bytes: difference(|look| look.rss_bytes),
+        grown_bytes: difference(|look| look.own_bytes),
         grown_descriptors: difference(|look| look.descriptors),
         looks,
         errors,
@@ -126,7 +126,7 @@ impl fmt::Display for CyclesReport {
         row(f, "cycles", format_args!("{}, {} at once, {rate:.0} a second", self.cycles, self.at_once))?;
         row(f, "playing, ms", self.start.playing_ms)?;
         for look in &self.looks {
-            let mb = look.rss_bytes as f64 / 1e6;
+            let mb = look.own_bytes as f64 / 1e6;
             row(f, "after", format_args!("{}: {mb:.2} MB, {} descriptors", look.cycles, look.descriptors))?;
         }
         let kb = self.grown_bytes as f64 / 1e3;

@@ -39,7 +39,7 @@ pub(crate) fn run(kind: &Kind, url: &str, name: &str, options: &MeasureOptions) 
     let mut memory = Memory::default();
     while at.elapsed() < options.window {
         sleep(SAMPLE.min(options.window.saturating_sub(at.elapsed())));
-        memory.observe(Usage::of(&options.pids)?.rss_bytes);
+        memory.observe(Usage::of(&options.pids)?);
     }
     let server_after = Usage::of(&options.pids)?;
     let counts = Counts::of(&clients.counters).since(&counts);
@@ -78,7 +78,7 @@ pub(crate) fn run(kind: &Kind, url: &str, name: &str, options: &MeasureOptions) 
             rss_before_bytes: before.rss_bytes,
             rss_bytes: memory.mean(),
             rss_max_bytes: memory.max,
-            rss_bytes_per_client: (memory.mean() as f64 - before.rss_bytes as f64) / each,
+            rss_bytes_per_client: (memory.mean_own() as f64 - before.own_bytes as f64) / each,
             threads: server_after.threads,
         });
     }
@@ -203,19 +203,25 @@ impl Counts {
 #[derive(Debug, Default)]
 struct Memory {
     sum: u64,
+    sum_own: u64,
     samples: u64,
     max: u64,
 }
 
 impl Memory {
-    fn observe(&mut self, rss_bytes: u64) {
-        self.sum += rss_bytes;
+    fn observe(&mut self, usage: Usage) {
+        self.sum += usage.rss_bytes;
+        self.sum_own += usage.own_bytes;
         self.samples += 1;
-        self.max = self.max.max(rss_bytes);
+        self.max = self.max.max(usage.rss_bytes);
     }
 
     fn mean(&self) -> u64 {
         self.sum.checked_div(self.samples).unwrap_or(0)
+    }
+
+    fn mean_own(&self) -> u64 {
+        self.sum_own.checked_div(self.samples).unwrap_or(0)
     }
 }
 
@@ -227,7 +233,7 @@ pub(crate) fn idle(pids: &[u32], window: Duration) -> io::Result<Server> {
     let (at, before) = (clock::now(), Usage::of(pids)?);
     let mut memory = Memory::default();
     loop {
-        memory.observe(Usage::of(pids)?.rss_bytes);
+        memory.observe(Usage::of(pids)?);
         let left = remaining(at, window);
         if left.is_zero() {
             break;

@@ -7,6 +7,8 @@ use std::{fs, io, time::Duration};
 pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     pub(crate) rss_bytes: u64,
+    /// Of it, what is no file's: pages of the program come and go with what it last ran, whoever is served.
+    pub(crate) own_bytes: u64,
     pub(crate) threads: u64,
 }
 
@@ -23,7 +25,9 @@ impl Usage {
             let status = read(&format!("/proc/{pid}/status"))?;
             sum.cpu += cpu;
             sum.threads += threads;
-            sum.rss_bytes += parse_rss(&status).ok_or_else(|| odd("status", *pid))?;
+            let memory = |key| parse_memory(&status, key).ok_or_else(|| odd("status", *pid));
+            sum.rss_bytes += memory("VmRSS:")?;
+            sum.own_bytes += memory("RssAnon:")? + memory("RssShmem:")?;
         }
         Ok(sum)
     }
@@ -82,8 +86,8 @@ fn parse_stat(text: &str) -> Option<(Duration, u64)> {
     Some((Duration::from_millis((field(14)? + field(15)?) * TICK_MS), field(20)?))
 }
 
-fn parse_rss(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn parse_memory(status: &str, key: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
@@ -111,8 +115,10 @@ mod tests {
 
     #[test]
     fn resident_memory_is_in_bytes() {
-        assert_eq!(parse_rss("VmPeak:\t 9 kB\nVmRSS:\t   18432 kB\nRssAnon:\t 5 kB\n"), Some(18_874_368));
-        assert_eq!(parse_rss("Name:\tkthreadd\n"), None);
+        let status = "VmPeak:\t 9 kB\nVmRSS:\t   18432 kB\nRssAnon:\t 5 kB\n";
+        assert_eq!(parse_memory(status, "VmRSS:"), Some(18_874_368));
+        assert_eq!(parse_memory(status, "RssAnon:"), Some(5120));
+        assert_eq!(parse_memory("Name:\tkthreadd\n", "VmRSS:"), None);
     }
 
     #[test]
@@ -126,7 +132,7 @@ mod tests {
     #[test]
     fn this_process_can_be_read() {
         let usage = Usage::own().unwrap();
-        assert!(usage.rss_bytes > 0 && usage.threads > 0);
+        assert!(usage.rss_bytes > usage.own_bytes && usage.own_bytes > 0 && usage.threads > 0);
         assert!(Usage::of(&[u32::MAX]).is_err());
         assert!(Usage::descriptors(&[std::process::id()]).is_ok_and(|open| open > 2));
     }

@@ -69,7 +69,7 @@ pub(crate) struct Server {
     pub(crate) rss_before_bytes: u64,
     pub(crate) rss_bytes: u64,
     pub(crate) rss_max_bytes: u64,
-    /// Growth since before the first client, by client.
+    /// Growth of what is no file's since before the first client, by client.
     pub(crate) rss_bytes_per_client: f64,
     pub(crate) threads: u64,
 }

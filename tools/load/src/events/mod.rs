@@ -115,7 +115,7 @@ pub(crate) fn run(
             rss_before_bytes: before.rss_bytes,
             rss_idle_bytes: idle.rss_bytes,
             rss_max_bytes: rss_max,
-            rss_bytes_per_idle_client: (idle.rss_bytes as f64 - before.rss_bytes as f64) / joined.max(1) as f64,
+            rss_bytes_per_idle_client: (idle.own_bytes as f64 - before.own_bytes as f64) / joined.max(1) as f64,
         });
     }
     report.void = report.spoilt();
