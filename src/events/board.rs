@@ -85,6 +85,11 @@ impl Board {
         (new.filter(|value| wanted(&value.topic)).cloned().collect(), state.version)
     }
 
+    /// The version of the newest change.
+    pub(super) fn version(&self) -> u64 {
+        *self.version.borrow()
+    }
+
     /// Wakes whoever follows.
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.version.subscribe()

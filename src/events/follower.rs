@@ -1,6 +1,11 @@
 //! A subscriber that waits: the thin driver of [`super::subscriber`], for every door alike.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tokio::sync::watch;
 
@@ -29,11 +34,31 @@ pub enum Delivery {
     Over,
 }
 
+/// What there is to tell without waiting for the store.
+#[derive(Debug)]
+pub(super) enum Glance {
+    /// This.
+    Tell(Delivery),
+    /// What is next stands in the store: beyond `after`, up to `floor`.
+    Older { after: u64, floor: u64 },
+    /// Nothing.
+    Nothing,
+}
+
+/// What came since the last look: facts, values, or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) facts: bool,
+    pub(super) values: bool,
+}
+
 /// Somebody who follows. It holds a place, not a queue: who does not ask costs nothing.
 #[derive(Debug)]
 pub struct Follower {
     events: Events,
     subscriber: Subscriber,
+    /// The last fact that was told, or is known by who resumed.
+    told: Option<Cursor>,
     facts: watch::Receiver<u64>,
     /// Only for those who want values, so that nobody else wakes for them.
     board: Option<watch::Receiver<u64>>,
@@ -58,7 +83,8 @@ impl Follower {
         let facts = events.log().watch();
         let board = subscriber.wants_values().then(|| events.board().watch());
         let over = Over { waits: Box::pin(subscriber.over()), came: false };
-        Self { events, subscriber, facts, board, over }
+        let told = if let From::After(cursor) = from { Some(cursor) } else { None };
+        Self { events, subscriber, told, facts, board, over }
     }
 
     /// The place after the last fact that was told or passed over: where another door goes on.
@@ -66,8 +92,14 @@ impl Follower {
         self.events.log().tail().at(self.subscriber.place())
     }
 
+    /// The last fact that the other side has, as far as that is known.
+    pub fn told(&self) -> Option<Cursor> {
+        self.told
+    }
+
     /// Goes on after this fact, with a gap if that cannot be told.
     pub fn resume(&mut self, after: Cursor) {
+        self.told = Some(after);
         self.subscriber.resume(after, &self.events.log().tail());
     }
 
@@ -84,7 +116,6 @@ impl Follower {
 
     /// [`Follower::ready`], with `most` facts at most; at least one.
     pub async fn ready_at_most(&mut self, most: usize) -> Option<Delivery> {
-        let most = most.max(1);
         loop {
             if self.subscriber.is_over() {
                 return Some(Delivery::Over);
@@ -94,17 +125,14 @@ impl Follower {
             if let Some(board) = &mut self.board {
                 board.mark_unchanged();
             }
-            let step = self.subscriber.poll(&self.events.log().tail(), self.events.board(), most);
-            match step {
-                Step::Facts(facts) if facts.is_empty() => {}
-                Step::Facts(facts) => return Some(Delivery::Facts(facts)),
-                Step::Values(values) => return Some(Delivery::Values(values)),
-                Step::Gap(lost) => return Some(Delivery::Gap { lost }),
-                Step::Older { after, floor } => match self.events.log().older(after, floor).await {
+            match self.glance(most) {
+                Glance::Tell(delivery) => return Some(delivery),
+                Glance::Nothing => return None,
+                Glance::Older { after, floor } => match self.events.log().older(after, floor).await {
                     Ok((facts, upto)) => {
-                        let facts = self.subscriber.handle_older(facts, upto, most);
+                        let facts = self.subscriber.handle_older(facts, upto, most.max(1));
                         if !facts.is_empty() {
-                            return Some(Delivery::Facts(facts));
+                            return Some(self.facts(facts));
                         }
                     }
                     Err(error) => {
@@ -112,9 +140,48 @@ impl Follower {
                         return Some(Delivery::Gap { lost: self.subscriber.handle_unreadable(floor) });
                     }
                 },
-                Step::Nothing => return None,
             }
         }
+    }
+
+    /// What there is to tell that is in memory, `most` facts at most. A right that ended shows in [`Follower::poll_over`].
+    pub(super) fn glance(&mut self, most: usize) -> Glance {
+        loop {
+            let step = self.subscriber.poll(&self.events.log().tail(), self.events.board(), most.max(1));
+            return match step {
+                Step::Facts(facts) if facts.is_empty() => continue,
+                Step::Facts(facts) => Glance::Tell(self.facts(facts)),
+                Step::Values(values) => Glance::Tell(Delivery::Values(values)),
+                Step::Gap(lost) => Glance::Tell(Delivery::Gap { lost }),
+                Step::Older { after, floor } => Glance::Older { after, floor },
+                Step::Nothing => Glance::Nothing,
+            };
+        }
+    }
+
+    fn facts(&mut self, facts: Vec<Arc<Fact>>) -> Delivery {
+        self.told = facts.last().map(|fact| fact.cursor).or(self.told);
+        Delivery::Facts(facts)
+    }
+
+    /// Whether news may be something to tell.
+    pub(super) fn minds(&self, news: News) -> bool {
+        news.facts || news.values && self.subscriber.wants_values()
+    }
+
+    /// Whether a look would see something that the last one did not.
+    pub(super) fn is_behind(&self) -> bool {
+        self.subscriber.is_behind(&self.events.log().tail(), self.events.board())
+    }
+
+    /// Comes once, when nothing may be seen any more.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Over { waits, came } = &mut self.over;
+        if *came || waits.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        *came = true;
+        Poll::Ready(())
     }
 
     /// What there is to tell next, whenever that is.

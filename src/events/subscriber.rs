@@ -125,6 +125,11 @@ impl Subscriber {
         Step::Nothing
     }
 
+    /// Whether there is something beyond what [`Subscriber::poll`] has looked at.
+    pub(super) fn is_behind(&self, tail: &Tail, board: &Board) -> bool {
+        self.gap.is_some() || self.place < tail.cursor().offset || self.values && self.version < board.version()
+    }
+
     /// What was in the store, up to `upto`; `most` of it at most is told.
     pub(super) fn handle_older(&mut self, mut facts: Vec<Arc<Fact>>, upto: u64, most: usize) -> Vec<Arc<Fact>> {
         facts.retain(|fact| self.filter.wants(&fact.topic) && self.scope.sees(&fact.topic));

@@ -18,7 +18,6 @@ use super::{
 use crate::{
     base::{Error, Kind, Monotonic, Result, WallTime},
     events::{Cursor, Follower},
-    stats::EventDoor,
 };
 
 /// Nobody waits longer for what he asked for.
@@ -37,8 +36,6 @@ pub(super) struct Answers {
     video: Arc<dyn VideoUrls>,
     wishes: Wishes,
     words: Bucket,
-    /// The last fact that the client has, as far as that is known.
-    pub(super) after: Option<Cursor>,
     /// When its token ends, if it came with one.
     pub(super) until: Option<WallTime>,
 }
@@ -50,10 +47,9 @@ impl Answers {
         rights: Rights,
         video: Arc<dyn VideoUrls>,
         wishes: Wishes,
-        after: Option<Cursor>,
     ) -> Self {
         let words = Bucket::new(WORDS_BURST, WORDS_PER_SECOND, shared.clock.now());
-        Self { shared, taken, rights, video, wishes, words, after, until: None }
+        Self { shared, taken, rights, video, wishes, words, until: None }
     }
 
     /// How a client is told that it may see nothing any more.
@@ -72,16 +68,8 @@ impl Answers {
         &self.seat().guest.user
     }
 
-    pub(super) fn now(&self) -> Monotonic {
+    fn now(&self) -> Monotonic {
         self.shared.clock.now()
-    }
-
-    pub(super) fn delivered(&self, events: usize) {
-        self.shared.doors.delivered(EventDoor::WebSocket, events as u64);
-    }
-
-    pub(super) fn dropped(&self, events: u64) {
-        self.shared.doors.dropped(EventDoor::WebSocket, events);
     }
 
     /// The first two messages.
@@ -162,12 +150,11 @@ impl Answers {
         Ok(())
     }
 
-    fn resume(&mut self, session: &mut Session, follower: &mut Follower, after: &str) -> Result<()> {
-        let cursor = after.parse().map_err(|()| {
+    fn resume(&self, session: &mut Session, follower: &mut Follower, after: &str) -> Result<()> {
+        let cursor = after.parse::<Cursor>().map_err(|()| {
             Error::new(Kind::InvalidArgument, "after: that is no `id` of a fact").with_code("invalid_cursor")
         })?;
         follower.resume(cursor);
-        self.after = Some(cursor);
         self.status(session, "resumed");
         Ok(())
     }

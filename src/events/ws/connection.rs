@@ -1,8 +1,15 @@
 //! One connection as a task: the thin driver between a stream, the session machine and the follower.
 //!
-//! Nothing is held for a connection that is silent: what goes out is shared, and there is no task beside this one.
+//! Nothing is held for a connection that is silent: what goes out is shared, and there is no task beside this one. While
+//! it sleeps the [`super::herald`] tells what happens in its place.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::{Future, poll_fn},
+    mem,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use tokio::time::sleep_until;
@@ -12,16 +19,16 @@ use super::{
     answers::Answers,
     close::{CloseCode, Violation},
     door::{Arrival, Shared},
-    encoding::{Encoding, Format},
+    encoding::Encoding,
     line::{Line, Stream},
-    messages::ServerMessage,
     presence::Taken,
     session::{End, Session},
+    talk::{STREAK, Talk},
     wishes::Wishes,
 };
 use crate::{
     base::Clock,
-    events::{Delivery, Filter, Follower, Form, From, spread::spread},
+    events::{Delivery, Filter, From, spread::spread},
     stats::{EventDoor, Refusal},
 };
 
@@ -85,7 +92,7 @@ async fn refuse(mut line: Line, mut session: Session, clock: Clock) {
 }
 
 async fn serve(
-    mut line: Line,
+    line: Line,
     mut session: Session,
     shared: Arc<Shared>,
     arrival: Arrival,
@@ -100,9 +107,9 @@ async fn serve(
     let from = arrival.after.map_or(From::Now, From::After);
     // The doors' own choices always make a filter.
     let filter = wishes.filter().unwrap_or_else(|_| Filter::everything());
-    let mut follower = shared.events.follow(arrival.scope, filter, from);
-    let seat = taken.seat.clone();
-    let mut answers = Answers::new(shared, taken, arrival.rights, arrival.video, wishes, arrival.after);
+    let follower = shared.events.follow(arrival.scope, filter, from);
+    let (seat, berth) = (taken.seat.clone(), shared.herald.moor());
+    let mut answers = Answers::new(shared, taken, arrival.rights, arrival.video, wishes);
     answers.until = arrival.until;
     answers.greet(&mut session, follower.cursor());
 
@@ -110,92 +117,90 @@ async fn serve(
     let mut told = false;
     let mut armed = session.poll_deadline();
     let mut timer = pin!(sleep_until(clock.instant(armed)));
-    let mut streak = 0;
+    let mut talk = Box::new(Talk::new(line, session, follower));
     loop {
-        while let Some(message) = session.poll_request(clock.now()) {
+        while let Some(message) = talk.session.poll_request(clock.now()) {
             // In a place of its own, so that a connection that is silent does not carry room for it.
-            Box::pin(answers.answer(&mut session, &mut follower, message)).await;
+            Box::pin(answers.answer(&mut talk.session, &mut talk.follower, message)).await;
         }
-        while session.wants_events() && line.is_flushed() {
-            let Some(delivery) = follower.ready().await else { break };
-            deliver(&mut session, delivery, &follower, &mut answers);
-            streak += 1;
-            // At once: then it is known whether the socket is blocked, and the next batch may be wanted.
-            poll_fn(|cx| Poll::Ready(line.write(cx, &mut session, clock.now()))).await;
-            if streak >= STREAK {
+        for _ in 0..STREAK {
+            if !talk.wants_events() {
                 break;
             }
+            match talk.follower.ready().await {
+                None => break,
+                Some(Delivery::Over) => {
+                    let (code, reason) = answers.farewell();
+                    talk.session.close(clock.now(), code, reason);
+                }
+                Some(delivery) => talk.deliver(delivery, &doors),
+            }
+            // At once: then it is known whether the socket is blocked, and the next batch may be wanted.
+            let Talk { line, session, .. } = &mut *talk;
+            poll_fn(|cx| Poll::Ready(line.write(cx, session, clock.now()))).await;
         }
-        session.handle_timeout(clock.now());
-        if session.end().is_some() {
+        talk.session.handle_timeout(clock.now());
+        if talk.session.end().is_some() {
             break;
         }
         // To an earlier deadline the timer is moved; to a later one when it fires.
-        let due = session.poll_deadline();
+        let due = talk.session.poll_deadline();
         if due < armed || timer.is_elapsed() {
             armed = due;
             timer.as_mut().reset(clock.instant(due));
         }
-        tokio::select! {
-            biased;
-            () = &mut stop, if !told => {
+        let mut here = Some(talk);
+        let woken = poll_fn(|cx| {
+            // Gone only if telling it something failed.
+            let Some(mut talk) = here.take().or_else(|| berth.fetch()) else { return Poll::Ready(None) };
+            let Talk { line, session, follower, waker, called } = &mut *talk;
+            let why = if !told && stop.as_mut().poll(cx).is_ready() {
+                Why::Stop
+            } else if mem::take(called)
+                || line.poll(cx, session, clock).is_ready()
+                || timer.as_mut().poll(cx).is_ready()
+            {
+                Why::Look
+            } else if session.wants_events()
+                && let Poll::Ready(frame) = seat.mailbox.poll_mail(cx)
+            {
+                Why::Mail(frame)
+            } else if follower.poll_over(cx).is_ready() {
+                Why::Look
+            } else {
+                waker.clone_from(cx.waker());
+                match berth.leave(talk) {
+                    None => return Poll::Pending,
+                    Some(back) => return Poll::Ready(Some((back, Why::Look))),
+                }
+            };
+            Poll::Ready(Some((talk, why)))
+        });
+        let Some((back, why)) = woken.await else { return };
+        talk = back;
+        match why {
+            Why::Stop => {
                 told = true;
                 let reason = format!("come back within {} s", spread(doors.dismissed()).as_secs());
-                session.close(clock.now(), CloseCode::GOING_AWAY, &reason);
+                talk.session.close(clock.now(), CloseCode::GOING_AWAY, &reason);
             }
-            // Before the socket, since that is what a connection wakes for; after a streak everything else comes first.
-            () = follower.changed(), if streak < STREAK && session.wants_events() && line.is_flushed() => {}
-            () = poll_fn(|cx| line.poll(cx, &mut session, clock)) => streak = 0,
-            () = &mut timer => streak = 0,
-            frame = poll_fn(|cx| seat.mailbox.poll_mail(cx)), if session.wants_events() => session.push(frame),
-            () = std::future::ready(()), if streak >= STREAK => streak = 0,
+            Why::Mail(frame) => talk.session.push(frame),
+            Why::Look => {}
         }
     }
-    if let Some(refusal) = session.end().and_then(refusal) {
+    if let Some(refusal) = talk.session.end().and_then(refusal) {
         doors.refused(EventDoor::WebSocket, refusal);
     }
 }
 
-/// Batches in a row, before what the client says is looked at.
-const STREAK: u32 = 16;
-
-fn deliver(session: &mut Session, delivery: Delivery, follower: &Follower, answers: &mut Answers) {
-    let encoding = session.encoding();
-    let form = form(encoding);
-    match delivery {
-        Delivery::Facts(facts) => {
-            answers.delivered(facts.len());
-            answers.after = facts.last().map(|fact| fact.cursor).or(answers.after);
-            for fact in facts {
-                session.push(fact.forms.form(form, || encoding.frame(&fact.body)).clone());
-            }
-        }
-        Delivery::Values(values) => {
-            answers.delivered(values.len());
-            for value in values {
-                session.push(value.forms.form(form, || encoding.frame(&value.body)).clone());
-            }
-        }
-        Delivery::Gap { lost } => {
-            answers.dropped(lost.unwrap_or(1));
-            let (after, resumed_at) = (answers.after.map(|cursor| cursor.to_string()), follower.cursor().to_string());
-            session.say(&ServerMessage::Gap { after, resumed_at, lost });
-        }
-        Delivery::Over => {
-            let (code, reason) = answers.farewell();
-            session.close(answers.now(), code, reason);
-        }
-    }
-}
-
-/// The form that is shared by all who have this encoding.
-const fn form(encoding: Encoding) -> Form {
-    match (encoding.format, encoding.deflate) {
-        (Format::Json, false) => Form::Frame,
-        (Format::Json, true) => Form::DeflatedFrame,
-        (Format::MessagePack, false) => Form::PackedFrame,
-        (Format::MessagePack, true) => Form::DeflatedPackedFrame,
-    }
+/// Why a connection woke.
+enum Why {
+    /// The server ends.
+    Stop,
+    /// Others have something for it.
+    Mail(Bytes),
+    /// The stream, the clock, the log or a right.
+    Look,
 }
 
 /// Why a client was sent away, if it was.

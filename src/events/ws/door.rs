@@ -1,7 +1,9 @@
 //! The door: who may come in, what the connections share, and how many there are. A connection is a task of whoever
 //! upgraded its stream; what it does stands in [`super::connection`].
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, net::IpAddr, num::NonZero, sync::Arc, thread::available_parallelism, time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use tracing::info_span;
@@ -11,6 +13,7 @@ use super::{
     commands::Commands,
     connection::Connection,
     encoding::Encoding,
+    herald::Herald,
     messages::{Ack, StreamUrl, VideoRequest},
     presence::{Guest, Presence, SeatLimits},
     wishes::Preset,
@@ -104,6 +107,7 @@ pub struct WebSockets {
 pub(super) struct Shared {
     pub(super) events: Events,
     pub(super) presence: Arc<Presence>,
+    pub(super) herald: Herald,
     pub(super) commands: Commands,
     pub(super) alarms: Option<Arc<dyn Acknowledge>>,
     pub(super) doors: Arc<EventDoors>,
@@ -156,7 +160,8 @@ impl WebSockets {
                 }
             }
         });
-        let shared = Shared { events, presence, commands, alarms, doors, clock, options };
+        let herald = Herald::start(available_parallelism().map_or(1, NonZero::get), &events, &doors, clock, tasks);
+        let shared = Shared { events, presence, herald, commands, alarms, doors, clock, options };
         Self { shared: Arc::new(shared) }
     }
 

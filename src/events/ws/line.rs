@@ -72,7 +72,13 @@ impl Line {
             if filled == 0 {
                 break;
             }
-            match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..filled]) {
+            let stream = Pin::new(&mut self.stream);
+            // One frame by the shorter way through the kernel.
+            let written = match &slices[..filled] {
+                [frame] => stream.poll_write(cx, frame),
+                frames => stream.poll_write_vectored(cx, frames),
+            };
+            match written {
                 Poll::Ready(Ok(count @ 1..)) => {
                     session.handle_written(now, count);
                     (moved, self.flushed) = (true, false);

@@ -2,7 +2,7 @@
 //!
 //! Machines: [`handshake`] agrees, [`inbound`] cuts what comes in, [`encoding`] makes the frames that go out, once for
 //! all clients of a form, [`session`] is the life of one connection. [`door`] lets in and counts; a [`Connection`] is
-//! the task that drives a session; [`commands`] is what clients can have done.
+//! the task that drives a session, and the [`herald`] tells for those that sleep; [`commands`] is what clients can have done.
 
 mod answers;
 mod bucket;
@@ -14,6 +14,7 @@ pub mod door;
 pub mod encoding;
 mod frame;
 pub mod handshake;
+mod herald;
 pub mod inbound;
 mod line;
 mod mailbox;
@@ -22,6 +23,7 @@ pub mod messages;
 mod outbox;
 mod presence;
 pub mod session;
+mod talk;
 mod wishes;
 
 #[cfg(test)]

@@ -112,6 +112,43 @@ async fn a_client_that_never_reads_is_closed_as_too_slow_and_the_others_miss_not
     assert_eq!((house.refused("too_slow"), house.doors.figures(EventDoor::WebSocket).open), (1, 1));
 }
 
+/// Sockets that are full half of the time, and clients that speak meanwhile: told by the herald, by their own tasks, and
+/// on the way from one to the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_tells_it_every_client_gets_every_fact_once_and_in_order() {
+    const FACTS: usize = 300;
+    let house = House::new().await;
+    let clients = (0..40).map(|number| house.connect(if number % 2 == 0 { 700 } else { 1 << 20 }, Scope::house()));
+    let mut reading = Vec::new();
+    for (number, mut client) in clients.collect::<Vec<_>>().into_iter().enumerate() {
+        client.message_of("connection_status").await;
+        reading.push(async move {
+            let mut offsets = Vec::new();
+            while offsets.len() < FACTS {
+                let fact = client.message_of("camera_event").await;
+                let offset = fact["id"].as_str().unwrap().split_once('-').unwrap().1.parse::<u64>().unwrap();
+                offsets.push(offset);
+                if (offsets.len() + number).is_multiple_of(50) {
+                    client.send(&serde_json::json!({"type": "ping"})).await;
+                }
+            }
+            offsets
+        });
+    }
+    let sending = async {
+        for _ in 0..FACTS / 20 {
+            let sent = (0..20).map(|_| house.desk.events.enqueue(draft(EventType::CameraEvent, "motion")).unwrap());
+            for receipt in sent.collect::<Vec<_>>() {
+                receipt.await.unwrap();
+            }
+        }
+    };
+    let ((), read) = tokio::join!(sending, futures_util::future::join_all(reading));
+    for offsets in read {
+        assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "{offsets:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_is_not_there_any_more_is_gone_within_ninety_seconds() {
     let house = House::new().await;
