@@ -123,6 +123,52 @@ async fn no_acknowledged_fact_is_lost_and_no_id_is_used_twice_whenever_the_proce
 }
 
 #[tokio::test]
+async fn every_event_raises_its_alert_once_whenever_the_process_is_killed() {
+    let rounds = 6 * scale();
+    let mut ringing = bare();
+    ringing["rules"] = json!([{"id": "ring", "when": {"event": {"kind": "ring", "hold": "1h"}}}]);
+    let mut folder = tempfile::tempdir().unwrap();
+    let (mut acknowledged, mut next, mut first) = (BTreeSet::new(), 0, None);
+    for round in 0..rounds {
+        let mut server = Server::start_in(folder, ringing.clone(), &[]).await;
+        if first.is_none() {
+            first = server.json("/api/v1/events").await["cursor"].as_str().map(str::to_owned);
+        }
+        let deadline = Instant::now() + Duration::from_millis(rand::rng().random_range(20..200));
+        let mut answered = 0;
+        while Instant::now() < deadline || answered == 0 {
+            next += 1;
+            let path = format!("door-{next}");
+            let event = json!({"type": "ring", "path": path});
+            let posted = server.client().post(server.http("/api/v1/events")).json(&event).send().await.unwrap();
+            assert_eq!(posted.status(), 201, "round {round}");
+            acknowledged.insert(path);
+            answered += 1;
+        }
+        server.signal("KILL");
+        server.ended(PATIENCE).await.expect("nobody survives that");
+        folder = server.into_folder();
+    }
+    let server = Server::start_in(folder, ringing, &[]).await;
+    let deadline = Instant::now() + PATIENCE;
+    let raised = loop {
+        let mut raised = BTreeMap::<String, usize>::new();
+        for fact in all(&server, first.as_deref()).await {
+            if fact["type"] == "alert" && fact["data"]["change"] == "raised" {
+                *raised.entry(fact["path"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+        if acknowledged.iter().all(|path| raised.contains_key(path)) {
+            break raised;
+        }
+        assert!(Instant::now() < deadline, "{} of {} raised an alert", raised.len(), acknowledged.len());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let twice: Vec<_> = raised.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_set_aside_and_the_server_runs_on_and_says_so() {
     let mut server = Server::start(bare()).await;
     let event = json!({"type": "motion", "path": "gate"});

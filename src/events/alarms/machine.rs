@@ -16,8 +16,8 @@ use crate::{
     base::WallTime,
     config::{Rule, RuleId},
     events::{
-        envelope::Draft,
-        payload::{Acknowledgement, AlertChange, AlertEvent, AlertState, AuditEvent},
+        envelope::{Cursor, Draft},
+        payload::{Acknowledgement, AlertChange, AlertState, AuditEvent},
         rules::{Change, Subject, Transition},
     },
 };
@@ -82,6 +82,8 @@ pub struct Alarms {
     pub(super) output: VecDeque<Output>,
     pub(super) refused: u64,
     pub(super) revision: u64,
+    /// The last fact that the rules heard.
+    pub(super) heard: Option<Cursor>,
 }
 
 impl Alarms {
@@ -105,6 +107,7 @@ impl Alarms {
             output: VecDeque::new(),
             refused: 0,
             revision: 0,
+            heard: None,
         };
         let mut kept: Vec<Alarm> = kept.into_iter().collect();
         kept.sort_by(|a, b| a.record.ended_at.cmp(&b.record.ended_at));
@@ -203,34 +206,6 @@ impl Alarms {
                 self.recheck_after(&fingerprint, &transition.rule.id, now);
             }
             (Change::Changed(_) | Change::Cleared, None) => {}
-        }
-    }
-
-    /// An alert that a part of the server put into the log by itself.
-    pub fn handle_foreign(&mut self, event: &AlertEvent, now: WallTime) {
-        let rule = FOREIGN.into_iter().find(|rule| *rule == event.alert.rule).and_then(|rule| rule.parse().ok());
-        let Some(rule) = rule.filter(|_| event.change != AlertChange::Acknowledged) else { return };
-        let fingerprint = &event.alert.fingerprint;
-        let before = self.alarms.get(fingerprint).cloned();
-        if before.as_ref().is_some_and(|before| before.record == event.alert || !before.foreign) {
-            return;
-        }
-        let was_active = before.is_some_and(|before| before.is_active());
-        let alarm = Alarm::foreign(event, rule, now);
-        match (was_active, alarm.is_active()) {
-            (false, true) => {
-                self.ended.retain(|ended| ended != fingerprint);
-                self.active += 1;
-                self.put(alarm);
-                self.notify(Reason::Raised, None, vec![fingerprint.clone()], now);
-            }
-            (true, true) => self.put(alarm),
-            (true, false) => {
-                self.put(alarm);
-                self.notify(Reason::Cleared, None, vec![fingerprint.clone()], now);
-                self.end(fingerprint);
-            }
-            (false, false) => {}
         }
     }
 
@@ -376,7 +351,7 @@ impl Alarms {
         self.end(fingerprint);
     }
 
-    fn end(&mut self, fingerprint: &str) {
+    pub(super) fn end(&mut self, fingerprint: &str) {
         self.active = self.active.saturating_sub(1);
         self.ended.push_back(fingerprint.to_owned());
         while self.ended.len() > ENDED_MAX {
@@ -386,8 +361,9 @@ impl Alarms {
         }
     }
 
-    pub(super) fn put(&mut self, alarm: Alarm) {
+    pub(super) fn put(&mut self, mut alarm: Alarm) {
         self.revision += 1;
+        alarm.heard = self.heard.or(alarm.heard);
         let alarm = Arc::new(alarm);
         self.output.push_back(Output::KeepAlarm(alarm.clone()));
         self.alarms.insert(alarm.record.fingerprint.clone(), alarm);

@@ -4,6 +4,7 @@
 //! log, notices for the ways out and documents to keep come out. It runs on the wall clock, for what people say
 //! ("until six") is meant so; nothing here is faster than a second.
 
+mod adopted;
 mod draft;
 mod groups;
 mod machine;

@@ -13,6 +13,7 @@ use crate::{
         rules::{Placeholder, Wording},
     },
     events::{
+        Cursor,
         payload::{AlertEvent, AlertRecord, AlertState},
         rules::{Finding, Subject, Transition},
     },
@@ -56,9 +57,27 @@ pub struct Alarm {
     pub(super) ack_until: Option<i64>,
     /// It comes from a part of the server that is no rule.
     pub(super) foreign: bool,
+    /// The last fact that the rules had heard by then.
+    #[serde(default, with = "heard", skip_serializing_if = "Option::is_none")]
+    pub(super) heard: Option<Cursor>,
     /// What it does; known again when the rules are.
     #[serde(skip)]
     pub(super) policy: Option<Arc<Rule>>,
+}
+
+/// A place in the log, as its text.
+mod heard {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::events::Cursor;
+
+    pub(super) fn serialize<S: Serializer>(cursor: &Option<Cursor>, serializer: S) -> Result<S::Ok, S::Error> {
+        cursor.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cursor>, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
+    }
 }
 
 /// The same for every alert of the same rule about the same thing.
@@ -111,6 +130,7 @@ impl Alarm {
             repeat_at: None,
             ack_until: None,
             foreign: false,
+            heard: None,
             policy: Some(rule.clone()),
         };
         alarm.find(finding);
@@ -135,8 +155,24 @@ impl Alarm {
             repeat_at: None,
             ack_until: None,
             foreign: true,
+            heard: None,
             policy: None,
         }
+    }
+
+    /// One that a rule raised, as far as the log tells.
+    pub(super) fn told(event: &AlertEvent, rule: &Arc<Rule>, at: WallTime) -> Option<Self> {
+        let record = &event.alert;
+        let subject = match (&record.sensor, &record.path) {
+            (Some(sensor), _) => Subject::Sensor(sensor.clone()),
+            (None, Some(path)) => Subject::Path(path.clone()),
+            (None, None) => Subject::Server,
+        };
+        if fingerprint(&rule.id, &subject) != record.fingerprint {
+            return None;
+        }
+        let policy = Some(rule.clone());
+        Some(Self { subject, foreign: false, policy, ..Self::foreign(event, rule.id.clone(), at) })
     }
 
     /// It goes on, and rests on this now. Its words stay those of the reading that made it as severe as it is: a value that

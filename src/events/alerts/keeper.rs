@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::{Alarm, Notice, RuleConfig, RuleId, Silence};
 use crate::{
     base::Result,
-    events::rules::SavedRules,
+    events::{Cursor, rules::SavedRules},
     store::{DocumentChange, Documents},
 };
 
@@ -18,6 +18,11 @@ const SILENCES: &str = "silences";
 /// Where notices lie that no way out took yet: written with the alarms they are about, taken away by who takes them.
 pub const NOTICES: &str = "notices";
 const MEMORY: &str = "rules_memory";
+const PLACES: &str = "rules_places";
+/// The last fact that rules heard when their memory was written.
+const HEARD: &str = "heard";
+/// The last fact of their own that is on the disk, and with it the alarms it tells of.
+const TOLD: &str = "told";
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -26,6 +31,8 @@ pub(super) struct Kept {
     pub(super) alarms: Vec<Alarm>,
     pub(super) silences: Vec<Silence>,
     pub(super) memory: Option<SavedRules>,
+    pub(super) heard: Option<Cursor>,
+    pub(super) told: Option<Cursor>,
 }
 
 #[derive(Debug)]
@@ -52,7 +59,14 @@ impl Keeper {
             alarms: self.read(ALARMS).await,
             silences: self.read(SILENCES).await,
             memory: self.read(MEMORY).await.pop(),
+            heard: self.place(HEARD).await,
+            told: self.place(TOLD).await,
         }
+    }
+
+    async fn place(&self, key: &str) -> Option<Cursor> {
+        // What cannot be read is said once, with the rest.
+        self.documents.one(PLACES, key.to_owned()).await.ok()??.parse().ok()
     }
 
     async fn read<T: DeserializeOwned>(&self, collection: &'static str) -> Vec<T> {
@@ -89,6 +103,16 @@ impl Keeper {
 
     pub(super) fn keep_memory(&mut self, memory: &SavedRules) {
         self.waiting.insert((MEMORY, "all".to_owned()), Some(text(memory)));
+    }
+
+    /// Keeps how far rules have heard; written with what they remember.
+    pub(super) fn keep_heard(&mut self, cursor: Cursor) {
+        self.waiting.insert((PLACES, HEARD.to_owned()), Some(Pending::Text(cursor.to_string())));
+    }
+
+    /// Keeps up to where the alarms that are written are in the log; written with them.
+    pub(super) fn keep_told(&mut self, cursor: Cursor) {
+        self.waiting.insert((PLACES, TOLD.to_owned()), Some(Pending::Text(cursor.to_string())));
     }
 
     /// Keeps a notice until a way out takes it.

@@ -1,14 +1,16 @@
 //! Rules and alarms at work: one task feeds the machines of [`super::rules`] and [`super::alarms`] with what sensors,
 //! cameras and the log tell, puts what comes of it into the log, and keeps it over restarts. [`Alerts`] talks to it.
 
+mod append;
 mod book;
 mod keeper;
+mod late;
 mod say;
 mod task;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -142,9 +144,19 @@ impl Alerts {
         let kept = keeper.load().await;
         let book = RuleBook::new(options.rules, kept.rules);
         let rules = book.resolved();
-        let by_id = rules.iter().map(|rule| (rule.id.clone(), Arc::new(rule.clone()))).collect();
-        let alarms = Alarms::resume(kept.alarms, kept.silences, &by_id, options.witness, now.wall);
-        let rules = Rules::resume(rules, kept.memory.as_ref(), &alarms.active(), now);
+        let by_id: BTreeMap<_, _> = rules.iter().map(|rule| (rule.id.clone(), Arc::new(rule.clone()))).collect();
+        let mut alarms = Alarms::resume(kept.alarms, kept.silences, &by_id, options.witness, now.wall);
+        let (follower, late) = late::follow(&events, kept.heard).await;
+        for (event, cursor) in late.told_after(kept.told) {
+            if let Some(rule) = event.alert.rule.parse().ok().and_then(|id: RuleId| by_id.get(&id)) {
+                alarms.handle_told(&event, cursor, rule, now.wall);
+            }
+        }
+        let late_events = late.occurrences().map(|(occurrence, cursor)| {
+            let known = alarms.settled(&occurrence.subject(), cursor);
+            (occurrence, known)
+        });
+        let rules = Rules::resume(rules, kept.memory.as_ref(), &alarms.active(), late_events, now);
         let (orders, taken) = mpsc::channel(WAITING);
         let (told, snapshot) = watch::channel(Arc::default());
         let task = task::Task {
@@ -161,8 +173,9 @@ impl Alerts {
             complaints: crate::base::complaints::Complaints::new(std::time::Duration::from_secs(60)),
             shown: None,
             saved: task::Saved::default(),
+            heard: late.heard().or(kept.heard),
         };
-        task.start(taken, tasks).await;
+        task.start(taken, follower, late.facts(), tasks).await;
         Self { orders, snapshot, clock }
     }
 

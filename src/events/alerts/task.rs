@@ -1,29 +1,27 @@
 //! The task: one loop around the machines. It looks at the cameras every second and at the disk every half minute.
 
-use std::{
-    future::{Future, poll_fn},
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
-use tracing::{error, info_span, warn};
+use tracing::{info_span, warn};
 
 use super::{
-    AlertsSnapshot, Cameras, DiskProbe, Rules, SensorReport, Silence, WaysOut, book::RuleBook, keeper::Keeper, say,
+    AlertsSnapshot, Cameras, DiskProbe, Rules, SensorReport, Silence, WaysOut, append,
+    book::RuleBook,
+    keeper::Keeper,
+    late::{alert, occurrence},
+    say,
 };
 use crate::{
-    base::{Clock, Error, Kind, Monotonic, Result, Tasks, WallTime, complaints::Complaints},
+    base::{Clock, Error, Moment, Monotonic, Result, Tasks, WallTime, complaints::Complaints},
     config::{RuleConfig, RuleId},
     events::{
-        Delivery, Draft, EventType, Events, Fact, Filter, Follower, From, Scope,
+        Cursor, Delivery, EventType, Events, Fact, Follower,
         alarms::{Alarms, Output},
-        payload::AlertEvent,
-        rules::{Occurrence, SavedRules},
+        rules::SavedRules,
     },
 };
 
@@ -35,9 +33,6 @@ const SAVE_EVERY: Duration = Duration::from_secs(30);
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// What waits for the disk is tried again after this; an alarm's new value alone waits as long.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
-/// A fact the log does not take is tried again so often, and so long apart.
-const TRIES: u32 = 40;
-const TRY_EVERY: Duration = Duration::from_millis(250);
 /// How long notices wait for the disk before they go out without it.
 const KEEP_WITHIN: Duration = Duration::from_secs(1);
 /// The wall clock may step: what is due by it is looked at again after this.
@@ -92,6 +87,8 @@ pub(super) struct Task {
     /// What was shown last, by the revisions it was made of.
     pub(super) shown: Option<(u64, u64)>,
     pub(super) saved: Saved,
+    /// The last fact that the rules heard.
+    pub(super) heard: Option<Cursor>,
 }
 
 /// What rules remembered when that was last saved.
@@ -100,16 +97,23 @@ pub(super) struct Saved {
     memory: Option<SavedRules>,
     turns: u64,
     at: Option<Monotonic>,
+    heard: Option<Cursor>,
 }
 
 impl Task {
     /// Tells what came of the start, then goes on for itself.
-    pub(super) async fn start(mut self, orders: mpsc::Receiver<Command>, tasks: &Tasks) {
-        let filter = Filter::everything().event_types([EventType::CameraEvent.name(), EventType::Alert.name()]);
-        let follower = match filter {
-            Ok(filter) => self.events.follow(Scope::house(), filter, From::Now),
-            Err(_) => self.events.follow(Scope::house(), Filter::everything(), From::Now),
-        };
+    pub(super) async fn start(
+        mut self,
+        orders: mpsc::Receiver<Command>,
+        follower: Follower,
+        late: &[Arc<Fact>],
+        tasks: &Tasks,
+    ) {
+        let now = self.clock.moment();
+        self.hear_alerts(late, now);
+        if let Some(heard) = self.heard {
+            self.alarms.handle_heard(heard);
+        }
         self.catch_up().await;
         let stopping = tasks.stopping().clone();
         tasks.spawn("alerts", info_span!("alerts"), async move {
@@ -138,7 +142,9 @@ impl Task {
                     Some(order) => self.take(order).await,
                     None => break,
                 },
-                delivery = follower.next() => self.hear(&delivery),
+                delivery = follower.next() => if let Delivery::Facts(facts) = delivery {
+                    self.hear(&facts);
+                },
                 _ = look.tick() => {
                     let now = self.clock.moment();
                     let samples = self.cameras.look();
@@ -252,22 +258,22 @@ impl Task {
     }
 
     /// What the log tells: events of cameras, and alerts that a part of the server raised by itself.
-    fn hear(&mut self, delivery: &Delivery) {
-        let Delivery::Facts(facts) = delivery else { return };
+    fn hear(&mut self, facts: &[Arc<Fact>]) {
         let now = self.clock.moment();
-        for fact in facts {
-            match fact.topic.kind {
-                EventType::CameraEvent => {
-                    let kind = fact.topic.name.to_ascii_lowercase();
-                    let occurrence = Occurrence { kind, path: fact.topic.path.clone(), time: fact.time };
-                    self.rules.handle_event(&occurrence, now);
-                }
-                EventType::Alert => {
-                    if let Some(event) = alert(fact) {
-                        self.alarms.handle_foreign(&event, now.wall);
-                    }
-                }
-                _ => {}
+        for fact in facts.iter().filter(|fact| fact.topic.kind == EventType::CameraEvent) {
+            self.rules.handle_event(&occurrence(fact), now);
+        }
+        self.hear_alerts(facts, now);
+        if let Some(last) = facts.last() {
+            self.heard = Some(last.cursor);
+            self.alarms.handle_heard(last.cursor);
+        }
+    }
+
+    fn hear_alerts(&mut self, facts: &[Arc<Fact>], now: Moment) {
+        for fact in facts.iter().filter(|fact| fact.topic.kind == EventType::Alert) {
+            if let Some(event) = alert(fact) {
+                self.alarms.handle_foreign(&event, now.wall);
             }
         }
     }
@@ -307,7 +313,9 @@ impl Task {
             self.save();
         }
         if turned || !drafts.is_empty() || !notices.is_empty() {
-            self.append_all(drafts).await;
+            if let Some(told) = append::all(&self.events, drafts).await {
+                self.keeper.keep_told(told);
+            }
             // In one commit with the alarms they are about: neither is told twice nor forgotten.
             let kept = timeout(KEEP_WITHIN, self.write()).await.unwrap_or(false);
             if !kept {
@@ -319,40 +327,16 @@ impl Task {
         }
     }
 
-    /// Hands them over in order, then waits for all of them: a thousand at once are a few commits, not a thousand.
-    async fn append_all(&self, drafts: Vec<Draft>) {
-        let mut sent = Vec::new();
-        for draft in drafts {
-            let mut append = Box::pin(self.append(draft));
-            if poll_fn(|cx| Poll::Ready(append.as_mut().poll(cx))).await.is_pending() {
-                sent.push(append);
-            }
-        }
-        for append in sent {
-            append.await;
-        }
-    }
-
-    /// An alert is worth some patience: the log may be full for a moment.
-    async fn append(&self, draft: Draft) {
-        for attempt in 1..=TRIES {
-            match self.events.append(draft.clone()).await {
-                Ok(_) => return,
-                Err(failure) if failure.kind() != Kind::ResourceExhausted || attempt == TRIES => {
-                    error!("a fact is lost: {}", failure.chain());
-                    return;
-                }
-                Err(_) => tokio::time::sleep(TRY_EVERY).await,
-            }
-        }
-    }
-
     fn save(&mut self) {
         let now = self.clock.moment();
         let memory = self.rules.save(now);
         if !self.saved.memory.as_ref().is_some_and(|saved| saved.says(&memory)) {
             self.keeper.keep_memory(&memory);
             self.saved.memory = Some(memory);
+        }
+        if let Some(heard) = self.heard.filter(|heard| self.saved.heard != Some(*heard)) {
+            self.keeper.keep_heard(heard);
+            self.saved.heard = Some(heard);
         }
         (self.saved.turns, self.saved.at) = (self.rules.turns(), Some(now.monotonic));
     }
@@ -383,13 +367,4 @@ impl Task {
             *before = Arc::new(AlertsSnapshot { version, alarms, silences, rules });
         });
     }
-}
-
-/// The alert that a fact tells of.
-fn alert(fact: &Fact) -> Option<AlertEvent> {
-    #[derive(serde::Deserialize)]
-    struct Envelope {
-        data: AlertEvent,
-    }
-    serde_json::from_slice::<Envelope>(&fact.body).ok().map(|envelope| envelope.data)
 }

@@ -67,6 +67,13 @@ pub struct Occurrence {
     pub time: WallTime,
 }
 
+impl Occurrence {
+    /// What it is about.
+    pub fn subject(&self) -> Subject {
+        self.path.clone().map_or(Subject::Server, Subject::Path)
+    }
+}
+
 /// The room on the disk of the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskRoom {

@@ -141,9 +141,19 @@ impl Rules {
     /// Something happened.
     pub fn handle_event(&mut self, occurrence: &Occurrence, now: Moment) {
         self.handle_timeout(now);
-        let subject = occurrence.path.clone().map_or(Subject::Server, Subject::Path);
+        let subject = occurrence.subject();
         let wants = |leaf: &Leaf| leaf.wants_event(occurrence);
         self.tell_leaves(None, wants, &subject, now, |leaf, _| LeafState::of_event(leaf, occurrence, now));
+    }
+
+    /// Something happened that these rules know of, from before a restart.
+    pub(super) fn handle_past_event(&mut self, occurrence: &Occurrence, known: &BTreeSet<RuleId>, now: Moment) {
+        self.handle_timeout(now);
+        let subject = occurrence.subject();
+        let wants = |leaf: &Leaf| leaf.wants_event(occurrence);
+        for id in self.rules.keys().filter(|id| !known.contains(*id)).cloned().collect::<Vec<_>>() {
+            self.tell_leaves(Some(&id), wants, &subject, now, |leaf, _| LeafState::of_event(leaf, occurrence, now));
+        }
     }
 
     /// A look at the disk.

@@ -1,12 +1,12 @@
 //! What rules remember over a restart: as wall-clock times, for the monotonic clock begins anew.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    input::{Finding, Subject},
+    input::{Finding, Occurrence, Subject},
     leaf::{LeafState, Memory, Shown},
     machine::Rules,
     phase::{Alarm, Phase},
@@ -128,11 +128,12 @@ impl Rules {
     }
 
     /// Begins with these rules where `saved` ended. `active` is what alarms there are; they are right where the two say
-    /// different things.
+    /// different things. `late` is what happened since, with the rules that know of it.
     pub fn resume(
         rules: impl IntoIterator<Item = Rule>,
         saved: Option<&SavedRules>,
         active: &[(RuleId, Subject)],
+        late: impl IntoIterator<Item = (Occurrence, BTreeSet<RuleId>)>,
         now: Moment,
     ) -> Self {
         let mut resumed = Self::default();
@@ -148,6 +149,10 @@ impl Rules {
             if !alarm.phase.active {
                 alarm.phase = Phase { active: true, ..Phase::default() };
             }
+        }
+        // Before anything is found to be over: perhaps it goes on.
+        for (occurrence, known) in late {
+            resumed.handle_past_event(&occurrence, &known, now);
         }
         let of =
             |id: &RuleId| resumed.subjects(id).into_iter().map(|subject| (id.clone(), subject)).collect::<Vec<_>>();

@@ -421,7 +421,7 @@ fn machine(condition: &Naive, spans: [u64; 3], history: &[Input]) -> Vec<(u64, b
                 zero += 7;
                 let saved: SavedRules = serde_json::from_str(&text).unwrap();
                 let active: Vec<_> = active.keys().cloned().collect();
-                rules = Rules::resume([rule.clone()], Some(&saved), &active, moment(second, zero));
+                rules = Rules::resume([rule.clone()], Some(&saved), &active, [], moment(second, zero));
                 devices(&mut rules, moment(second, zero));
             }
         }
