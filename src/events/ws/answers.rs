@@ -11,13 +11,13 @@ use super::{
     commands::audit,
     door::{Rights, Shared, VideoUrls, holds},
     messages::{Ack, ClientMessage, Command, ServerMessage, Subscribe, VideoRequest},
-    presence::{Seat, Taken},
+    presence::{EVERYBODY, Seat, Taken},
     session::Session,
     wishes::Wishes,
 };
 use crate::{
     base::{Error, Kind, Monotonic, Result, WallTime},
-    events::{Cursor, Follower},
+    events::{Cursor, Follower, alarms::of_deed, payload::AuditEvent},
 };
 
 /// Nobody waits longer for what he asked for.
@@ -81,6 +81,7 @@ impl Answers {
             ("ack", self.shared.alarms.is_some() && holds(self.rights.ack.as_ref())),
             ("system_control", holds(self.rights.control.as_ref())),
             ("messages", holds(self.rights.control.as_ref())),
+            ("broadcasts", holds(self.rights.admin.as_ref())),
         ];
         let commands = if holds(self.rights.control.as_ref()) {
             self.shared.commands.names().map(str::to_owned).collect()
@@ -184,6 +185,16 @@ impl Answers {
         Ok(())
     }
 
+    /// Who spoke to everybody is a fact.
+    fn write_down(&self, text: &str, now: WallTime) {
+        let (action, target) = ("message.broadcast".to_owned(), EVERYBODY.to_owned());
+        let deed =
+            AuditEvent { action, by: self.user().to_owned(), target, note: Some(text.to_owned()), command: None };
+        if let Err(error) = self.shared.events.enqueue(of_deed(&deed, None, now)) {
+            tracing::warn!("a broadcast is not in the audit: {}", error.chain());
+        }
+    }
+
     fn video(&self, session: &mut Session, request: &VideoRequest) -> Result<()> {
         let (path, urls) = self.video.urls(request)?;
         let stream_url = urls.first().map(|first| first.url.clone()).unwrap_or_default();
@@ -192,19 +203,30 @@ impl Answers {
     }
 
     fn message(&mut self, session: &mut Session, to: &str, text: &str) -> Result<()> {
-        permit(holds(self.rights.control.as_ref()), "control")?;
+        let everybody = to == EVERYBODY;
+        if everybody {
+            permit(holds(self.rights.admin.as_ref()), "admin")?;
+        } else {
+            permit(holds(self.rights.control.as_ref()), "control")?;
+        }
         if text.is_empty() || text.len() > WORDS_MAX {
             let message = format!("text: it has 1 to {WORDS_MAX} bytes");
             return Err(Error::new(Kind::InvalidArgument, message).with_code("invalid_message"));
         }
-        if !self.words.allows(self.now(), 1.0) {
+        let now = self.now();
+        if !self.words.allows(now, 1.0) || everybody && !self.shared.presence.may_broadcast(now) {
             let error = Error::new(Kind::ResourceExhausted, "too many messages to others in a short time");
             return Err(error.with_code("too_many_messages"));
         }
-        let message = ServerMessage::DirectMessage {
-            from: self.user().to_owned(),
-            text: text.to_owned(),
-            time: self.shared.clock.wall().to_string(),
+        let (from, text) = (self.user().to_owned(), text.to_owned());
+        let time = self.shared.clock.wall();
+        if everybody {
+            self.write_down(&text, time);
+        }
+        let message = if everybody {
+            ServerMessage::Broadcast { from, text, time: time.to_string() }
+        } else {
+            ServerMessage::DirectMessage { from, text, time: time.to_string() }
         };
         match self.shared.presence.post(to, |encoding| encoding.frame_of(&message)) {
             (0, 0) => Err(Error::new(Kind::NotFound, "nobody of that name is connected").with_code("user_offline")),

@@ -39,7 +39,7 @@ pub enum ClientMessage {
     },
     /// Words for somebody who is connected.
     Message {
-        /// A user's name, or the id of a connection.
+        /// A user's name, the id of a connection, or `*`: everybody.
         to: String,
         /// At most 2000 bytes.
         text: String,
@@ -189,6 +189,15 @@ pub enum ServerMessage {
         #[serde(skip_serializing_if = "Option::is_none")]
         users: Option<Vec<OnlineUser>>,
     },
+    /// Words from somebody else to everybody who is connected.
+    Broadcast {
+        /// Who says it.
+        from: String,
+        /// What.
+        text: String,
+        /// When, RFC 3339.
+        time: String,
+    },
     /// Words from somebody else.
     DirectMessage {
         /// Who says it.
@@ -314,6 +323,7 @@ mod tests {
             "stream_url",
             "users_online",
             "direct_message",
+            "broadcast",
         ];
         assert!(said.iter().all(|name| told.iter().any(|message| message["type"] == *name)), "{told:?}");
         assert_eq!(names.len(), 9);

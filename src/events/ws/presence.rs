@@ -13,12 +13,19 @@ use std::{
 use bytes::Bytes;
 
 use super::{
+    bucket::Bucket,
     close::{CloseCode, Violation},
     encoding::Encoding,
     mailbox::Mailbox,
     messages::{OnlineUser, ServerMessage},
 };
-use crate::base::{WallTime, id::SessionId};
+use crate::base::{Monotonic, WallTime, id::SessionId};
+
+/// In the place of a user's name: everybody.
+pub(super) const EVERYBODY: &str = "*";
+/// Words to everybody: so many at once, and so many by the second, whoever says them.
+const BROADCAST_BURST: f32 = 5.0;
+const BROADCASTS_PER_SECOND: f32 = 0.1;
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +69,7 @@ pub(super) struct Presence {
     limits: SeatLimits,
     state: Mutex<State>,
     changes: AtomicU64,
+    broadcasts: Mutex<Option<Bucket>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +88,7 @@ pub(super) struct Taken {
 
 impl Presence {
     pub(super) fn new(limits: SeatLimits) -> Self {
-        Self { limits, state: Mutex::default(), changes: AtomicU64::new(0) }
+        Self { limits, state: Mutex::default(), changes: AtomicU64::new(0), broadcasts: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -119,6 +127,12 @@ impl Presence {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether somebody may speak to everybody now.
+    pub(super) fn may_broadcast(&self, now: Monotonic) -> bool {
+        let mut bucket = self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.get_or_insert_with(|| Bucket::new(BROADCAST_BURST, BROADCASTS_PER_SECOND, now)).allows(now, 1.0)
+    }
+
     /// Counts comings and goings.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
@@ -144,13 +158,14 @@ impl Presence {
         doors
     }
 
-    /// Leaves a message at every connection of a user, or at the one of an id. How many got it, and how many had no room.
+    /// Leaves a message at every connection of a user, at the one of an id, or at all of them. How many got it, and how many had no room.
     pub(super) fn post(&self, to: &str, frame: impl Fn(Encoding) -> Bytes) -> (usize, usize) {
         let id = SessionId::parse(to);
         let seats: Vec<_> = {
             let state = self.state();
             match id.and_then(|id| state.seats.get(&id)) {
                 Some(seat) => vec![seat.clone()],
+                None if to == EVERYBODY => state.seats.values().cloned().collect(),
                 None => state.seats.values().filter(|seat| &*seat.guest.user == to).cloned().collect(),
             }
         };
@@ -281,6 +296,9 @@ mod tests {
         assert_eq!(presence.post("anna", frame), (2, 0));
         assert_eq!(presence.post(&one.seat.id.to_string(), frame), (1, 0));
         assert_eq!(presence.post("bert", frame), (0, 0));
+        let other = presence.enter(guest("carl", "10.0.0.1")).unwrap();
+        assert_eq!(presence.post("*", frame), (3, 0));
+        assert_eq!([&one, &two, &other].map(|taken| mail(taken).is_some()), [true; 3]);
         assert_eq!((0..3).filter(|_| mail(&one).is_some()).count(), 2);
         assert_eq!((0..3).filter(|_| mail(&two).is_some()).count(), 1);
     }

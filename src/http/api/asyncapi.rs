@@ -175,7 +175,7 @@ mod tests {
             assert!(message["summary"].as_str().is_some_and(|text| !text.is_empty()), "{name}: {message}");
             assert!(message["payload"]["properties"]["type"].is_object(), "{name}: {message}");
         }
-        assert_eq!(messages.len(), 9 + 9 + 1, "{:?}", messages.keys());
+        assert_eq!(messages.len(), 9 + 10 + 1, "{:?}", messages.keys());
         let text = std::str::from_utf8(&JSON).unwrap();
         let mut references = 0;
         for reference in text.split("\"$ref\": \"#/").skip(1).map(|rest| rest.split('"').next().unwrap()) {

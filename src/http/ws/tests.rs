@@ -376,6 +376,7 @@ async fn an_alert_is_taken_note_of_by_whoever_may() {
         ack,
         json!({"type": "command", "command": "trigger_doorbell"}),
         json!({"type": "message", "to": "local", "text": "hi"}),
+        json!({"type": "message", "to": "*", "text": "hi"}),
     ] {
         guest.send(&message).await;
         assert_eq!(guest.message().await["code"], "permission_denied", "{message}");
@@ -420,6 +421,32 @@ async fn words_reach_another_connection_and_not_without_end() {
     for _ in 0..40 {
         bert.send(&json!({"type": "message", "to": to, "text": "again"})).await;
         codes.insert(bert.message().await["code"].to_string());
+    }
+    assert!(codes.contains("\"too_many_messages\""), "{codes:?}");
+}
+
+#[tokio::test]
+async fn words_to_everybody_reach_everybody_are_written_down_and_have_an_end() {
+    let server = Server::start().await;
+    let (mut anna, mut bert) = (server.client("/ws/events").await, server.client("/ws/alerts").await);
+    let message = json!({"type": "message", "to": "*", "text": "the gate stays open until six"});
+    anna.send(&message).await;
+    let told = bert.message_of("broadcast").await;
+    assert_eq!((&told["from"], &told["text"], &told["time"].is_string()), (&json!("local"), &message["text"], &true));
+    assert_eq!(anna.message_of("command_result").await["result"], json!({"delivered": 2}));
+    let written = anna.message_of("audit").await;
+    let deed = json!({"action": "message.broadcast", "by": "local", "target": "*", "note": message["text"],});
+    assert_eq!(written["data"], deed);
+    let mut codes = BTreeSet::new();
+    for _ in 0..6 {
+        anna.send(&message).await;
+        let answer = loop {
+            let answer = anna.message().await;
+            if ["command_result", "error"].iter().any(|kind| answer["type"] == *kind) {
+                break answer;
+            }
+        };
+        codes.insert(answer["code"].to_string());
     }
     assert!(codes.contains("\"too_many_messages\""), "{codes:?}");
 }
