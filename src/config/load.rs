@@ -198,7 +198,11 @@ fn read_files(config: &mut Config, tree: &Node, files: &dyn Files, problems: &mu
         let base = Route::of(["notify", "channels", name.as_str()]);
         channel.tls().map(move |(kind, tls)| (base.then(kind), tls))
     });
-    for (base, tls) in brokers.chain(channels) {
+    let pulls = config
+        .sensors
+        .iter()
+        .filter_map(|(id, sensor)| Some((Route::of(["sensors", id.as_str(), "pull"]), &sensor.pull.as_ref()?.tls)));
+    for (base, tls) in brokers.chain(channels).chain(pulls) {
         for (key, path) in
             [("ca_file", &tls.ca_file), ("certificate_file", &tls.certificate_file), ("key_file", &tls.key_file)]
         {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HttpUrl, HumanDuration, JsonPointer, SensorKind, Unit};
+use super::{HttpUrl, HumanDuration, JsonPointer, SensorKind, ServiceTlsConfig, Unit};
 use crate::base::{PathName, Secret};
 
 /// One sensor. Its readings come over MQTT, over HTTP, or by `pull`.
@@ -55,6 +55,9 @@ pub struct PullConfig {
     /// A file that holds the password, instead of `password`.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
+    /// How the server's certificate is judged, and our own.
+    #[serde(default)]
+    pub tls: ServiceTlsConfig,
 }
 
 const fn interval() -> HumanDuration {

@@ -44,24 +44,36 @@ pub(super) enum Fetched {
     },
 }
 
+/// A URL of the configuration, and what only its own origin is shown.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    /// It may be anywhere.
+    pub(super) url: &'a Url,
+    /// A user and a password.
+    pub(super) login: Option<&'a (String, Secret)>,
+    /// How the certificate is judged, and our own.
+    pub(super) tls: &'a ServiceTlsConfig,
+}
+
 /// GETs a URL; `etag` is that of the last answer.
 ///
 /// # Errors
 /// [`Kind::Unavailable`], [`Kind::DeadlineExceeded`], [`Kind::PermissionDenied`] for a redirect that is not followed,
 /// [`Kind::ResourceExhausted`] for a body that is too large. They name the host, never credentials.
-pub(super) async fn get(url: &Url, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Fetched> {
-    let host = url.host_str().unwrap_or_default();
-    let fetched = timeout(LIMIT, follow(url, login, etag)).await;
+pub(super) async fn get(source: &Source<'_>, etag: Option<&HeaderValue>) -> Result<Fetched> {
+    let host = source.url.host_str().unwrap_or_default();
+    let fetched = timeout(LIMIT, follow(source, etag)).await;
     fetched.unwrap_or_else(|_| {
         Err(Error::new(Kind::DeadlineExceeded, format!("{host}: no whole answer within {} s", LIMIT.as_secs())))
     })
 }
 
-async fn follow(url: &Url, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Fetched> {
+async fn follow(source: &Source<'_>, etag: Option<&HeaderValue>) -> Result<Fetched> {
+    let url = source.url;
     let mut at = url.clone();
     for _ in 0..=REDIRECTS {
         let home = at.origin() == url.origin();
-        let answer = ask(&at, home, login.filter(|_| home), etag).await?;
+        let answer = ask(&at, home.then_some(source), etag).await?;
         let host = at.host_str().unwrap_or_default();
         match answer {
             Answer::Fetched(fetched) => return Ok(fetched),
@@ -88,18 +100,18 @@ enum Answer {
     Redirect(String),
 }
 
-/// `home` is the origin that the configuration names: it may be anywhere.
-async fn ask(url: &Url, home: bool, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Answer> {
+async fn ask(url: &Url, home: Option<&Source<'_>>, etag: Option<&HeaderValue>) -> Result<Answer> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let addresses = dial::look_up(host, port).await?;
     // What was looked up is what is connected to: a second look-up could answer otherwise.
-    if !home && !addresses.iter().all(|address| Reach::of(address.ip()) == Reach::Public) {
+    if home.is_none() && !addresses.iter().all(|address| Reach::of(address.ip()) == Reach::Public) {
         return Err(refused(host, "into a private network"));
     }
     let tcp = dial::connect(&addresses).await?;
     let stream: Box<dyn Stream> = if url.scheme() == "https" {
-        dial::secure(tcp, host, trust::client_config(&ServiceTlsConfig::default())?).await?
+        let web = ServiceTlsConfig::default();
+        dial::secure(tcp, host, trust::client_config(home.map_or(&web, |home| home.tls))?).await?
     } else {
         Box::new(tcp)
     };
@@ -109,7 +121,7 @@ async fn ask(url: &Url, home: bool, login: Option<&(String, Secret)>, etag: Opti
         .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await
         .map_err(broken)?;
-    let request = request(url, login, etag)?;
+    let request = request(url, home.and_then(|home| home.login), etag)?;
     let exchange = async move {
         let response = sender.send_request(request).await.map_err(broken)?;
         read(host, response).await
@@ -178,10 +190,22 @@ async fn read(host: &str, response: Response<Incoming>) -> Result<Answer> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        path::{Path, PathBuf},
+        sync::Arc,
+    };
+
+    use rustls::{
+        RootCertStore, ServerConfig,
+        pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+        server::WebPkiClientVerifier,
+    };
+    use sha2::{Digest, Sha256};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
     };
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
 
@@ -206,6 +230,10 @@ mod tests {
         (url, questions, tasks)
     }
 
+    async fn get_url(url: &Url, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Fetched> {
+        get(&Source { url, login, tls: &ServiceTlsConfig::default() }, etag).await
+    }
+
     fn ok(body: &str) -> String {
         format!("HTTP/1.1 200 OK\r\nETag: \"7\"\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     }
@@ -215,12 +243,12 @@ mod tests {
         let not_modified = "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned();
         let (url, mut asked, _tasks) = server(vec![ok("21.5"), not_modified]).await;
         let login = ("me".to_owned(), Secret::new("hunter2"));
-        let Fetched::Body { bytes, etag } = get(&url, Some(&login), None).await.unwrap() else { panic!("no body") };
+        let Fetched::Body { bytes, etag } = get_url(&url, Some(&login), None).await.unwrap() else { panic!("no body") };
         assert_eq!((&bytes[..], etag.as_ref().unwrap().as_bytes()), (&b"21.5"[..], &b"\"7\""[..]));
         let question = asked.recv().await.unwrap().to_lowercase();
         assert!(question.starts_with("get /status?x=1 http/1.1\r\n"), "{question}");
         assert!(question.contains("authorization: basic bwu6ahvudgvymg=="), "{question}");
-        assert_eq!(get(&url, None, etag.as_ref()).await.unwrap(), Fetched::NotModified);
+        assert_eq!(get_url(&url, None, etag.as_ref()).await.unwrap(), Fetched::NotModified);
         assert!(asked.recv().await.unwrap().contains("if-none-match: \"7\""));
     }
 
@@ -232,24 +260,107 @@ mod tests {
             ["http://127.0.0.2:1/", "http://[::1]:1/", "http://169.254.169.254/latest", "http://localhost:1/"]
         {
             let (url, _asked, _tasks) = server(vec![to(location)]).await;
-            let error = get(&url, None, None).await.unwrap_err();
+            let error = get_url(&url, None, None).await.unwrap_err();
             assert_eq!(error.kind(), Kind::PermissionDenied, "{location}: {error}");
         }
         drop(url);
         let (url, _asked, _tasks) = server(vec![to("/other"), ok("1")]).await;
-        assert!(matches!(get(&url, None, None).await, Ok(Fetched::Body { .. })), "its own origin may");
+        assert!(matches!(get_url(&url, None, None).await, Ok(Fetched::Body { .. })), "its own origin may");
         let (url, _asked, _tasks) = server(vec![to("ftp://x/")]).await;
-        assert!(get(&url, None, None).await.unwrap_err().message().ends_with("redirects to no URL"));
+        assert!(get_url(&url, None, None).await.unwrap_err().message().ends_with("redirects to no URL"));
     }
 
     #[tokio::test]
     async fn what_is_too_large_or_no_success_is_an_error() {
         let large = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}", "x".repeat(BODY_MAX + 1));
         let (url, _asked, _tasks) = server(vec![large]).await;
-        assert_eq!(get(&url, None, None).await.unwrap_err().kind(), Kind::ResourceExhausted);
+        assert_eq!(get_url(&url, None, None).await.unwrap_err().kind(), Kind::ResourceExhausted);
         let (url, _asked, _tasks) =
             server(vec!["HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n".into(), "nonsense\r\n\r\n".into()]).await;
-        assert_eq!(get(&url, None, None).await.unwrap_err().message(), "127.0.0.1: http status 503");
-        assert_eq!(get(&url, None, None).await.unwrap_err().kind(), Kind::Unavailable);
+        assert_eq!(get_url(&url, None, None).await.unwrap_err().message(), "127.0.0.1: http status 503");
+        assert_eq!(get_url(&url, None, None).await.unwrap_err().kind(), Kind::Unavailable);
+    }
+
+    /// A certificate for this machine, and the files of it.
+    struct Identity {
+        certificate: CertificateDer<'static>,
+        key: PrivatePkcs8KeyDer<'static>,
+        certificate_file: PathBuf,
+        key_file: PathBuf,
+    }
+
+    fn identity(folder: &Path, name: &str) -> Identity {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        let [certificate_file, key_file] = ["crt", "key"].map(|kind| folder.join(format!("{name}.{kind}")));
+        std::fs::write(&certificate_file, made.cert.pem()).unwrap();
+        std::fs::write(&key_file, made.signing_key.serialize_pem()).unwrap();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        Identity { certificate: made.cert.der().clone(), key, certificate_file, key_file }
+    }
+
+    /// A server over TLS that says `21.5` to whoever shows one of these certificates, or to everybody.
+    async fn secure_server(own: &Identity, asks_for: Option<&Identity>) -> (Url, crate::base::Tasks) {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+        let builder = match asks_for {
+            None => builder.with_no_client_auth(),
+            Some(client) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(client.certificate.clone()).unwrap();
+                let judge = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+                builder.with_client_cert_verifier(judge)
+            }
+        };
+        let config = builder.with_single_cert(vec![own.certificate.clone()], own.key.clone_key().into()).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("https://{}/", listener.local_addr().unwrap())).unwrap();
+        let tasks = crate::base::Tasks::new();
+        tasks.spawn("server", tracing::Span::none(), async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).await.is_ok_and(|count| count == 1) {
+                    head.push(byte[0]);
+                }
+                let _ = stream.write_all(ok("21.5").as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        (url, tasks)
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_judged_as_the_configuration_says_and_ours_is_shown_to_who_asks() {
+        let folder = tempfile::tempdir().unwrap();
+        let [device, ours, other] = ["device", "ours", "other"].map(|name| identity(folder.path(), name));
+        let (open, _open) = secure_server(&device, None).await;
+        let (mutual, _mutual) = secure_server(&device, Some(&ours)).await;
+        let tls = ServiceTlsConfig::default;
+        let trusting = |by: &Identity| ServiceTlsConfig { ca_file: Some(by.certificate_file.clone()), ..tls() };
+        let showing = |own: &Identity| ServiceTlsConfig {
+            certificate_file: Some(own.certificate_file.clone()),
+            key_file: Some(own.key_file.clone()),
+            ..trusting(&device)
+        };
+        let hash: String = Sha256::digest(&device.certificate).iter().map(|byte| format!("{byte:02x}")).collect();
+        let wrong = hash.replace(|digit: char| digit == 'a' || digit == '1', "b");
+        let pinned = |hash: &str| ServiceTlsConfig { fingerprint: Some(hash.parse().unwrap()), ..tls() };
+        let rows = [
+            ("nobody signed it", &open, tls(), false),
+            ("its own authority", &open, trusting(&device), true),
+            ("another authority", &open, trusting(&other), false),
+            ("its fingerprint", &open, pinned(&hash), true),
+            ("another fingerprint", &open, pinned(&wrong), false),
+            ("anybody", &open, ServiceTlsConfig { insecure: true, ..tls() }, true),
+            ("ours is asked for and not shown", &mutual, trusting(&device), false),
+            ("ours is asked for and shown", &mutual, showing(&ours), true),
+            ("another is shown", &mutual, showing(&other), false),
+        ];
+        for (what, url, tls, fine) in rows {
+            let fetched = get(&Source { url, login: None, tls: &tls }, None).await;
+            assert_eq!(fetched.is_ok(), fine, "{what}: {fetched:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    fetch::{self, Fetched},
+    fetch::{self, Fetched, Source},
     formats::{Sample, json::Entry, pointer},
     inlet::Inlet,
 };
@@ -68,7 +68,8 @@ impl Puller {
     /// # Errors
     /// What is wrong with the URL, for the log; the sensor shows it as well.
     async fn round(&self, login: Option<&(String, Secret)>, etag: &mut Option<HeaderValue>) -> Result<(), String> {
-        match fetch::get(self.config.url.url(), login, etag.as_ref()).await {
+        let source = Source { url: self.config.url.url(), login, tls: &self.config.tls };
+        match fetch::get(&source, etag.as_ref()).await {
             Ok(Fetched::NotModified) => {
                 self.inlet.sensor_error(&self.id, None);
                 Ok(())

@@ -34,6 +34,10 @@ impl Config {
                     .with(base.then("value"));
             }
             check_password(pull.password.is_some(), pull.password_file.is_some(), &base, all);
+            check_tls(&pull.tls, &base.then("tls"), all);
+            if pull.tls != ServiceTlsConfig::default() && pull.url.url().scheme() != "https" {
+                all.add(base.then("tls"), "the URL has no TLS").with(base.then("url")).hint_at("write `https://…`");
+            }
             if let (Some(from), Some(to)) = (&pull.unit, target(sensor.kind.as_ref(), sensor.unit.as_ref()))
                 && !from.converts_to(&to)
             {

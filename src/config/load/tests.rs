@@ -662,6 +662,8 @@ sensors:
     pull: { url: http://10.0.0.8/, unit: "%", time: /t }
   door:
     pull: {}
+  gate:
+    pull: { url: http://10.0.0.8/, tls: { insecure: true, key_file: key.pem } }
 "#,
         r#"
 error: campanile.yaml:2:20: limits.sensors: expected 0 to 10000, found `20000`
@@ -705,6 +707,9 @@ error: campanile.yaml:48:51: sensors.attic.pull.time: expected a JSON pointer su
 error: campanile.yaml:51:42: sensors.roof.pull.unit: `%` does not convert to the sensor's `°C`
 error: campanile.yaml:51:53: sensors.roof.pull.time: without `value` there is nothing the time belongs to
 error: campanile.yaml:53:5: sensors.door.pull: the key `url` is missing
+error: campanile.yaml:55:36: sensors.gate.pull.tls: `certificate_file` and `key_file` belong together
+error: campanile.yaml:55:36: sensors.gate.pull.tls: the URL has no TLS
+hint: write `https://…`
 "#,
     );
 }
