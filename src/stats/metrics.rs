@@ -426,6 +426,36 @@ mod tests {
     }
 
     #[test]
+    fn the_page_for_users_names_every_metric_and_no_other() {
+        let text = snapshot().text();
+        let written: BTreeSet<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, kind)| match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            })
+            .collect();
+        let page = include_str!("../../docs/protocols.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `campanile_"));
+        let mut named = BTreeSet::new();
+        for row in rows {
+            let cell = row.split('|').nth(1).unwrap();
+            let names: Vec<&str> = cell.split('`').skip(1).step_by(2).collect();
+            for name in &names {
+                // `…_rest`: after the longest beginning of the first name that makes a metric of it.
+                let whole = name.strip_prefix('…').and_then(|rest| {
+                    let ends = names[0].match_indices('_').map(|(at, _)| at).rev();
+                    ends.map(|end| format!("{}{rest}", &names[0][..end])).find(|whole| written.contains(whole))
+                });
+                named.insert(whole.unwrap_or_else(|| (*name).to_owned()));
+            }
+        }
+        assert_eq!(named, written);
+    }
+
+    #[test]
     fn what_is_not_known_is_left_out() {
         let text = MetricsSnapshot::default().text();
         assert!(!text.contains("process_cpu_seconds_total") && !text.contains("path=\""), "{text}");
