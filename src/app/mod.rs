@@ -1,5 +1,6 @@
 //! The composition root: configuration → bound sockets → running rooms → drain. The only place that knows every room.
 
+mod accounts;
 pub mod addresses;
 mod alerts;
 mod descriptors;
@@ -190,6 +191,7 @@ impl Server {
             notifier,
             push: ways_out.push,
             gate,
+            accounts: accounts::start(&config, store.documents()),
             sessions,
             info: info.clone(),
             process: process::sample,

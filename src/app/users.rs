@@ -16,6 +16,8 @@ use crate::{
 
 /// Where the store keeps users, by name.
 const USERS: &str = "users";
+/// Where it keeps what their pages want to be kept, by name.
+const PREFERENCES: &str = "preferences";
 /// Users in the store at most.
 const MOST: usize = 1000;
 /// What was done once and is not done again, by name.
@@ -49,6 +51,11 @@ impl UserBook {
         Ok(Self { documents })
     }
 
+    /// The users of a store that is open.
+    pub(super) const fn over(documents: Documents) -> Self {
+        Self { documents }
+    }
+
     /// Everybody, by name. An entry that cannot be read is nobody, and is said to the log.
     ///
     /// # Errors
@@ -66,9 +73,9 @@ impl UserBook {
         let users = self.users().await?;
         if users.iter().any(|known| known.name == user.name) {
             let message = format!("user {}: there is one of this name", user.name);
-            return Err(
-                Error::new(Kind::AlreadyExists, message).with_hint("`campanile user passwd` changes a password")
-            );
+            return Err(Error::new(Kind::AlreadyExists, message)
+                .with_code("user_exists")
+                .with_hint("`campanile user passwd` changes a password"));
         }
         if users.len() >= MOST {
             return Err(Error::new(Kind::ResourceExhausted, format!("there are {MOST} users, as many as may be")));
@@ -87,18 +94,47 @@ impl UserBook {
         self.write(name, Some(user.to_stored())).await
     }
 
-    /// Removes a user.
+    /// Gives a user other groups and permissions.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; the store cannot be written.
+    pub(super) async fn change_rights(
+        &self,
+        name: &UserName,
+        groups: Vec<String>,
+        permissions: Vec<PermissionConfig>,
+    ) -> Result<()> {
+        let user = User { groups, permissions, ..self.find(name).await? };
+        self.write(name, Some(user.to_stored())).await
+    }
+
+    /// Removes a user, and what was kept for it.
     ///
     /// # Errors
     /// [`Kind::NotFound`]; the store cannot be written.
     pub async fn remove(&self, name: &UserName) -> Result<()> {
         self.find(name).await?;
+        self.prefer(name, None).await?;
         self.write(name, None).await
+    }
+
+    /// What a user's pages keep.
+    pub(super) async fn preferences(&self, name: &UserName) -> Result<Option<String>> {
+        self.documents.one(PREFERENCES, name.to_string()).await
+    }
+
+    /// Keeps it.
+    pub(super) async fn prefer(&self, name: &UserName, body: Option<String>) -> Result<()> {
+        let change = DocumentChange { collection: PREFERENCES, key: name.to_string(), body };
+        self.documents.apply(vec![change]).await
     }
 
     async fn find(&self, name: &UserName) -> Result<User> {
         let user = self.users().await?.into_iter().find(|user| user.name == *name);
-        let missing = || Error::new(Kind::NotFound, format!("user {name}: there is none of this name in the store"));
+        let missing = || {
+            let message = format!("user {name}: there is none of this name in the store");
+            Error::new(Kind::NotFound, message).with_code("user_not_found")
+        };
         user.ok_or_else(|| missing().with_hint("`campanile user list` shows who there is"))
     }
 

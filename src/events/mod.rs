@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use self::{board::Board, log::Log};
+use self::{board::Board, log::Log, payload::AuditEvent};
 pub use self::{
     envelope::{Cursor, Draft, Epoch, EventType, SensorId, SensorIdError, Severity},
     event::{Fact, Topic, Value},
@@ -44,7 +44,7 @@ pub use self::{
     tally::{Tally, Totals},
 };
 use crate::{
-    base::{Clock, Error, Kind, Result, Tasks},
+    base::{Clock, Error, Kind, Result, Tasks, WallTime},
     store::{Incident, Store},
 };
 
@@ -107,6 +107,14 @@ impl Events {
     pub fn enqueue(&self, draft: Draft) -> Result<oneshot::Receiver<Receipt>> {
         is_fact(&draft)?;
         self.log().enqueue(draft)
+    }
+
+    /// Writes down that somebody did something; that it cannot be written is said, and is no reason not to do it.
+    pub fn write_down(&self, action: &str, by: String, target: String, at: WallTime) {
+        let deed = AuditEvent { action: action.to_owned(), by, target, note: None, command: None };
+        if let Err(error) = self.enqueue(alarms::of_deed(&deed, None, at)) {
+            tracing::warn!("`{action}` is not in the audit: {}", error.chain());
+        }
     }
 
     /// Puts a value on the board, in the place of the one of the same type, path and sensor.

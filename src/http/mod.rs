@@ -4,6 +4,7 @@
 //! [`router`] to a handler; a handler gets at a path only through [`grant`]. Errors become statuses in [`problem`] and
 //! nowhere else. The room owns no media and no state of paths: rooms below give bytes and errors.
 
+mod accounts;
 mod api;
 pub mod assets;
 mod caller;
@@ -36,6 +37,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 pub use self::{
+    accounts::{Account, Accounts, NewAccount},
     api::info::{OpenDoor, ServerInfo, Warning},
     events::EventDoorOptions,
     graphql::{GraphQlOptions, admit as admit_graphql},
@@ -81,6 +83,8 @@ pub struct Rooms {
     pub push: Option<Arc<Push>>,
     /// Who may do what.
     pub gate: Gate,
+    /// Whoever keeps the users; nobody while auth is off.
+    pub accounts: Option<Arc<dyn Accounts>>,
     /// Who watches what.
     pub sessions: Sessions,
     /// What the server says of itself.

@@ -164,6 +164,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         notifier: Notifier::fixed(clock),
         push: None,
         gate: Gate::new(policy),
+        accounts: None,
         sessions: Sessions::default(),
         info: ServerInfo {
             started: clock.wall(),

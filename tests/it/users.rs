@@ -96,6 +96,73 @@ async fn users_come_and_go_while_the_server_runs() {
     assert!(!server.log().iter().any(|line| secrets.iter().any(|secret| line.contains(secret))));
 }
 
+/// A request with a login, and what it gave.
+async fn tell(server: &Server, method: &str, path: &str, login: (&str, &str), body: Value) -> (u16, Value) {
+    let request = server.client().request(method.parse().unwrap(), server.http(path));
+    let request = request.basic_auth(login.0, Some(login.1));
+    let request = if body.is_null() { request } else { request.json(&body) };
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or_default())
+}
+
+#[tokio::test]
+async fn an_administrator_keeps_the_users_over_the_api_and_it_is_written_down() {
+    let mut server = Server::start(json!({ "auth": {}, "paths": { "demo": { "source": "demo" } } })).await;
+    server.log_line(|line| line.contains("The first user is `admin`")).await;
+    let password = server.log_line(|line| line.len() == 29 && line.matches('-').count() == 3).await;
+    let admin = ("admin", password.trim());
+    assert_eq!(status(&server, "GET", "/api/v1/users", None).await, 401, "not even on this machine");
+    let wanted = json!({
+        "name": "anna", "password": "correct horse",
+        "permissions": [{ "action": "view", "path": "demo" }, { "action": "stats" }],
+    });
+    assert_eq!(tell(&server, "POST", "/api/v1/users", admin, wanted.clone()).await.0, 201);
+    let (again, problem) = tell(&server, "POST", "/api/v1/users", admin, wanted).await;
+    assert_eq!((again, &problem["code"]), (409, &json!("user_exists")));
+    let anna = ("anna", "correct horse");
+    until(&server, "GET", "/api/v1/statistics", Some(anna), 200).await;
+    assert_eq!(status(&server, "GET", "/api/v1/users", Some(anna)).await, 403);
+    assert_eq!(status(&server, "DELETE", "/api/v1/users/admin", Some(anna)).await, 403);
+    let (_, list) = tell(&server, "GET", "/api/v1/users", admin, Value::Null).await;
+    let shown = json!({
+        "name": "anna", "origin": "store", "rtsp_digest": true, "groups": [],
+        "permissions": [{ "action": "view", "path": "demo" }, { "action": "stats", "path": "*" }],
+    });
+    assert_eq!((&list["users"][1], &list["users"][0]["name"]), (&shown, &json!("admin")));
+
+    let mine = "/api/v1/users/me/preferences";
+    assert_eq!(tell(&server, "GET", mine, anna, Value::Null).await, (200, json!({})));
+    let kept = json!({ "tiles": 4, "order": ["demo"] });
+    assert_eq!(tell(&server, "PUT", mine, anna, kept.clone()).await.0, 204);
+    assert_eq!(tell(&server, "GET", mine, anna, Value::Null).await, (200, kept));
+    assert_eq!(tell(&server, "GET", mine, admin, Value::Null).await, (200, json!({})), "to each their own");
+    assert_eq!(tell(&server, "PUT", mine, anna, json!({ "x": "x".repeat(20_000) })).await.0, 413);
+    assert_eq!(tell(&server, "PUT", mine, anna, json!([1])).await.0, 400);
+    assert_eq!(status(&server, "GET", mine, None).await, 401);
+
+    let rights = json!({ "permissions": [{ "action": "view", "path": "demo" }] });
+    assert_eq!(tell(&server, "PUT", "/api/v1/users/anna/permissions", admin, rights).await.0, 204);
+    until(&server, "GET", "/api/v1/statistics", Some(anna), 403).await;
+    let other = json!({ "password": "battery staple" });
+    assert_eq!(tell(&server, "PUT", "/api/v1/users/anna/password", admin, other).await.0, 204);
+    until(&server, "GET", "/api/v1/paths/demo", Some(anna), 401).await;
+    until(&server, "GET", "/api/v1/paths/demo", Some(("anna", "battery staple")), 200).await;
+    let (last, problem) = tell(&server, "DELETE", "/api/v1/users/admin", admin, Value::Null).await;
+    assert_eq!((last, &problem["code"]), (409, &json!("last_admin")));
+    assert_eq!(tell(&server, "DELETE", "/api/v1/users/anna", admin, Value::Null).await.0, 204);
+    until(&server, "GET", "/api/v1/paths/demo", Some(("anna", "battery staple")), 401).await;
+    assert_eq!(tell(&server, "DELETE", "/api/v1/users/anna", admin, Value::Null).await.0, 404);
+
+    let (_, facts) = tell(&server, "GET", "/api/v1/events?limit=1000", admin, Value::Null).await;
+    let audit = facts["events"].as_array().unwrap().iter().filter(|fact| fact["type"] == "audit");
+    let deeds: Vec<_> =
+        audit.map(|fact| (&fact["data"]["action"], &fact["data"]["by"], &fact["data"]["target"])).collect();
+    let (by, target) = (json!("admin"), json!("anna"));
+    let actions = ["user.added", "user.permissions", "user.password", "user.removed"].map(Value::from);
+    assert_eq!(deeds, actions.iter().map(|action| (action, &by, &target)).collect::<Vec<_>>());
+}
+
 /// Waits until a running server has learnt of a change.
 async fn until(server: &Server, method: &str, path: &str, login: Option<(&str, &str)>, wanted: u16) {
     let deadline = Instant::now() + PATIENCE;

@@ -88,6 +88,13 @@ pub(super) struct Allowed {
     path: String,
 }
 
+impl Allowed {
+    /// As the API shows it.
+    pub(super) fn of(action: Action, path: &PathMatcher) -> Self {
+        Self { action: action.name(), path: path.to_string() }
+    }
+}
+
 /// A token of its own.
 #[derive(Serialize, ToSchema)]
 pub(super) struct NewToken {
@@ -181,7 +188,7 @@ pub(super) async fn who_am_i(
     };
     let of = |known: &Arc<Standing>| {
         let permissions = known.permissions();
-        let list = permissions.list().map(|(action, path)| Allowed { action: action.name(), path: path.to_string() });
+        let list = permissions.list().map(|(action, path)| Allowed::of(action, path));
         list.collect()
     };
     let kind = match &subject {

@@ -12,7 +12,7 @@ use utoipa::{OpenApi, openapi::RefOr};
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
     alerts, auth, channels, info, paths, push, rules, sensor_history, sensor_readings, sensors, sessions, silences,
-    statistics, ws,
+    statistics, users, ws,
 };
 
 #[derive(OpenApi)]
@@ -31,6 +31,13 @@ use super::{
         auth::who_am_i,
         auth::events_ticket,
         auth::media_token,
+        users::list,
+        users::add,
+        users::change_password,
+        users::change_rights,
+        users::remove,
+        users::preferences,
+        users::prefer,
         info::show,
         paths::list,
         paths::show,

@@ -19,6 +19,7 @@ pub(super) mod sent;
 pub(super) mod sessions;
 mod silences;
 pub(super) mod statistics;
+mod users;
 mod ws;
 
 use std::sync::Arc;
@@ -46,6 +47,11 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/auth/whoami", get(auth::who_am_i))
         .route("/v1/tokens/events", post(auth::events_ticket))
         .route("/v1/tokens/media", post(auth::media_token))
+        .route("/v1/users", get(users::list).post(users::add))
+        .route("/v1/users/me/preferences", get(users::preferences).put(users::prefer))
+        .route("/v1/users/{name}", delete(users::remove))
+        .route("/v1/users/{name}/password", put(users::change_password))
+        .route("/v1/users/{name}/permissions", put(users::change_rights))
         .route("/v1/info", get(info::show))
         .route("/v1/paths", get(paths::list))
         .route("/v1/paths/{*path}", get(paths::show))
