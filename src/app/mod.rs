@@ -283,6 +283,7 @@ fn http_options(config: &Config) -> HttpOptions {
     let http = &config.http;
     HttpOptions {
         origins: http.allowed_origins.clone(),
+        proxies: http.trusted_proxies.clone(),
         max_connections: http.max_connections as usize,
         header_timeout: http.header_timeout.duration(),
         max_header: http.max_header_size.as_usize(),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AllowedOrigins, ByteSize, HumanDuration, ListenAddresses, TlsConfig};
+use super::{AllowedOrigins, ByteSize, HumanDuration, ListenAddresses, Networks, TlsConfig};
 
 /// The HTTP listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +16,9 @@ pub struct HttpConfig {
     /// Web pages of other sites that may use the API, the playlists and the sockets: origins such as
     /// `https://example.org`, or `*` for all of them (then without credentials).
     pub allowed_origins: AllowedOrigins,
+    /// Proxies that are believed when they say for whom they speak (`Forwarded`, `X-Forwarded-For`, `X-Forwarded-Proto`):
+    /// addresses and networks.
+    pub trusted_proxies: Networks,
     /// Connections at once; further ones wait until one ends.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
@@ -37,6 +40,7 @@ impl Default for HttpConfig {
             address: ListenAddresses::loopback(8080),
             tls: None,
             allowed_origins: AllowedOrigins::None,
+            trusted_proxies: Networks::default(),
             max_connections: 10_000,
             header_timeout: HumanDuration::from_secs(10),
             max_header_size: ByteSize::from_kib(32),

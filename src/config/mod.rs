@@ -24,6 +24,7 @@ pub mod load;
 pub mod log;
 pub mod mqtt;
 pub mod mqtt_topic;
+pub mod networks;
 pub mod notify;
 pub mod on_demand;
 pub mod origins;
@@ -77,6 +78,7 @@ pub use mqtt::{
     AnnounceConfig, BrokerConfig, MqttConfig, MqttPreset, MqttVersion, ServiceTlsConfig, TopicConfig, TopicFormat,
 };
 pub use mqtt_topic::{SensorTemplate, TopicPrefix, TopicTemplate};
+pub use networks::{Network, NetworkError, Networks};
 pub use notify::{
     AlertmanagerConfig, ChannelConfig, ChannelName, EmailConfig, MailEncryption, NotifyConfig, WebhookConfig,
 };

@@ -1,9 +1,13 @@
-//! Who asks, as this door sees it: the peer's address, and whether somebody else stands in between.
+//! Who asks, as this door sees it: the peer's address, and whether somebody else stands in between. Whom a trusted proxy
+//! speaks for was found before, in [`super::forwarded`]; such a request is relayed all the same.
 //!
 //! A request with a forwarding header came through a proxy; one that names a host other than this machine may be a page
 //! of that host speaking through the visitor's browser (DNS rebinding). Neither is this machine speaking for itself.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
@@ -138,6 +142,18 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let missing = || Error::new(Kind::Internal, "a request should carry its caller");
         parts.extensions.get::<Self>().cloned().ok_or_else(|| missing().into())
+    }
+}
+
+/// Whether the client speaks TLS, to this server or to a proxy that is trusted; put into the request by the front.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Secure(pub(super) bool);
+
+impl<S: Sync> FromRequestParts<S> for Secure {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().copied().unwrap_or(Self(false)))
     }
 }
 

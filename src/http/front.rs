@@ -22,9 +22,10 @@ use tower::ServiceExt;
 use super::{
     HttpOptions, Rooms,
     api::{auth::csrf_token, sensors::ReadyPages},
-    caller::{Asking, authority, caller, credential, query_token, session_cookie, too_many_attempts},
+    caller::{Asking, Secure, authority, caller, credential, query_token, session_cookie, too_many_attempts},
     cors::{Cors, Page},
     events::EventDesk,
+    forwarded,
     graphql::{GraphQl, asks_for_socket},
     hls_viewers::HlsViewers,
     problem::{Failure, Problem},
@@ -33,6 +34,7 @@ use super::{
 use crate::{
     auth::{Caller, Credential, Identity, Malformed, Way},
     base::{Error, Kind},
+    config::Networks,
     stats::{HttpDoor, Requests},
 };
 
@@ -84,6 +86,7 @@ pub(super) struct Surface {
     front: Arc<Front>,
     router: Router,
     cors: Arc<Cors>,
+    proxies: Arc<Networks>,
     max_body: u64,
 }
 
@@ -97,19 +100,21 @@ impl Surface {
         let secure = options.secure;
         let front = Arc::new(Front { rooms, requests, viewers, desk, graphql, sensor_pages, ending, secure, phase });
         let router = router::router(front.clone());
-        Self { front, router, cors: Arc::new(Cors::new(options.origins.clone())), max_body: options.max_body }
+        let (cors, proxies) = (Arc::new(Cors::new(options.origins.clone())), Arc::new(options.proxies.clone()));
+        Self { front, router, cors, proxies, max_body: options.max_body }
     }
 
     pub(super) fn front(&self) -> &Arc<Front> {
         &self.front
     }
 
-    /// Answers a request that came from `peer`.
+    /// Answers a request that came on a connection from `peer`.
     pub(super) async fn answer<B>(&self, request: Request<B>, peer: SocketAddr) -> Response
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
         let (mut parts, body) = request.into_parts();
+        let forwarded::Origin { peer, secure } = forwarded::origin(&self.proxies, peer, &parts.headers);
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let user_agent = parts.headers.get(header::USER_AGENT).cloned();
@@ -125,6 +130,7 @@ impl Surface {
             (Ok(caller), HttpDoor::Playlist | HttpDoor::Media) => router::named(&self.front, &parts, &caller).await,
             (Ok(caller), _) => {
                 parts.extensions.insert(Asking(caller));
+                parts.extensions.insert(Secure(secure || self.front.secure));
                 let request = Request::from_parts(parts, Body::new(body));
                 // In a place of its own, so that the requests of those doors do not carry room for it.
                 let answered = Box::pin(self.router.clone().oneshot(request)).await;

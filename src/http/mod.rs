@@ -10,6 +10,7 @@ pub mod assets;
 mod caller;
 mod cors;
 mod events;
+mod forwarded;
 mod front;
 mod grant;
 mod graphql;
@@ -46,7 +47,7 @@ pub use self::{
 use crate::{
     auth::Gate,
     base::Clock,
-    config::AllowedOrigins,
+    config::{AllowedOrigins, Networks},
     events::{Events, StatisticsReader, alerts::Alerts, ws::WebSockets},
     hls::Hls,
     hub::Hub,
@@ -100,6 +101,8 @@ pub struct Rooms {
 pub struct HttpOptions {
     /// Pages of other sites that are let in.
     pub origins: AllowedOrigins,
+    /// Proxies that are believed when they say for whom they speak.
+    pub proxies: Networks,
     /// Connections at once; further ones wait to be accepted.
     pub max_connections: usize,
     /// How long the head of a request may take, from its first byte or from the beginning of the connection.
@@ -124,6 +127,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             origins: AllowedOrigins::None,
+            proxies: Networks::default(),
             max_connections: 10_000,
             header_timeout: Duration::from_secs(10),
             max_header: 32 * 1024,

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::{
     super::{
-        caller::{self, Asking},
+        caller::{self, Asking, Secure},
         front::Front,
         problem::{Problem, ProblemBody},
     },
@@ -129,6 +129,7 @@ pub(super) struct MediaToken {
 pub(super) async fn log_in(
     State(front): State<Arc<Front>>,
     Asking(caller): Asking,
+    secure: Secure,
     Sent(login): Sent<Login>,
 ) -> Result<Response, Problem> {
     let gate = &front.rooms.gate;
@@ -138,7 +139,7 @@ pub(super) async fn log_in(
     let shown = Credential::of_password(&login.name, login.password.reveal()).map_err(|_malformed| wrong())?;
     let identity = Box::pin(gate.identify(&shown, caller.peer.ip(), front.rooms.clock.moment())).await;
     match identity.map_err(caller::too_many_attempts)? {
-        Identity::Known(known) => logged_in(&front, &known),
+        Identity::Known(known) => logged_in(&front, &known, secure),
         Identity::Nobody | Identity::Refused => Err(wrong().into()),
     }
 }
@@ -153,8 +154,12 @@ fn wrong() -> Error {
     (status = 200, description = "Still logged in.", body = LoggedIn),
     (status = 401, description = "This needs a token of somebody who logged in, not too long ago.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn refresh(State(front): State<Arc<Front>>, Asking(caller): Asking) -> Result<Response, Problem> {
-    logged_in(&front, user(&caller)?)
+pub(super) async fn refresh(
+    State(front): State<Arc<Front>>,
+    Asking(caller): Asking,
+    secure: Secure,
+) -> Result<Response, Problem> {
+    logged_in(&front, user(&caller)?, secure)
 }
 
 /// Ends what the login of the token that is shown began: its cookie, its access tokens, and what they opened.
@@ -162,10 +167,14 @@ pub(super) async fn refresh(State(front): State<Arc<Front>>, Asking(caller): Ask
     (status = 204, description = "Logged out."),
     (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn log_out(State(front): State<Arc<Front>>, Asking(caller): Asking) -> Result<Response, Problem> {
+pub(super) async fn log_out(
+    State(front): State<Arc<Front>>,
+    Asking(caller): Asking,
+    secure: Secure,
+) -> Result<Response, Problem> {
     front.rooms.gate.log_out(user(&caller)?, front.rooms.clock.moment());
     let mut response = StatusCode::NO_CONTENT.into_response();
-    response.headers_mut().insert(header::SET_COOKIE, cookie(&front, "", 0)?);
+    response.headers_mut().insert(header::SET_COOKIE, cookie(secure, "", 0)?);
     Ok(response)
 }
 
@@ -260,7 +269,7 @@ fn user(caller: &Caller) -> Result<&Arc<Standing>, Error> {
     }
 }
 
-fn logged_in(front: &Front, known: &Arc<Standing>) -> Result<Response, Problem> {
+fn logged_in(front: &Front, known: &Arc<Standing>, secure: Secure) -> Result<Response, Problem> {
     let opened = front.rooms.gate.open_session(known, front.rooms.clock.moment())?;
     let Issued { token, until } = &opened.session;
     let lasts = until.nanos_since(front.rooms.clock.wall()).max(0) / 1_000_000_000;
@@ -271,7 +280,7 @@ fn logged_in(front: &Front, known: &Arc<Standing>) -> Result<Response, Problem> 
         csrf_token: csrf_token(token.reveal()),
         session_expires: until.to_string(),
     });
-    response.headers_mut().insert(header::SET_COOKIE, cookie(front, token.reveal(), lasts)?);
+    response.headers_mut().insert(header::SET_COOKIE, cookie(secure, token.reveal(), lasts)?);
     Ok(response)
 }
 
@@ -280,9 +289,9 @@ pub(in crate::http) fn csrf_token(session: &str) -> String {
     crate::auth::digest_of("csrf", session)
 }
 
-/// RFC 6265 §4.1. `Secure` where this server speaks TLS itself: a browser would not send it back otherwise.
-fn cookie(front: &Front, token: &str, lasts: i64) -> Result<HeaderValue, Error> {
-    let secure = if front.secure { "; Secure" } else { "" };
+/// RFC 6265 §4.1. `Secure` where the browser speaks TLS: it would not send it back otherwise.
+fn cookie(Secure(secure): Secure, token: &str, lasts: i64) -> Result<HeaderValue, Error> {
+    let secure = if secure { "; Secure" } else { "" };
     let text = format!("{}={token}; Path=/; Max-Age={lasts}; HttpOnly; SameSite=Lax{secure}", caller::COOKIE);
     HeaderValue::try_from(text).map_err(|_| Error::new(Kind::Internal, "a token that fits into no header"))
 }

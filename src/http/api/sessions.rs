@@ -128,7 +128,11 @@ pub(in crate::http) fn describe(entry: &stats::Session) -> Session {
         transport: entry.transport(),
         path: details.path.to_string(),
         rendition: entry.reception.rendition().name(),
-        peer: details.peer.to_string(),
+        // A proxy tells the address of its client, and mostly no port.
+        peer: match details.peer.port() {
+            0 => details.peer.ip().to_string(),
+            _ => details.peer.to_string(),
+        },
         user_agent: details.user_agent.clone(),
         since: details.since.to_string(),
         bytes_sent: count(&entry.bytes_sent),

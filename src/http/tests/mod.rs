@@ -5,6 +5,7 @@ pub(super) mod alerts;
 mod auth;
 mod doors;
 mod hls;
+mod proxies;
 mod sensors;
 mod sockets;
 mod statistics;
