@@ -15,7 +15,7 @@ use crate::{
     events::{
         Draft, EventType, Events, Retention, Severity,
         alerts::Alerts,
-        ws::{Acknowledge, Commands, SeatLimits, TriggerDoorbell, WebSocketOptions, WebSockets, messages::Ack},
+        ws::{Acknowledge, Commands, TriggerDoorbell, WebSocketOptions, WebSockets, messages::Ack},
     },
     http::{EventDoorOptions, GraphQlOptions},
     hub::{Hub, StreamSnapshot, StreamState},
@@ -52,7 +52,6 @@ pub(super) fn graphql(config: &Config) -> GraphQlOptions {
         max_depth: events.graphql_max_depth as usize,
         max_complexity: events.graphql_max_complexity as usize,
         max_sockets: events.max_followers,
-        max_sockets_per_address: events.max_websockets_per_address,
     }
 }
 
@@ -66,12 +65,7 @@ pub(super) fn websockets(
     tasks: &Tasks,
 ) -> Option<WebSockets> {
     let section = &config.events;
-    let limits = SeatLimits {
-        total: section.max_followers as usize,
-        per_address: section.max_websockets_per_address as usize,
-        per_user: section.max_websockets_per_user as usize,
-    };
-    let options = WebSocketOptions { limits, deflate: section.websocket_compression };
+    let options = WebSocketOptions { most: section.max_followers as usize, deflate: section.websocket_compression };
     let bell = TriggerDoorbell::new(events.clone(), default_path, clock);
     let commands = Commands::default().with("trigger_doorbell", bell);
     let alarms: Arc<dyn Acknowledge> = Arc::new(Alarms(alerts.clone()));

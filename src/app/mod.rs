@@ -20,7 +20,7 @@ mod watchers;
 mod ways_out;
 mod webrtc;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, num::NonZeroU32, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -36,15 +36,15 @@ use self::{
 use crate::{
     audio::Audio,
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Secret, Tasks},
-    config::{AuthConfig, Config, ConfigOrigin, RtspStart, RtspTransport},
+    config::{AuthConfig, Config, ConfigOrigin, LimitsConfig, RtspStart, RtspTransport},
     events::{Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
-    http::{self, HttpOptions, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
+    http::{self, HttpOptions, HttpServer, OpenDoor, RequestLimits, Rooms, ServerInfo, Warning},
     hub::{Hub, MediaThreads},
     net,
     notify::Notifier,
     rtsp::RtspServer,
-    stats::{SessionLimits, Sessions},
+    stats::{EventDoors, FollowerLimits, Places, SessionLimits, Sessions},
     store::{Incident, Store},
     webrtc::WebRtc,
 };
@@ -144,8 +144,9 @@ impl Server {
         let sensors = sensors::start(&config, origin, hub.clone(), (&events, &store), rules, clock, &tasks);
         ways_out.connect(&sensors);
         let threads = threads("media", None)?;
+        let connections = Places::new(config.limits.connections_per_address as usize);
         let rtsp = RtspServer::start(
-            rtsp::options(&config),
+            rtsp::options(&config, connections.clone()),
             sockets.rtsp,
             hub.clone(),
             gate.clone(),
@@ -175,7 +176,11 @@ impl Server {
             clock,
             &tasks,
         );
-        let event_doors = Arc::default();
+        let followers = FollowerLimits {
+            per_user: config.limits.followers_per_user as usize,
+            per_address: config.limits.followers_per_address as usize,
+        };
+        let event_doors = Arc::new(EventDoors::new(followers));
         let default_path = info.default_path.clone();
         let websockets = events::websockets(&config, default_path, (&events, &alerts), &event_doors, clock, &tasks);
         let rooms = Rooms {
@@ -186,6 +191,7 @@ impl Server {
             websockets,
             events: events.clone(),
             event_doors,
+            connections,
             sensors,
             alerts,
             notifier,
@@ -292,8 +298,15 @@ fn http_options(config: &Config) -> HttpOptions {
         write_timeout: http.write_timeout.duration(),
         events: events::doors(config),
         graphql: events::graphql(config),
+        requests: request_limits(&config.limits),
         secure: http.tls.is_some(),
     }
+}
+
+fn request_limits(limits: &LimitsConfig) -> RequestLimits {
+    let [per_address, per_user] = [limits.requests_per_address, limits.requests_per_user]
+        .map(|most| NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN));
+    RequestLimits { per_address, per_user }
 }
 
 /// What it can do beyond the doors, in words that stay; `docs/protocols.md` lists them.

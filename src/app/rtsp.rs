@@ -8,6 +8,7 @@ use crate::{
     config::{Config, rtsp::RtspStart, rtsp::RtspTransport},
     net::{listen, tls},
     rtsp::{Listeners, RtspOptions, StartChoice, Transports},
+    stats::Places,
 };
 
 /// Binds what the section asks for.
@@ -45,7 +46,7 @@ pub(super) fn note(listeners: &Listeners, addresses: &mut Addresses) {
 }
 
 /// How the server behaves.
-pub(super) fn options(config: &Arc<Config>) -> RtspOptions {
+pub(super) fn options(config: &Arc<Config>, connections: Arc<Places<IpAddr>>) -> RtspOptions {
     let rtsp = &config.rtsp;
     let own = config.clone();
     RtspOptions {
@@ -65,6 +66,7 @@ pub(super) fn options(config: &Arc<Config>) -> RtspOptions {
         start_burst: rtsp.start_burst.as_usize(),
         allow_basic: rtsp.allow_basic,
         max_connections: rtsp.max_connections as usize,
+        connections,
         ..RtspOptions::default()
     }
 }

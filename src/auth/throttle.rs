@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::base::Monotonic;
+use crate::{base::Monotonic, stats::network};
 
 /// Attempts without a wait, and the longest wait.
 #[derive(Clone, Copy, Debug)]
@@ -107,14 +107,6 @@ impl Throttle {
             let soonest = self.tallies.iter().min_by_key(|(_, tally)| (tally.next, tally.last)).map(|(key, _)| *key);
             soonest.and_then(|key| self.tallies.remove(&key));
         }
-    }
-}
-
-/// An IPv6 client has a whole /64 to itself.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) & !u128::from(u64::MAX)).into()),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 

@@ -202,10 +202,8 @@ impl Config {
         all.range(at("max_size"), events.max_size, ByteSize::from_mib(1)..=ByteSize::from_mib(1 << 20));
         all.range(at("heartbeat"), events.heartbeat, secs(1)..=secs(300));
         all.range(at("max_followers"), events.max_followers, CONNECTIONS);
-        all.range(at("max_websockets_per_address"), events.max_websockets_per_address, CONNECTIONS);
         all.range(at("graphql_max_depth"), events.graphql_max_depth, GRAPHQL_DEPTH);
         all.range(at("graphql_max_complexity"), events.graphql_max_complexity, CONNECTIONS);
-        all.range(at("max_websockets_per_user"), events.max_websockets_per_user, CONNECTIONS);
         all.range(at("max_posts_per_second"), events.max_posts_per_second, CONNECTIONS);
     }
 
@@ -214,6 +212,11 @@ impl Config {
         all.range(at("sessions"), limits.sessions, CONNECTIONS);
         all.range(at("sessions_per_path"), limits.sessions_per_path, CONNECTIONS);
         all.range(at("sessions_per_address"), limits.sessions_per_address, CONNECTIONS);
+        all.range(at("followers_per_user"), limits.followers_per_user, CONNECTIONS);
+        all.range(at("followers_per_address"), limits.followers_per_address, CONNECTIONS);
+        all.range(at("connections_per_address"), limits.connections_per_address, CONNECTIONS);
+        all.range(at("requests_per_address"), limits.requests_per_address, CONNECTIONS);
+        all.range(at("requests_per_user"), limits.requests_per_user, CONNECTIONS);
         all.range(at("dynamic_paths"), limits.dynamic_paths, DYNAMIC_PATHS);
         all.range(at("sensors"), limits.sensors, SENSORS);
     }

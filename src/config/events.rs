@@ -17,13 +17,6 @@ pub struct EventsConfig {
     pub websocket: bool,
     /// Whether messages to WebSocket clients that offer it are deflated, each once for all of them.
     pub websocket_compression: bool,
-    /// WebSockets from one IP address at once, those of `/graphql` by themselves; a further one is closed with 4429.
-    /// Loopback counts too.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub max_websockets_per_address: u32,
-    /// WebSockets of one user at once; a further one is closed with 4429. Callers without a name are no user.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub max_websockets_per_user: u32,
     /// Whether events are served as server-sent events: `/stream/events`, `/stream/system-status`.
     pub server_sent: bool,
     /// Whether events are served at `/api/v1/events`, at once or when they come.
@@ -58,8 +51,6 @@ impl Default for EventsConfig {
             max_size: ByteSize::from_mib(512),
             websocket: true,
             websocket_compression: true,
-            max_websockets_per_address: 2000,
-            max_websockets_per_user: 5,
             server_sent: true,
             long_poll: true,
             graphql: true,

@@ -28,6 +28,7 @@ use super::{
     forwarded,
     graphql::{GraphQl, asks_for_socket},
     hls_viewers::HlsViewers,
+    pace::Pace,
     problem::{Failure, Problem},
     router, whep,
 };
@@ -56,6 +57,8 @@ pub(super) struct Front {
     pub(super) desk: EventDesk,
     /// What the door of GraphQL keeps.
     pub(super) graphql: Arc<GraphQl>,
+    /// How fast clients may ask.
+    pub(super) pace: Pace,
     /// Answers about sensors, made once for all who ask.
     pub(super) sensor_pages: ReadyPages,
     /// Fires when the listener stops: what is held open ends.
@@ -97,8 +100,9 @@ impl Surface {
         let desk = EventDesk::new(options.events);
         let graphql = Arc::new(GraphQl::new(options.graphql));
         let sensor_pages = ReadyPages::default();
-        let secure = options.secure;
-        let front = Arc::new(Front { rooms, requests, viewers, desk, graphql, sensor_pages, ending, secure, phase });
+        let (secure, pace) = (options.secure, Pace::new(options.requests, rooms.clock));
+        let front = Front { rooms, requests, viewers, desk, graphql, pace, sensor_pages, ending, secure, phase };
+        let front = Arc::new(front);
         let router = router::router(front.clone());
         let (cors, proxies) = (Arc::new(Cors::new(options.origins.clone())), Arc::new(options.proxies.clone()));
         Self { front, router, cors, proxies, max_body: options.max_body }
@@ -144,6 +148,7 @@ impl Surface {
         }
         self.front.requests.count(door, response.status().as_u16());
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+            self.front.requests.refused(failure.code);
             log(&failure, &method, &uri, peer, response.status());
         }
         if method == Method::HEAD {
@@ -182,11 +187,13 @@ impl Surface {
         } else {
             None
         };
+        let caller = caller(peer, host, &parts.headers);
         let admitted = match problem {
-            None => Ok(caller(peer, host, &parts.headers)),
-            Some(problem) => Err(problem.into_response()),
+            None if caller.is_local() => Ok(caller),
+            None => self.front.pace.of_address(peer.ip(), door).map(|()| caller).map_err(Problem::from),
+            Some(problem) => Err(problem),
         };
-        (page, admitted)
+        (page, admitted.map_err(IntoResponse::into_response))
     }
 
     /// The caller with who it is, as far as the request shows; or the answer, if it has to come back.
@@ -209,6 +216,10 @@ impl Surface {
                 .await
                 .map_err(|late| too_many_attempts(late).into_response())?,
         };
+        if let Identity::Known(known) = &identity {
+            let counted = self.front.pace.of_user(known.name(), door);
+            counted.map_err(|fast| Problem::from(fast).into_response())?;
+        }
         let known = matches!(identity, Identity::Known(_));
         // Logging in anew asks for the password, and needs nothing else.
         let free = parts.method.is_safe() || door == HttpDoor::Whep || parts.uri.path() == "/api/v1/auth/login";

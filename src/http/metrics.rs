@@ -57,6 +57,8 @@ fn snapshot(front: &Front) -> MetricsSnapshot {
         channels: channels(&rooms.notifier.snapshot()),
         connections: front.requests.connections(),
         requests: front.requests.all(),
+        refusals: front.requests.refusals().to_vec(),
+        connections_refused: rooms.connections.refused(),
     }
 }
 

@@ -18,6 +18,7 @@ mod health;
 mod hls;
 mod hls_viewers;
 mod metrics;
+mod pace;
 mod pages;
 mod problem;
 mod range;
@@ -35,13 +36,14 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 pub use self::{
     accounts::{Account, Accounts, NewAccount},
     api::info::{OpenDoor, ServerInfo, Warning},
     events::EventDoorOptions,
     graphql::{GraphQlOptions, admit as admit_graphql},
+    pace::RequestLimits,
     server::{HttpServer, serve},
 };
 use crate::{
@@ -53,7 +55,7 @@ use crate::{
     hub::Hub,
     notify::{Notifier, push::Push},
     sensors::Sensors,
-    stats::{EventDoors, ProcessFigures, Sessions},
+    stats::{EventDoors, Places, ProcessFigures, Sessions},
     webrtc::WebRtc,
 };
 
@@ -72,6 +74,8 @@ pub struct Rooms {
     pub websockets: Option<WebSockets>,
     /// What the doors of events count.
     pub event_doors: Arc<EventDoors>,
+    /// The connections of each address, by whichever listener.
+    pub connections: Arc<Places<IpAddr>>,
     /// How the server does.
     pub statistics: StatisticsReader,
     /// What sensors show.
@@ -119,6 +123,8 @@ pub struct HttpOptions {
     pub events: EventDoorOptions,
     /// The door of GraphQL.
     pub graphql: GraphQlOptions,
+    /// How many requests a client may send.
+    pub requests: RequestLimits,
     /// Browsers speak TLS to this server: their cookie never comes without.
     pub secure: bool,
 }
@@ -136,6 +142,7 @@ impl Default for HttpOptions {
             write_timeout: Duration::from_secs(10),
             events: EventDoorOptions::default(),
             graphql: GraphQlOptions::default(),
+            requests: RequestLimits::default(),
             secure: false,
         }
     }

@@ -10,7 +10,7 @@ use std::{
         self,
         ErrorKind::{ConnectionAborted, ConnectionReset},
     },
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
@@ -44,7 +44,11 @@ use super::{
     upgrade::{HandedOver, Slot, Upgrade},
     vigil::{Ending, Vigil, VigilLimits},
 };
-use crate::base::{Clock, Monotonic, Tasks, complaints::Complaints};
+use crate::{
+    base::{Clock, Monotonic, Tasks, complaints::Complaints},
+    config::Networks,
+    stats::{Place, Places, network},
+};
 
 /// The running listener. Dropping it ends nothing; [`HttpServer::drain`] does, or the stop of the tasks it was given.
 #[derive(Debug)]
@@ -85,7 +89,7 @@ pub fn serve(
     tasks: &Tasks,
 ) -> HttpServer {
     let tasks = tasks.child();
-    let clock = rooms.clock;
+    let (clock, connections_of) = (rooms.clock, rooms.connections.clone());
     let surface = Surface::new(rooms, options, tasks.stopping().clone());
     let connections = tasks.child();
     let door = Arc::new(Door {
@@ -95,6 +99,8 @@ pub fn serve(
         http1: http1_builder(options),
         http2: http2_builder(options, &connections),
         seats: Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS))),
+        connections: connections_of,
+        proxies: options.proxies.clone(),
         tasks: connections.clone(),
         clock,
     });
@@ -110,8 +116,10 @@ pub fn serve(
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
-                () = sleep(Duration::from_secs(1)) => front.viewers.handle_timeout(clock.now()),
+                () = sleep(Duration::from_secs(1)) => {}
             }
+            front.viewers.handle_timeout(clock.now());
+            front.pace.handle_timeout();
         }
     });
     HttpServer { surface, tasks, connections }
@@ -170,6 +178,8 @@ struct Door {
     http1: http1::Builder,
     http2: http2::Builder<Streams>,
     seats: Arc<Semaphore>,
+    connections: Arc<Places<IpAddr>>,
+    proxies: Networks,
     tasks: Tasks,
     clock: Clock,
 }
@@ -189,10 +199,19 @@ async fn accept(door: Arc<Door>, listener: TcpListener, tasks: Tasks) {
             accepted = next => accepted,
         };
         match accepted {
-            (Ok((socket, _)), Ok(seat)) => {
+            (Ok((socket, peer)), Ok(seat)) => {
+                let limited = !door.proxies.contain(peer.ip());
+                let place = if limited { door.connections.take(network(peer.ip())) } else { None };
+                if limited && place.is_none() {
+                    if let Some(times) = complaints.note(door.clock.now()) {
+                        let most = door.connections.most();
+                        warn!(%peer, times, "refused: {most} connections of this address are open; raise limits.connections_per_address");
+                    }
+                    continue;
+                }
                 let door = door.clone();
                 // No span: it would be entered with every wake-up.
-                door.tasks.clone().spawn("http/connection", Span::none(), run(door, socket, seat));
+                door.tasks.clone().spawn("http/connection", Span::none(), run(door, socket, (seat, place)));
             }
             (Ok(_), Err(_closed)) => return,
             // A client that left before it was let in.
@@ -209,8 +228,8 @@ async fn accept(door: Arc<Door>, listener: TcpListener, tasks: Tasks) {
 }
 
 /// One connection, from the handshake to its end.
-async fn run(door: Arc<Door>, socket: TcpStream, seat: OwnedSemaphorePermit) {
-    let guest = Guest::enter(door.surface.front().requests.clone(), seat);
+async fn run(door: Arc<Door>, socket: TcpStream, (seat, place): (OwnedSemaphorePermit, Option<Place<IpAddr>>)) {
+    let guest = Guest::enter(door.surface.front().requests.clone(), seat, place);
     if let Some(upgraded) = speak_http(&door, socket).await {
         // A task of its own, so that a connection that stays for days does not carry what HTTP needed.
         let speaking = upgraded.run(door.tasks.stopping().clone());

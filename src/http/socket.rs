@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -16,19 +17,24 @@ use tokio::{
 };
 
 use super::vigil::Vigil;
-use crate::{base::Clock, stats::Requests};
+use crate::{
+    base::Clock,
+    stats::{Place, Requests},
+};
 
 /// A connection's place among the others, for as long as it lasts.
 #[derive(Debug)]
 pub(super) struct Guest {
     requests: Arc<Requests>,
     _seat: OwnedSemaphorePermit,
+    /// One of its address; a proxy has no limit.
+    _place: Option<Place<IpAddr>>,
 }
 
 impl Guest {
-    pub(super) fn enter(requests: Arc<Requests>, seat: OwnedSemaphorePermit) -> Self {
+    pub(super) fn enter(requests: Arc<Requests>, seat: OwnedSemaphorePermit, place: Option<Place<IpAddr>>) -> Self {
         requests.connected();
-        Self { requests, _seat: seat }
+        Self { requests, _seat: seat, _place: place }
     }
 }
 

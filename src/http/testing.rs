@@ -25,7 +25,7 @@ use crate::{
     },
     notify::Notifier,
     sensors::{Outlets, Sensors, SensorsOptions},
-    stats::{ProcessFigures, Sessions},
+    stats::{Places, ProcessFigures, Sessions},
     store::Store,
 };
 
@@ -158,6 +158,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         websockets: None,
         events,
         event_doors: Arc::default(),
+        connections: Places::new(usize::MAX),
         statistics,
         sensors,
         alerts: Alerts::fixed(clock),

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, SocketAddr, TcpListener as StdListener},
     sync::Arc,
     time::Duration,
 };
@@ -28,7 +28,7 @@ use crate::{
         stream::Stream,
         tls,
     },
-    stats::Sessions,
+    stats::{Place, Places, Sessions, network},
 };
 
 /// What a path allows its readers, if it says so itself.
@@ -57,6 +57,8 @@ pub struct RtspOptions {
     pub start_burst: usize,
     /// Connections at once.
     pub max_connections: usize,
+    /// The connections of each address, those to other listeners among them.
+    pub connections: Arc<Places<IpAddr>>,
     /// Sessions over UDP that may go on without a connection; further ones end with theirs.
     pub max_orphans: usize,
     /// Passwords are taken as they are, also where everybody on the way can read them.
@@ -76,6 +78,7 @@ impl Default for RtspOptions {
             start: StartChoice::Instant,
             start_burst: 8_000_000,
             max_connections: 10_000,
+            connections: Places::new(usize::MAX),
             max_orphans: 256,
             allow_basic: false,
         }
@@ -230,7 +233,14 @@ impl Door {
                 }
                 continue;
             };
-            let held = Held { permit, _open: self.connections.token() };
+            let Some(place) = self.shared.options.connections.take(network(peer.ip())) else {
+                if let Some(times) = complaints.note(self.shared.clock.now()) {
+                    let most = self.shared.options.connections.most();
+                    warn!(%peer, times, "refused: {most} connections of this address are open; raise limits.connections_per_address");
+                }
+                continue;
+            };
+            let held = Held { permit: (permit, place), _open: self.connections.token() };
             match &config {
                 None => self.seat(Stream::accepted(tcp), peer, held),
                 Some(config) => {
@@ -280,6 +290,6 @@ impl Door {
 
 /// What a connection holds as long as it lives; a session that goes on without it keeps `_open`.
 struct Held {
-    permit: OwnedSemaphorePermit,
+    permit: (OwnedSemaphorePermit, Place<IpAddr>),
     _open: TaskTrackerToken,
 }

@@ -1,10 +1,16 @@
 //! What the doors of events do, door by door: who is there, what was told, what was not, who was sent away and why.
-//! Atomics only: counting takes no lock.
+//! Counting takes no lock; whoever comes takes two for a moment, since users and addresses have only so many places, all
+//! doors together.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
+
+use super::places::{Place, Places, network};
 
 /// The doors that hold a client, and the one that takes events in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,10 +91,47 @@ struct Counters {
     refused: [AtomicU64; Refusal::ALL.len()],
 }
 
-/// The counters.
-#[derive(Debug, Default)]
+/// How many may follow at once, all doors together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FollowerLimits {
+    /// Of one user; those who are known by no name are no user.
+    pub per_user: usize,
+    /// From one address.
+    pub per_address: usize,
+}
+
+/// Whose places are all taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// The user's.
+    User,
+    /// The address's.
+    Address,
+    /// The door's.
+    Door,
+}
+
+/// A client that was let in; dropping it lets it out.
+#[derive(Debug)]
+pub struct Admitted {
+    doors: Arc<EventDoors>,
+    door: EventDoor,
+    _user: Option<Place<Box<str>>>,
+    _address: Place<IpAddr>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.doors.doors[self.door as usize].open.fetch_sub(1, ORDER);
+    }
+}
+
+/// The counters, and the places.
+#[derive(Debug)]
 pub struct EventDoors {
     doors: [Counters; EventDoor::ALL.len()],
+    users: Arc<Places<Box<str>>>,
+    addresses: Arc<Places<IpAddr>>,
     /// How many were there when the first was told to go.
     at_the_end: OnceLock<u64>,
 }
@@ -110,28 +153,55 @@ pub struct EventDoorFigures {
 
 const ORDER: Ordering = Ordering::Relaxed;
 
+/// No limits but those of the doors.
+impl Default for EventDoors {
+    fn default() -> Self {
+        Self::new(FollowerLimits { per_user: usize::MAX, per_address: usize::MAX })
+    }
+}
+
 impl EventDoors {
-    /// A client came.
-    pub fn opened(&self, door: EventDoor) {
-        self.doors[door as usize].open.fetch_add(1, ORDER);
-        self.doors[door as usize].opened.fetch_add(1, ORDER);
+    /// Doors with places for so many.
+    pub fn new(limits: FollowerLimits) -> Self {
+        let (users, addresses) = (Places::new(limits.per_user), Places::new(limits.per_address));
+        Self { doors: Default::default(), users, addresses, at_the_end: OnceLock::new() }
     }
 
-    /// A client comes, unless `most` are there already; then it is sent away, and that is counted.
-    pub fn enter(&self, door: EventDoor, most: u64) -> bool {
-        let room = |open| (open < most).then_some(open + 1);
-        let entered = self.doors[door as usize].open.fetch_update(ORDER, ORDER, room).is_ok();
-        if entered {
-            self.doors[door as usize].opened.fetch_add(1, ORDER);
-        } else {
+    /// A client of this user, if it is one, comes from an address, unless `most` are at the door already.
+    ///
+    /// # Errors
+    /// Whose places are all taken; that is counted.
+    pub fn admit(
+        self: &Arc<Self>,
+        door: EventDoor,
+        most: usize,
+        user: Option<&str>,
+        address: IpAddr,
+    ) -> Result<Admitted, Crowd> {
+        let admitted = self.places(door, most, user, address);
+        if admitted.is_err() {
             self.refused(door, Refusal::Limit);
         }
-        entered
+        admitted
     }
 
-    /// A client left.
-    pub fn closed(&self, door: EventDoor) {
-        self.doors[door as usize].open.fetch_sub(1, ORDER);
+    fn places(
+        self: &Arc<Self>,
+        door: EventDoor,
+        most: usize,
+        user: Option<&str>,
+        address: IpAddr,
+    ) -> Result<Admitted, Crowd> {
+        let _address = self.addresses.take(network(address)).ok_or(Crowd::Address)?;
+        let _user = match user {
+            Some(user) => Some(self.users.take(user.into()).ok_or(Crowd::User)?),
+            None => None,
+        };
+        let room = |open| (open < most as u64).then_some(open + 1);
+        let counters = &self.doors[door as usize];
+        counters.open.fetch_update(ORDER, ORDER, room).map_err(|_| Crowd::Door)?;
+        counters.opened.fetch_add(1, ORDER);
+        Ok(Admitted { doors: self.clone(), door, _user, _address })
     }
 
     /// Events were told.
@@ -184,14 +254,16 @@ impl EventDoors {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[test]
     fn doors_are_counted_apart() {
-        let doors = EventDoors::default();
+        let doors = Arc::<EventDoors>::default();
         assert!(EventDoor::ALL.iter().enumerate().all(|(i, door)| *door as usize == i));
         assert!(Refusal::ALL.iter().enumerate().all(|(i, refusal)| *refusal as usize == i));
-        doors.opened(EventDoor::WebSocket);
-        doors.opened(EventDoor::WebSocket);
-        doors.closed(EventDoor::WebSocket);
+        let come = |door, most| doors.admit(door, most, None, HERE);
+        let socket = come(EventDoor::WebSocket, 9).unwrap();
+        drop(come(EventDoor::WebSocket, 9).unwrap());
         doors.delivered(EventDoor::WebSocket, 7);
         doors.dropped(EventDoor::WebSocket, 2);
         doors.refused(EventDoor::WebSocket, Refusal::Limit);
@@ -199,12 +271,27 @@ mod tests {
         assert_eq!((figures.open, figures.opened, figures.delivered, figures.dropped), (1, 2, 7, 2));
         assert_eq!(figures.refused.iter().find(|(name, _)| *name == "limit"), Some(&("limit", 1)));
         assert_eq!(doors.figures(EventDoor::ServerSent).opened, 0);
-        assert!(doors.enter(EventDoor::ServerSent, 1) && !doors.enter(EventDoor::ServerSent, 1));
+        let _stream = come(EventDoor::ServerSent, 1).unwrap();
+        assert_eq!(come(EventDoor::ServerSent, 1).unwrap_err(), Crowd::Door);
         let figures = doors.figures(EventDoor::ServerSent);
         assert_eq!((figures.open, figures.opened, figures.refused[Refusal::Limit as usize]), (1, 1, ("limit", 1)));
-        doors.opened(EventDoor::Ingest);
+        let _sender = come(EventDoor::Ingest, 9).unwrap();
         assert_eq!((doors.followers(), doors.dismissed()), (2, 2), "a sender follows nothing");
-        doors.closed(EventDoor::WebSocket);
+        drop(socket);
         assert_eq!((doors.followers(), doors.dismissed()), (1, 2));
+    }
+
+    #[test]
+    fn a_user_and_an_address_have_so_many_places_whatever_the_doors() {
+        let doors = Arc::new(EventDoors::new(FollowerLimits { per_user: 2, per_address: 3 }));
+        let come = |door, user, last: u8| doors.admit(door, 9, user, [10, 0, 0, last].into());
+        let first = come(EventDoor::WebSocket, Some("anna"), 1).unwrap();
+        let _second = come(EventDoor::ServerSent, Some("anna"), 2).unwrap();
+        assert_eq!(come(EventDoor::GraphQl, Some("anna"), 3).unwrap_err(), Crowd::User);
+        let _guests = [(); 2].map(|()| come(EventDoor::LongPoll, None, 1).unwrap());
+        assert_eq!(come(EventDoor::LongPoll, None, 1).unwrap_err(), Crowd::Address);
+        drop(first);
+        assert!(come(EventDoor::GraphQl, Some("anna"), 1).is_ok(), "what was refused took no place");
+        assert_eq!(doors.figures(EventDoor::GraphQl).refused[Refusal::Limit as usize], ("limit", 1));
     }
 }

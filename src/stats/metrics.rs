@@ -117,6 +117,10 @@ pub struct MetricsSnapshot {
     pub connections: (u64, u64),
     /// HTTP requests answered, by door and class of status.
     pub requests: Vec<(HttpDoor, &'static str, u64)>,
+    /// HTTP requests that a limit refused, by the code of the answer.
+    pub refusals: Vec<(&'static str, u64)>,
+    /// Connections beyond those of one address.
+    pub connections_refused: u64,
 }
 
 impl MetricsSnapshot {
@@ -310,7 +314,11 @@ impl MetricsSnapshot {
         families.counters(("http_connections_accepted", "HTTP connections accepted", None), one(self.connections.1))?;
         let rows =
             self.requests.iter().map(|(door, class, count)| (vec![("door", door.name()), ("class", *class)], *count));
-        families.counters(("http_requests", "HTTP requests answered, by door and class of status", None), rows)
+        families.counters(("http_requests", "HTTP requests answered, by door and class of status", None), rows)?;
+        let rows = self.refusals.iter().map(|(code, count)| (vec![("reason", *code)], *count));
+        families.counters(("http_requests_refused", "HTTP requests that a limit refused", None), rows)?;
+        let help = "Connections to the HTTP and RTSP listeners beyond those of one address";
+        families.counters(("connections_refused", help, None), one(self.connections_refused))
     }
 }
 
@@ -362,6 +370,8 @@ mod tests {
             channels: vec![ChannelMetrics { kind: "webhook", channels: 1, delivered: 5, ..ChannelMetrics::default() }],
             connections: (3, 30),
             requests: vec![(HttpDoor::Api, "2xx", 12)],
+            refusals: vec![("too_many_requests", 3)],
+            connections_refused: 2,
         }
     }
 
@@ -384,6 +394,8 @@ mod tests {
             "campanile_event_clients_refused_total{door=\"websocket\",reason=\"limit\"} 2",
             "campanile_http_requests_total{door=\"api\",class=\"2xx\"} 12",
             "campanile_sessions_refused_total 1",
+            "campanile_http_requests_refused_total{reason=\"too_many_requests\"} 3",
+            "campanile_connections_refused_total 2",
             "campanile_webrtc_relay_seconds_bucket{le=\"0.00025\"} 0",
             "campanile_webrtc_relay_seconds_bucket{le=\"0.0005\"} 1",
             "campanile_webrtc_relay_seconds_bucket{le=\"+Inf\"} 1",

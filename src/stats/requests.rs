@@ -43,9 +43,21 @@ impl HttpDoor {
 /// The classes of HTTP statuses.
 pub const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// The codes of the problems that say a limit was reached.
+pub const LIMITS: [&str; 7] = [
+    "body_too_large",
+    "too_many_attempts",
+    "too_many_connections",
+    "too_many_events",
+    "too_many_followers",
+    "too_many_requests",
+    "too_many_sessions",
+];
+
 /// The counters.
 #[derive(Debug, Default)]
 pub struct Requests {
+    refused: [AtomicU64; LIMITS.len()],
     counts: [[AtomicU64; CLASSES.len()]; HttpDoor::ALL.len()],
     connections: AtomicU64,
     accepted: AtomicU64,
@@ -61,6 +73,18 @@ impl Requests {
     /// Requests at `door` that were answered with this class, counted from zero.
     pub fn answered(&self, door: HttpDoor, class: usize) -> u64 {
         self.counts[door as usize].get(class).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// A request was answered with this problem.
+    pub fn refused(&self, code: &str) {
+        if let Some(limit) = LIMITS.iter().position(|limit| *limit == code) {
+            self.refused[limit].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests that a limit refused, by the code of the answer.
+    pub fn refusals(&self) -> [(&'static str, u64); LIMITS.len()] {
+        std::array::from_fn(|limit| (LIMITS[limit], self.refused[limit].load(Ordering::Relaxed)))
     }
 
     /// Every counter.
@@ -102,5 +126,9 @@ mod tests {
         let media: Vec<u64> = (0..6).map(|class| requests.answered(HttpDoor::Media, class)).collect();
         assert_eq!(media, [1, 2, 0, 1, 1, 0]);
         assert_eq!(requests.answered(HttpDoor::Api, 1), 0);
+        requests.refused("too_many_requests");
+        requests.refused("path_not_found");
+        let refused: Vec<_> = requests.refusals().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(refused, [("too_many_requests", 1)]);
     }
 }

@@ -55,6 +55,7 @@ const ROOMS: &[Room] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("retina", &["ingest"]),
     ("async_graphql|axum|axum_extra|utoipa|utoipa_swagger_ui|rust_embed", &["http"]),
+    ("governor", &["http"]),
     ("rusqlite", &["store"]),
     ("rumqttc", &["sensors"]),
     ("lettre", &["notify"]),

@@ -101,8 +101,6 @@ async fn serve(
 ) {
     let clock = shared.clock;
     let doors = shared.doors.clone();
-    doors.opened(EventDoor::WebSocket);
-    let _leave = Leave(|| doors.closed(EventDoor::WebSocket));
     let wishes = Wishes::of(arrival.preset);
     let from = arrival.after.map_or(From::Now, From::After);
     // The doors' own choices always make a filter.
@@ -212,15 +210,6 @@ pub const fn refusal(end: End) -> Option<Refusal> {
         End::Closed(CloseCode::PROTOCOL | CloseCode::INVALID_DATA | CloseCode::TOO_BIG) => Some(Refusal::Protocol),
         End::Closed(CloseCode::RIGHT_WITHDRAWN | CloseCode::TOKEN_EXPIRED) => Some(Refusal::Forbidden),
         _ => None,
-    }
-}
-
-/// Runs its closure when it goes.
-struct Leave<F: Fn()>(F);
-
-impl<F: Fn()> Drop for Leave<F> {
-    fn drop(&mut self) {
-        (self.0)();
     }
 }
 

@@ -15,28 +15,28 @@ use super::{
     encoding::Encoding,
     herald::Herald,
     messages::{Ack, StreamUrl, VideoRequest},
-    presence::{Guest, Presence, SeatLimits},
+    presence::{Guest, Presence},
     wishes::Preset,
 };
 use crate::{
     auth::{self, Admin, Control, Grant, Permission},
     base::{Clock, Result, Tasks, WallTime},
     events::{Cursor, Events, Scope},
-    stats::{EventDoor, EventDoors, Refusal},
+    stats::{Crowd, EventDoor, EventDoors, Refusal},
 };
 
 /// How the door treats its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WebSocketOptions {
     /// How many there may be.
-    pub limits: SeatLimits,
+    pub most: usize,
     /// Messages may be deflated for clients that offer that.
     pub deflate: bool,
 }
 
 impl Default for WebSocketOptions {
     fn default() -> Self {
-        Self { limits: SeatLimits { total: 5000, per_user: 50, per_address: 2000 }, deflate: true }
+        Self { most: 5000, deflate: true }
     }
 }
 
@@ -96,6 +96,17 @@ pub struct Arrival {
     pub video: Arc<dyn VideoUrls>,
 }
 
+impl From<Crowd> for Violation {
+    fn from(crowd: Crowd) -> Self {
+        let (code, reason) = match crowd {
+            Crowd::User => (CloseCode::TOO_MANY, "too many connections of this user"),
+            Crowd::Address => (CloseCode::TOO_MANY, "too many connections from this address"),
+            Crowd::Door => (CloseCode::TRY_LATER, "the server has as many connections as it takes"),
+        };
+        Self { code, reason }
+    }
+}
+
 /// The door. Clones share it.
 #[derive(Clone, Debug)]
 pub struct WebSockets {
@@ -142,7 +153,7 @@ impl WebSockets {
         clock: Clock,
         tasks: &Tasks,
     ) -> Self {
-        let presence = Arc::new(Presence::new(options.limits));
+        let presence = Arc::<Presence>::default();
         let stopping = tasks.stopping().clone();
         let announced = presence.clone();
         tasks.spawn("events/presence", info_span!("events"), async move {
@@ -173,27 +184,26 @@ impl WebSockets {
     /// Lets a client in, or not: either way there is a connection, since only on it a browser can be told why.
     pub fn admit(&self, arrival: Arrival) -> Connection {
         let Arrival { encoding, preset, user, named, address, .. } = &arrival;
-        let refused = |violation: Violation, refusal| {
-            self.shared.doors.refused(EventDoor::WebSocket, refusal);
-            Connection::refused(self.shared.clock, *encoding, violation)
-        };
+        let refused = |violation| Connection::refused(self.shared.clock, *encoding, violation);
+        let doors = &self.shared.doors;
         if arrival.scope.is_over() {
-            let violation = Violation { code: CloseCode::POLICY, reason: "this needs a right that you do not have" };
-            return refused(violation, Refusal::Forbidden);
+            doors.refused(EventDoor::WebSocket, Refusal::Forbidden);
+            return refused(Violation { code: CloseCode::POLICY, reason: "this needs a right that you do not have" });
         }
+        let name = named.then_some(&**user);
+        let admitted = match doors.admit(EventDoor::WebSocket, self.shared.options.most, name, *address) {
+            Ok(admitted) => admitted,
+            Err(crowd) => return refused(crowd.into()),
+        };
         let guest = Guest {
             user: user.clone(),
-            named: *named,
-            address: *address,
             door: preset.name(),
             encoding: *encoding,
             sees_users: holds(arrival.rights.admin.as_ref()),
             since: self.shared.clock.wall(),
         };
-        match self.shared.presence.enter(guest) {
-            Ok(taken) => Connection::admitted(self.shared.clone(), arrival, taken),
-            Err(violation) => refused(violation, Refusal::Limit),
-        }
+        let taken = self.shared.presence.enter(guest, admitted);
+        Connection::admitted(self.shared.clone(), arrival, taken)
     }
 
     /// How many are connected; `user` is who asks.

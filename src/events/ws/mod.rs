@@ -36,6 +36,5 @@ pub use self::{
     connection::{Connection, refusal},
     door::{Acknowledge, Arrival, Rights, VideoUrls, WebSocketFigures, WebSocketOptions, WebSockets},
     line::{Line, Stream},
-    presence::SeatLimits,
     wishes::Preset,
 };

@@ -1,9 +1,8 @@
-//! Who is connected: seats, counted by user and by address, found by name. It owns the limits.
+//! Who is connected: seats, counted by user, found by name. That there are not too many, the doors of events see to.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
     hash::Hash,
-    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,12 +13,14 @@ use bytes::Bytes;
 
 use super::{
     bucket::Bucket,
-    close::{CloseCode, Violation},
     encoding::Encoding,
     mailbox::Mailbox,
     messages::{OnlineUser, ServerMessage},
 };
-use crate::base::{Monotonic, WallTime, id::SessionId};
+use crate::{
+    base::{Monotonic, WallTime, id::SessionId},
+    stats::Admitted,
+};
 
 /// In the place of a user's name: everybody.
 pub(super) const EVERYBODY: &str = "*";
@@ -27,25 +28,11 @@ pub(super) const EVERYBODY: &str = "*";
 const BROADCAST_BURST: f32 = 5.0;
 const BROADCASTS_PER_SECOND: f32 = 0.1;
 
-/// How many connections there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeatLimits {
-    /// In all.
-    pub total: usize,
-    /// Of one user; those who are known by no name are no user.
-    pub per_user: usize,
-    /// From one address.
-    pub per_address: usize,
-}
-
 /// Who wants in.
 #[derive(Clone, Debug)]
 pub(super) struct Guest {
     /// As whom it is known.
     pub(super) user: Arc<str>,
-    /// Whether that is somebody's name, and the limit of users holds.
-    pub(super) named: bool,
-    pub(super) address: IpAddr,
     pub(super) door: &'static str,
     pub(super) encoding: Encoding,
     /// It may know who the others are.
@@ -64,9 +51,8 @@ pub(super) struct Seat {
 }
 
 /// All of them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Presence {
-    limits: SeatLimits,
     state: Mutex<State>,
     changes: AtomicU64,
     broadcasts: Mutex<Option<Bucket>>,
@@ -76,7 +62,6 @@ pub(super) struct Presence {
 struct State {
     seats: BTreeMap<SessionId, Arc<Seat>>,
     users: HashMap<Arc<str>, usize>,
-    addresses: HashMap<IpAddr, usize>,
 }
 
 /// A taken seat; dropping it leaves.
@@ -84,44 +69,29 @@ struct State {
 pub(super) struct Taken {
     presence: Arc<Presence>,
     pub(super) seat: Arc<Seat>,
+    _admitted: Admitted,
 }
 
 impl Presence {
-    pub(super) fn new(limits: SeatLimits) -> Self {
-        Self { limits, state: Mutex::default(), changes: AtomicU64::new(0), broadcasts: Mutex::default() }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a seat, or says which limit is in the way.
-    pub(super) fn enter(self: &Arc<Self>, guest: Guest) -> Result<Taken, Violation> {
+    /// Takes a seat, for a guest who was let in.
+    pub(super) fn enter(self: &Arc<Self>, guest: Guest, admitted: Admitted) -> Taken {
         let mut state = self.state();
-        let refuse = |code, reason| Err(Violation { code, reason });
-        if state.seats.len() >= self.limits.total {
-            return refuse(CloseCode::TRY_LATER, "the server has as many connections as it takes");
-        }
-        if count(&state.addresses, &guest.address) >= self.limits.per_address {
-            return refuse(CloseCode::TOO_MANY, "too many connections from this address");
-        }
-        if guest.named && count(&state.users, &guest.user) >= self.limits.per_user {
-            return refuse(CloseCode::TOO_MANY, "too many connections of this user");
-        }
-        *state.addresses.entry(guest.address).or_default() += 1;
         *state.users.entry(guest.user.clone()).or_default() += 1;
         let id = SessionId::random();
         let seat = Arc::new(Seat { id, guest, mailbox: Mailbox::default(), follows: AtomicBool::new(false) });
         state.seats.insert(id, seat.clone());
         drop(state);
         self.changes.fetch_add(1, Ordering::Relaxed);
-        Ok(Taken { presence: self.clone(), seat })
+        Taken { presence: self.clone(), seat, _admitted: admitted }
     }
 
     fn leave(&self, seat: &Seat) {
         let mut state = self.state();
         state.seats.remove(&seat.id);
-        less(&mut state.addresses, seat.guest.address);
         less(&mut state.users, seat.guest.user.clone());
         drop(state);
         self.changes.fetch_add(1, Ordering::Relaxed);
@@ -206,10 +176,6 @@ fn online(seat: &Seat) -> OnlineUser {
     }
 }
 
-fn count<K: Eq + Hash>(counts: &HashMap<K, usize>, key: &K) -> usize {
-    counts.get(key).copied().unwrap_or(0)
-}
-
 fn less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: K) {
     if let Entry::Occupied(mut entry) = counts.entry(key) {
         *entry.get_mut() -= 1;
@@ -246,12 +212,11 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::stats::{EventDoor, EventDoors};
 
-    fn guest(user: &str, address: &str) -> Guest {
+    fn guest(user: &str) -> Guest {
         Guest {
             user: user.into(),
-            named: user != "guest",
-            address: address.parse().unwrap(),
             door: "events",
             encoding: Encoding::default(),
             sees_users: user == "admin",
@@ -259,8 +224,13 @@ mod tests {
         }
     }
 
-    fn presence(total: usize, per_user: usize, per_address: usize) -> Arc<Presence> {
-        Arc::new(Presence::new(SeatLimits { total, per_user, per_address }))
+    /// Seats for these guests, and the doors they came by.
+    fn seated<const N: usize>(presence: &Arc<Presence>, users: [&str; N]) -> [Taken; N] {
+        let doors = Arc::<EventDoors>::default();
+        users.map(|user| {
+            let admitted = doors.admit(EventDoor::WebSocket, N, Some(user), [10, 0, 0, 1].into()).unwrap();
+            presence.enter(guest(user), admitted)
+        })
     }
 
     fn mail(taken: &Taken) -> Option<String> {
@@ -271,27 +241,19 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_told_by_their_code_and_leaving_makes_room() {
-        let presence = presence(5, 2, 3);
-        let enter = |user, address| presence.enter(guest(user, address)).map_err(|violation| violation.code);
-        let first = enter("anna", "10.0.0.1").unwrap();
-        let _second = enter("anna", "10.0.0.1").unwrap();
-        assert_eq!(enter("anna", "10.0.0.2").unwrap_err(), CloseCode::TOO_MANY);
-        let _guests = [enter("guest", "10.0.0.1").unwrap(), enter("guest", "10.0.0.2").unwrap()];
-        assert_eq!(enter("guest", "10.0.0.1").unwrap_err(), CloseCode::TOO_MANY);
-        let _fifth = enter("guest", "10.0.0.2").unwrap();
-        assert_eq!(enter("bert", "10.0.0.3").unwrap_err(), CloseCode::TRY_LATER);
-        assert_eq!((presence.of_user("anna"), presence.count()), ((2, 2), 5));
+    fn who_is_there_is_counted_until_they_leave() {
+        let presence = Arc::<Presence>::default();
+        let [first, _second, _bert] = seated(&presence, ["anna", "anna", "bert"]);
+        assert_eq!((presence.of_user("anna"), presence.count()), ((2, 2), 3));
         drop(first);
-        assert_eq!((presence.of_user("anna"), presence.count()), ((1, 2), 4));
-        assert!(enter("anna", "10.0.0.3").is_ok());
-        assert_eq!(presence.by_door()["events"], 4);
+        assert_eq!((presence.of_user("anna"), presence.count()), ((1, 2), 2));
+        assert_eq!((presence.by_door()["events"], presence.changes()), (2, 4));
     }
 
     #[test]
     fn a_message_reaches_a_user_or_one_connection() {
-        let presence = presence(9, 9, 9);
-        let [one, two] = [(); 2].map(|()| presence.enter(guest("anna", "10.0.0.1")).unwrap());
+        let presence = Arc::<Presence>::default();
+        let [one, two] = seated(&presence, ["anna", "anna"]);
         let frame = |_| Bytes::from_static(b"hello");
         assert_eq!(presence.post("anna", frame), (2, 0));
         assert_eq!(presence.post(&one.seat.id.to_string(), frame), (1, 0));
@@ -305,9 +267,8 @@ mod tests {
 
     #[test]
     fn who_is_online_goes_to_those_who_asked_and_names_to_those_who_may_know() {
-        let presence = presence(9, 9, 9);
-        let [admin, anna, deaf] =
-            ["admin", "anna", "deaf"].map(|user| presence.enter(guest(user, "10.0.0.1")).unwrap());
+        let presence = Arc::<Presence>::default();
+        let [admin, anna, deaf] = seated(&presence, ["admin", "anna", "deaf"]);
         presence.announce();
         assert_eq!(mail(&anna), None);
         for taken in [&admin, &anna] {

@@ -18,6 +18,7 @@ pub(super) mod tests;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::FromRequestParts, http::request::Parts, routing::get};
+use http::{HeaderValue, StatusCode, header};
 
 pub(super) use self::{
     poll::{__path_list, gather, list},
@@ -27,10 +28,10 @@ pub(super) use self::{
 use self::{rate::Rates, replays::Replays};
 use super::{caller::Asking, front::Front, problem::Problem};
 use crate::{
-    auth::{Admin, Alerts, Caller, Gate, Sensors, Stats},
+    auth::{Admin, Alerts, Caller, Gate, Sensors, Stats, Subject},
     base::{Error, Kind, Result},
     events::{Scope, spread::moment},
-    stats::{EventDoor, EventDoors},
+    stats::{Admitted, Crowd, EventDoor, EventDoors},
 };
 
 /// How the doors of events behave.
@@ -126,21 +127,32 @@ pub(super) fn scope(gate: &Gate, caller: &Caller) -> Result<Scope> {
 struct Seat {
     doors: Arc<EventDoors>,
     door: EventDoor,
+    _admitted: Admitted,
 }
 
 impl Seat {
-    /// Lets a follower in.
+    /// Lets a follower in. Held requests come and go, and are no user's: only streams are.
     ///
     /// # Errors
-    /// [`Kind::ResourceExhausted`]: as many as may are there.
-    fn take(front: &Front, door: EventDoor) -> Result<Self> {
+    /// 429: the user, or the address, has as many as it may; 503: the door has.
+    fn take(front: &Front, door: EventDoor, caller: &Caller) -> std::result::Result<Self, Problem> {
         let doors = front.rooms.event_doors.clone();
-        if doors.enter(door, front.desk.options.max_followers.into()) {
-            return Ok(Self { doors, door });
+        let subject = front.rooms.gate.subject(caller).filter(|who| who.is_user() && door != EventDoor::LongPoll);
+        let user = subject.as_ref().map(Subject::name);
+        let most = front.desk.options.max_followers as usize;
+        let too_many = |of| {
+            Problem::of_http(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", format!("too many streams of {of}"))
+                .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+        };
+        match doors.admit(door, most, user, caller.peer.ip()) {
+            Ok(_admitted) => Ok(Self { doors, door, _admitted }),
+            Err(Crowd::User) => Err(too_many("this user")),
+            Err(Crowd::Address) => Err(too_many("this address")),
+            Err(Crowd::Door) => Err(Error::new(Kind::ResourceExhausted, "too many follow events by this door")
+                .with_code("too_many_followers")
+                .with_hint("raise events.max_followers")
+                .into()),
         }
-        Err(Error::new(Kind::ResourceExhausted, "too many follow events by this door")
-            .with_code("too_many_followers")
-            .with_hint("raise events.max_followers"))
     }
 
     fn delivered(&self, events: usize) {
@@ -159,12 +171,6 @@ impl Seat {
 
     fn missed(&self, lost: Option<u64>) {
         self.doors.dropped(self.door, lost.unwrap_or(1));
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.doors.closed(self.door);
     }
 }
 

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     super::{
+        caller::Asking,
         front::Front,
         problem::{Problem, ProblemBody},
     },
@@ -96,18 +97,20 @@ pub(in crate::http) struct GapBody {
         (status = 400, description = "The query makes no sense.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many of this address: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Too many wait: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn list(
     State(front): State<Arc<Front>>,
+    Asking(caller): Asking,
     Sees(scope): Sees,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     switched_off(front.desk.options.long_poll, "long_poll")?;
     let asked = Asked::read(uri.query().unwrap_or_default())?;
-    let seat = Seat::take(&front, EventDoor::LongPoll)?;
+    let seat = Seat::take(&front, EventDoor::LongPoll, &caller)?;
     let events = &front.rooms.events;
     let Some(after) = asked.after else {
         // Before the facts, so that what comes in between is told next time.

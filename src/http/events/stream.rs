@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::{
         assets::accepts,
+        caller::Asking,
         front::Front,
         problem::{Problem, ProblemBody},
     },
@@ -26,6 +27,7 @@ use super::{
     sent, switched_off,
 };
 use crate::{
+    auth::Caller,
     base::Clock,
     events::{Cursor, Delivery, EventType, Filter, Follower, Forms, From, Scope},
     stats::EventDoor,
@@ -46,11 +48,13 @@ use crate::{
         (status = 400, description = "The query makes no sense.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "Too many streams of this user, or of this address: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Too many follow: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(in crate::http) async fn events(
     State(front): State<Arc<Front>>,
+    Asking(caller): Asking,
     Sees(scope): Sees,
     headers: HeaderMap,
     uri: Uri,
@@ -65,7 +69,7 @@ pub(in crate::http) async fn events(
         },
         None => asked.after.map_or(From::Now, From::After),
     };
-    Ok(open(&front, &headers, scope, asked.filter, from)?)
+    open(&front, &caller, &headers, scope, asked.filter, from)
 }
 
 /// How the server is, as server-sent events: `system_status`, now and with every change.
@@ -73,20 +77,29 @@ pub(in crate::http) async fn events(
     (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
     (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 429, description = "Too many streams of this user, or of this address: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "Too many follow: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(in crate::http) async fn system_status(
     State(front): State<Arc<Front>>,
+    Asking(caller): Asking,
     Sees(scope): Sees,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     switched_off(front.desk.options.server_sent, "server_sent")?;
     let filter = Filter::everything().event_types([EventType::SystemStatus.name()])?;
-    Ok(open(&front, &headers, scope, filter, From::Now)?)
+    open(&front, &caller, &headers, scope, filter, From::Now)
 }
 
-fn open(front: &Front, asked: &HeaderMap, scope: Scope, filter: Filter, from: From) -> crate::base::Result<Response> {
-    let seat = Seat::take(front, EventDoor::ServerSent)?;
+fn open(
+    front: &Front,
+    caller: &Caller,
+    asked: &HeaderMap,
+    scope: Scope,
+    filter: Filter,
+    from: From,
+) -> Result<Response, Problem> {
+    let seat = Seat::take(front, EventDoor::ServerSent, caller)?;
     let follower = front.rooms.events.follow(scope, filter, from);
     // Where a client goes on that is gone before its first fact.
     let first = match from {

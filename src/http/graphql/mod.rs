@@ -16,7 +16,6 @@ mod protocol;
 mod request;
 pub(super) mod scalars;
 mod schema;
-mod seats;
 mod sensors;
 mod socket;
 mod subscriptions;
@@ -39,7 +38,6 @@ use self::{
     bounds::Allowed,
     request::Asked,
     schema::{Asker, Served, schema},
-    seats::Seats,
 };
 use super::{
     api::sent::Sent,
@@ -66,20 +64,11 @@ pub struct GraphQlOptions {
     pub max_complexity: usize,
     /// Sockets at once.
     pub max_sockets: u32,
-    /// Sockets from one address at once.
-    pub max_sockets_per_address: u32,
 }
 
 impl Default for GraphQlOptions {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            introspection: true,
-            max_depth: 16,
-            max_complexity: 20_000,
-            max_sockets: 5000,
-            max_sockets_per_address: 2000,
-        }
+        Self { enabled: true, introspection: true, max_depth: 16, max_complexity: 20_000, max_sockets: 5000 }
     }
 }
 
@@ -96,7 +85,6 @@ const EXECUTION: Duration = Duration::from_secs(10);
 pub(super) struct GraphQl {
     schema: Served,
     options: GraphQlOptions,
-    seats: Arc<Seats>,
 }
 
 impl fmt::Debug for GraphQl {
@@ -107,7 +95,7 @@ impl fmt::Debug for GraphQl {
 
 impl GraphQl {
     pub(super) fn new(options: GraphQlOptions) -> Self {
-        Self { schema: schema(&options), options, seats: Arc::default() }
+        Self { schema: schema(&options), options }
     }
 }
 

@@ -19,10 +19,9 @@ use super::{
     operations::{Came, Operations},
     protocol::{AckPayload, NAME, OPERATIONS, Protocol, Said, ServerMessage, closing},
     schema::Asker,
-    seats::Seat,
 };
 use crate::{
-    auth::Caller,
+    auth::{Caller, Subject},
     base::{Error, Kind, Monotonic},
     events::{
         spread::spread,
@@ -36,7 +35,7 @@ use crate::{
             session::Session,
         },
     },
-    stats::{EventDoor, Refusal},
+    stats::{Admitted, EventDoor, Refusal},
 };
 
 /// Answers the handshake.
@@ -46,9 +45,12 @@ use crate::{
 pub(super) fn open(front: Arc<Front>, caller: Caller, request: &Request) -> Result<Response, Problem> {
     let agreed = shake_hands(&front, request, false)?;
     let speaks = handshake::offers(request.headers(), NAME);
-    let limits = (front.graphql.options.max_sockets, front.graphql.options.max_sockets_per_address);
     let seat = if speaks {
-        front.graphql.seats.take(&front.rooms.event_doors, caller.peer.ip(), limits)
+        let most = front.graphql.options.max_sockets as usize;
+        let subject = front.rooms.gate.subject(&caller);
+        let user = subject.as_ref().filter(|subject| subject.is_user()).map(Subject::name);
+        let seat = front.rooms.event_doors.admit(EventDoor::GraphQl, most, user, caller.peer.ip());
+        seat.map_err(Violation::from)
     } else {
         front.rooms.event_doors.refused(EventDoor::GraphQl, Refusal::Protocol);
         Err(closing::SUBPROTOCOL)
@@ -64,7 +66,7 @@ pub(super) fn open(front: Arc<Front>, caller: Caller, request: &Request) -> Resu
                 front,
                 caller,
             };
-            let _seat: Option<Seat> = match seat {
+            let _seat: Option<Admitted> = match seat {
                 Ok(seat) => Some(seat),
                 Err(violation) => {
                     socket.close(violation);

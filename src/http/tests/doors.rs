@@ -20,7 +20,7 @@ use crate::{
         Cursor, EventType,
         testing::{Desk, draft},
         ws::{
-            Commands, SeatLimits, WebSocketOptions, WebSockets,
+            Commands, WebSocketOptions, WebSockets,
             testing::{Client, masked},
         },
     },
@@ -98,7 +98,7 @@ impl House {
         let mut rooms = rooms(&tasks, GatePolicy::Local, state_dir.path());
         rooms.events = desk.events.clone();
         rooms.websockets = Some(WebSockets::start(
-            WebSocketOptions { limits: SeatLimits { total: 100, per_user: 100, per_address: 100 }, deflate: true },
+            WebSocketOptions { most: 100, deflate: true },
             desk.events.clone(),
             Commands::default(),
             None,

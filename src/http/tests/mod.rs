@@ -5,6 +5,7 @@ pub(super) mod alerts;
 mod auth;
 mod doors;
 mod hls;
+mod limits;
 mod proxies;
 mod sensors;
 mod sockets;

@@ -22,6 +22,7 @@ use crate::{
     base::Tasks,
     events::{EventType, Events, testing::draft},
     http::{HttpOptions, HttpServer, assets, serve, testing::rooms},
+    stats::Places,
 };
 
 struct Server {
@@ -45,11 +46,17 @@ impl Server {
     }
 
     async fn start_with(options: HttpOptions, tls: Option<Arc<ServerConfig>>) -> Self {
+        Self::start_for(options, tls, usize::MAX).await
+    }
+
+    /// A server that takes so many connections of an address.
+    async fn start_for(options: HttpOptions, tls: Option<Arc<ServerConfig>>, per_address: usize) -> Self {
         let tasks = Tasks::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state_dir = tempfile::tempdir().unwrap();
-        let rooms = rooms(&tasks, GatePolicy::Local, state_dir.path());
+        let mut rooms = rooms(&tasks, GatePolicy::Local, state_dir.path());
+        rooms.connections = Places::new(per_address);
         let events = rooms.events.clone();
         let http = serve(&options, vec![listener], tls, rooms, &tasks);
         http.set_ready();
@@ -100,6 +107,25 @@ async fn is_alive(socket: &mut TcpStream) {
         seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
     }
     assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_a_trusted_proxy_any_number() {
+    let server = Server::start_for(HttpOptions::default(), None, 2).await;
+    let (mut one, mut two) = (server.connect().await, server.connect().await);
+    is_alive(&mut one).await;
+    is_alive(&mut two).await;
+    assert_eq!(server.exchange(ALIVE).await, "", "closed without a word");
+    drop((one, two));
+    server.until_nobody_is_connected().await;
+    is_alive(&mut server.connect().await).await;
+
+    let proxies = ["127.0.0.1".parse().unwrap()].into_iter().collect();
+    let server = Server::start_for(HttpOptions { proxies, ..HttpOptions::default() }, None, 1).await;
+    let mut connections = [server.connect().await, server.connect().await, server.connect().await];
+    for connection in &mut connections {
+        is_alive(connection).await;
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{
         EventType, Events,
         testing::{Desk, draft},
         ws::{
-            self, Acknowledge, Commands, SeatLimits, TriggerDoorbell, WebSocketOptions, WebSockets,
+            self, Acknowledge, Commands, TriggerDoorbell, WebSocketOptions, WebSockets,
             testing::{Client, masked},
         },
     },
@@ -28,6 +28,7 @@ use crate::{
         HttpOptions, HttpServer, serve,
         testing::{ANNA, rooms},
     },
+    stats::{EventDoors, FollowerLimits},
 };
 
 struct Server {
@@ -52,23 +53,24 @@ impl Acknowledge for Noted {
 
 type Guest = Client<TcpStream>;
 
-const LIMITS: SeatLimits = SeatLimits { total: 2000, per_user: 2000, per_address: 2000 };
+const LIMITS: FollowerLimits = FollowerLimits { per_user: 2000, per_address: 2000 };
 
 impl Server {
     async fn start() -> Self {
         Self::with(&HttpOptions::default(), GatePolicy::Local, LIMITS).await
     }
 
-    async fn with(options: &HttpOptions, policy: GatePolicy, limits: SeatLimits) -> Self {
+    async fn with(options: &HttpOptions, policy: GatePolicy, limits: FollowerLimits) -> Self {
         let (desk, tasks) = (Desk::new().await, Tasks::new());
         let state_dir = tempfile::tempdir().unwrap();
         let mut rooms = rooms(&tasks, policy, state_dir.path());
+        rooms.event_doors = Arc::new(EventDoors::new(limits));
         let reads = [("view", "*"), ("alerts", "*"), ("sensors", "*"), ("stats", "*")];
         rooms.gate.set_users(vec![cheap_user("anna", "password", &reads)], &BTreeMap::new());
         let noted = Arc::<Noted>::default();
         let bell = TriggerDoorbell::new(desk.events.clone(), Some("demo".parse().unwrap()), Clock);
         rooms.websockets = Some(WebSockets::start(
-            WebSocketOptions { limits, deflate: true },
+            WebSocketOptions { most: 2000, deflate: true },
             desk.events.clone(),
             Commands::default().with("trigger_doorbell", bell),
             Some(noted.clone()),
@@ -453,7 +455,7 @@ async fn words_to_everybody_reach_everybody_are_written_down_and_have_an_end() {
 
 #[tokio::test]
 async fn a_missing_right_and_a_limit_are_told_by_close_code() {
-    let limits = SeatLimits { total: 3, per_user: 10, per_address: 2 };
+    let limits = FollowerLimits { per_user: 10, per_address: 2 };
     let server = Server::with(&HttpOptions::default(), GatePolicy::Local, limits).await;
     let (head, mut stranger) = server.knock("/ws/events", "X-Forwarded-For: 10.0.0.9\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101"), "a browser cannot read a refused handshake: {head}");
