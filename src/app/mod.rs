@@ -3,6 +3,7 @@
 mod accounts;
 pub mod addresses;
 mod alerts;
+mod certificates;
 mod descriptors;
 mod directory;
 mod events;
@@ -27,6 +28,7 @@ use tracing::{info, warn};
 
 use self::{
     addresses::{Addresses, reachable},
+    certificates::Kept,
     directory::Directory,
     signals::Signals,
     sockets::Sockets,
@@ -36,10 +38,10 @@ use self::{
 use crate::{
     audio::Audio,
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Secret, Tasks},
-    config::{AuthConfig, Config, ConfigOrigin, LimitsConfig, RtspStart, RtspTransport},
+    config::{AuthConfig, Config, ConfigOrigin, Hsts, LimitsConfig, RtspStart, RtspTransport},
     events::{Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
-    http::{self, HttpOptions, HttpServer, OpenDoor, RequestLimits, Rooms, ServerInfo, Warning},
+    http::{self, HstsPolicy, HttpOptions, HttpServer, OpenDoor, RequestLimits, Rooms, ServerInfo, Warning},
     hub::{Hub, MediaThreads},
     net,
     notify::Notifier,
@@ -91,6 +93,8 @@ struct Server {
     http: HttpServer,
     rtsp: RtspServer,
     webrtc: Option<WebRtc>,
+    /// What the listeners of TLS show.
+    certificates: Vec<Kept>,
     /// Of the user that this start made, to be shown once.
     first_password: Option<Secret>,
     /// Given back last.
@@ -203,8 +207,30 @@ impl Server {
             process: process::sample,
             clock,
         };
-        let http = http::serve(&http_options(&config), adopt(sockets.http)?, sockets.http_tls, rooms, &tasks);
-        Ok(Self { config, tasks, records, store, info, events, http, rtsp, webrtc, first_password, _state_lock })
+        let certificates: Vec<Kept> = sockets.certificates.iter().flatten().cloned().collect();
+        certificates.iter().cloned().for_each(|kept| kept.watch(&config, &tasks));
+        let [of_http, _] = &sockets.certificates;
+        let http = http::serve(
+            &http_options(&config, of_http.as_ref()),
+            adopt(sockets.http)?,
+            sockets.http_tls,
+            rooms,
+            &tasks,
+        );
+        Ok(Self {
+            config,
+            tasks,
+            records,
+            store,
+            info,
+            events,
+            http,
+            rtsp,
+            webrtc,
+            certificates,
+            first_password,
+            _state_lock,
+        })
     }
 
     /// Says that it is ready, how long that took, and which URLs to open.
@@ -221,6 +247,7 @@ impl Server {
                 info!("{} {}", door.name, url.replace("{path}", path));
             }
         }
+        self.certificates.iter().for_each(Kept::announce);
         self.first_password.as_ref().inspect(|password| users::show_first_password(password));
     }
 
@@ -285,7 +312,7 @@ fn sessions(config: &Arc<Config>) -> Sessions {
     Sessions::new(bounds, Box::new(own))
 }
 
-fn http_options(config: &Config) -> HttpOptions {
+fn http_options(config: &Config, certificate: Option<&Kept>) -> HttpOptions {
     let http = &config.http;
     HttpOptions {
         origins: http.allowed_origins.clone(),
@@ -300,6 +327,17 @@ fn http_options(config: &Config) -> HttpOptions {
         graphql: events::graphql(config),
         requests: request_limits(&config.limits),
         secure: http.tls.is_some(),
+        hsts: hsts(http.hsts, certificate),
+    }
+}
+
+/// A year, unless nobody vouches for the certificate: a browser that insists on TLS lets nobody go on past a warning.
+fn hsts(wanted: Hsts, certificate: Option<&Kept>) -> HstsPolicy {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    match (wanted, certificate) {
+        (Hsts::For(span), _) => HstsPolicy::Everywhere(span.duration()),
+        (Hsts::Auto, Some(kept)) if !kept.shown().current().is_self_issued() => HstsPolicy::OnStandardPort(YEAR),
+        (Hsts::Auto | Hsts::Off, _) => HstsPolicy::Never,
     }
 }
 

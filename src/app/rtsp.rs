@@ -2,22 +2,22 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use super::addresses::Addresses;
+use super::{addresses::Addresses, certificates::Kept};
 use crate::{
     base::{PathName, Result},
     config::{Config, rtsp::RtspStart, rtsp::RtspTransport},
-    net::{listen, tls},
+    net::listen,
     rtsp::{Listeners, RtspOptions, StartChoice, Transports},
     stats::Places,
 };
 
 /// Binds what the section asks for.
-pub(super) fn bind(config: &Config) -> Result<Listeners> {
+pub(super) fn bind(config: &Config, certificate: Option<&Kept>) -> Result<Listeners> {
     let rtsp = &config.rtsp;
     let tcp = listen::bind_tcp("rtsp.address", rtsp.address.as_slice())?;
-    let tls = match &rtsp.tls {
-        Some(files) => {
-            let shown = tls::server_config("rtsp.tls", &files.certificate_file, &files.key_file)?;
+    let tls = match certificate {
+        Some(kept) => {
+            let shown = kept.shown().server_config()?;
             Some((listen::bind_tcp("rtsp.tls_address", rtsp.tls_address.as_slice())?, shown))
         }
         None => None,

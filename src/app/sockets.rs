@@ -4,11 +4,11 @@ use std::{net::TcpListener, sync::Arc};
 
 use rustls::ServerConfig;
 
-use super::{addresses::Addresses, rtsp, webrtc};
+use super::{addresses::Addresses, certificates::Kept, rtsp, webrtc};
 use crate::{
     base::Result,
-    config::Config,
-    net::{listen, tls},
+    config::{Config, TlsConfig},
+    net::listen,
     rtsp::Listeners,
     webrtc as whep,
 };
@@ -17,6 +17,8 @@ use crate::{
 pub(super) struct Sockets {
     pub(super) http: Vec<TcpListener>,
     pub(super) http_tls: Option<Arc<ServerConfig>>,
+    /// What the listeners of TLS show: that of HTTP, and that of RTSP.
+    pub(super) certificates: [Option<Kept>; 2],
     pub(super) rtsp: Listeners,
     pub(super) webrtc: whep::Listeners,
 }
@@ -24,12 +26,13 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Binds what the configuration asks for.
     pub(super) fn bind(config: &Config) -> Result<Self> {
-        let http_tls = match &config.http.tls {
-            Some(tls) => Some(tls::server_config("http.tls", &tls.certificate_file, &tls.key_file)?),
-            None => None,
-        };
+        let of = |option, tls: &Option<TlsConfig>| Kept::start(option, tls.as_ref(), &config.state_dir);
+        let certificates = [of("http.tls", &config.http.tls)?, of("rtsp.tls", &config.rtsp.tls)?];
+        let [of_http, of_rtsp] = &certificates;
+        let http_tls = of_http.as_ref().map(|kept| kept.shown().server_config()).transpose()?;
         let http = listen::bind_tcp("http.address", config.http.address.as_slice())?;
-        Ok(Self { http, http_tls, rtsp: rtsp::bind(config)?, webrtc: webrtc::bind(config)? })
+        let (rtsp, webrtc) = (rtsp::bind(config, of_rtsp.as_ref())?, webrtc::bind(config)?);
+        Ok(Self { http, http_tls, certificates, rtsp, webrtc })
     }
 
     /// Where they listen.

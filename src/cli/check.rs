@@ -15,7 +15,7 @@ use crate::{
     base::{Error, Rendition},
     config::{Config, ConfigError, ConfigOrigin, PathKey, Problems, ResolvedSource, TlsConfig, files},
     ingest::{self, ProbeFailure, ProbeOptions, ProbeReport},
-    net::tls,
+    net::tls::Certificate,
 };
 
 #[derive(Debug, Args)]
@@ -132,8 +132,8 @@ pub(super) fn run(shared: &Shared, arguments: &CheckArguments) -> Result<(), Fai
 fn certificates(config: &Config) -> Vec<(&'static str, Error)> {
     let sections = [("http.tls", &config.http.tls), ("rtsp.tls", &config.rtsp.tls)];
     let judge = |(section, tls): (&'static str, &Option<TlsConfig>)| {
-        let tls = tls.as_ref()?;
-        let error = tls::server_config(section, &tls.certificate_file, &tls.key_file).err()?;
+        let files = tls.as_ref()?.files()?;
+        let error = Certificate::read(section, &files.certificate_file, &files.key_file).err()?;
         Some((section, error))
     };
     sections.into_iter().filter_map(judge).collect()

@@ -10,7 +10,7 @@ mod webrtc;
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive};
 
-use super::{ByteSize, Config, HumanDuration, ListenAddresses, PathKey, RtspTransport, tree::Route};
+use super::{ByteSize, Config, Hsts, HumanDuration, ListenAddresses, PathKey, RtspTransport, tree::Route};
 
 /// One rule that is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +140,9 @@ impl Config {
 
     fn check_http(&self, all: &mut Complaints) {
         let (at, http) = (|key| Route::of(["http", key]), &self.http);
+        if let Hsts::For(span) = http.hsts {
+            all.range(at("hsts"), span, MINUTE..=secs(2 * 365 * 86_400));
+        }
         all.range(at("max_connections"), http.max_connections, CONNECTIONS);
         all.range(at("header_timeout"), http.header_timeout, ms(100)..=secs(300));
         all.range(at("idle_timeout"), http.idle_timeout, ms(100)..=HOUR);

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AllowedOrigins, ByteSize, HumanDuration, ListenAddresses, Networks, TlsConfig};
+use super::{AllowedOrigins, ByteSize, Hsts, HumanDuration, ListenAddresses, Networks, TlsConfig};
 
 /// The HTTP listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +13,9 @@ pub struct HttpConfig {
     pub address: ListenAddresses,
     /// With a certificate the listener speaks TLS, and with it HTTP/2.
     pub tls: Option<TlsConfig>,
+    /// Whether browsers are told to come back over TLS alone (`Strict-Transport-Security`): `auto` for a year, if the
+    /// certificate is not self-signed and the server stands on port 443; for so long, wherever they speak TLS; `off`.
+    pub hsts: Hsts,
     /// Web pages of other sites that may use the API, the playlists and the sockets: origins such as
     /// `https://example.org`, or `*` for all of them (then without credentials).
     pub allowed_origins: AllowedOrigins,
@@ -39,6 +42,7 @@ impl Default for HttpConfig {
         Self {
             address: ListenAddresses::loopback(8080),
             tls: None,
+            hsts: Hsts::Auto,
             allowed_origins: AllowedOrigins::None,
             trusted_proxies: Networks::default(),
             max_connections: 10_000,

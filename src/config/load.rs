@@ -14,6 +14,7 @@ use super::{
     environment::{Environment, overlay},
     problem::{Problem, Problems},
     substitute::substitute,
+    tls::TlsConfig,
     tree::{Key, Node, Place, Route, Value},
     yaml,
 };
@@ -186,7 +187,7 @@ fn read_files(config: &mut Config, tree: &Node, files: &dyn Files, problems: &mu
         problems.add(Problem::new(tree.place_of(&route), route, message));
     };
     for (section, tls) in [("http", &config.http.tls), ("rtsp", &config.rtsp.tls)] {
-        let Some(tls) = tls else { continue };
+        let Some(tls) = tls.as_ref().and_then(TlsConfig::files) else { continue };
         for (key, path) in [("certificate_file", &tls.certificate_file), ("key_file", &tls.key_file)] {
             if let Err(error) = files.probe(path) {
                 complain(Route::of([section, "tls", key]), path, &error);

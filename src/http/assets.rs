@@ -27,11 +27,6 @@ pub struct Asset {
 
 include!(concat!(env!("OUT_DIR"), "/web_assets.rs"));
 
-/// What the pages need to be allowed; everything comes from this server. `blob:` is how a browser names its own media
-/// buffer.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data: blob:; \
-     connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
-
 /// The `Cache-Control` of a file that may be kept for ever.
 pub const CACHE_IMMUTABLE: &str = "public, max-age=31536000, immutable";
 

@@ -15,7 +15,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts, uri::Authority};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -30,7 +30,9 @@ use super::{
     hls_viewers::HlsViewers,
     pace::Pace,
     problem::{Failure, Problem},
-    router, whep,
+    router,
+    shield::Shield,
+    whep,
 };
 use crate::{
     auth::{Caller, Credential, Identity, Malformed, Way},
@@ -63,6 +65,8 @@ pub(super) struct Front {
     pub(super) sensor_pages: ReadyPages,
     /// Fires when the listener stops: what is held open ends.
     pub(super) ending: CancellationToken,
+    /// What browsers are told that they may not do.
+    pub(super) shield: Shield,
     /// Browsers speak TLS to this server.
     pub(super) secure: bool,
     phase: AtomicU8,
@@ -101,7 +105,9 @@ impl Surface {
         let graphql = Arc::new(GraphQl::new(options.graphql));
         let sensor_pages = ReadyPages::default();
         let (secure, pace) = (options.secure, Pace::new(options.requests, rooms.clock));
-        let front = Front { rooms, requests, viewers, desk, graphql, pace, sensor_pages, ending, secure, phase };
+        let shield = Shield::new(&options.origins, options.hsts);
+        let front =
+            Front { rooms, requests, viewers, desk, graphql, pace, sensor_pages, ending, shield, secure, phase };
         let front = Arc::new(front);
         let router = router::router(front.clone());
         let (cors, proxies) = (Arc::new(Cors::new(options.origins.clone())), Arc::new(options.proxies.clone()));
@@ -119,7 +125,11 @@ impl Surface {
     {
         let (mut parts, body) = request.into_parts();
         let forwarded::Origin { peer, secure } = forwarded::origin(&self.proxies, peer, &parts.headers);
+        let secure = secure || self.front.secure;
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        // A viewer was told with its page.
+        let told = secure && !matches!(door(uri.path()), HttpDoor::Playlist | HttpDoor::Media);
+        let host = parts.headers.get(header::HOST).filter(|_| told && uri.authority().is_none()).cloned();
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let user_agent = parts.headers.get(header::USER_AGENT).cloned();
         let door = door(uri.path());
@@ -134,7 +144,7 @@ impl Surface {
             (Ok(caller), HttpDoor::Playlist | HttpDoor::Media) => router::named(&self.front, &parts, &caller).await,
             (Ok(caller), _) => {
                 parts.extensions.insert(Asking(caller));
-                parts.extensions.insert(Secure(secure || self.front.secure));
+                parts.extensions.insert(Secure(secure));
                 let request = Request::from_parts(parts, Body::new(body));
                 // In a place of its own, so that the requests of those doors do not carry room for it.
                 let answered = Box::pin(self.router.clone().oneshot(request)).await;
@@ -142,7 +152,11 @@ impl Surface {
             }
         };
         self.cors.stamp(page, origin.as_ref(), response.headers_mut());
-        stamp(response.headers_mut());
+        Shield::stamp(response.headers_mut());
+        if told {
+            let host = host.as_ref().and_then(|host| host.to_str().ok());
+            self.front.shield.stamp_tls(uri.authority().map(Authority::as_str).or(host), response.headers_mut());
+        }
         if response.status() == StatusCode::UNAUTHORIZED && !is_browser(&user_agent) {
             response.headers_mut().append(header::WWW_AUTHENTICATE, BASIC);
         }
@@ -296,12 +310,6 @@ fn foreign_page() -> Problem {
 fn content_length(parts: &Parts) -> u64 {
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     length.and_then(|length| length.parse().ok()).unwrap_or(0)
-}
-
-/// What every answer says.
-fn stamp(headers: &mut http::HeaderMap) {
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// Where GraphQL is spoken.

@@ -24,6 +24,7 @@ mod problem;
 mod range;
 mod router;
 mod server;
+mod shield;
 mod socket;
 mod target;
 mod upgrade;
@@ -45,6 +46,7 @@ pub use self::{
     graphql::{GraphQlOptions, admit as admit_graphql},
     pace::RequestLimits,
     server::{HttpServer, serve},
+    shield::HstsPolicy,
 };
 use crate::{
     auth::Gate,
@@ -127,6 +129,8 @@ pub struct HttpOptions {
     pub requests: RequestLimits,
     /// Browsers speak TLS to this server: their cookie never comes without.
     pub secure: bool,
+    /// Whether they are told to come back over TLS alone.
+    pub hsts: HstsPolicy,
 }
 
 impl Default for HttpOptions {
@@ -144,6 +148,7 @@ impl Default for HttpOptions {
             graphql: GraphQlOptions::default(),
             requests: RequestLimits::default(),
             secure: false,
+            hsts: HstsPolicy::Never,
         }
     }
 }

@@ -10,13 +10,14 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 
 use super::{
-    assets::{self, CACHE_REVALIDATE, CONTENT_SECURITY_POLICY},
+    assets::{self, CACHE_REVALIDATE},
+    front::Front,
     grant::Named,
     problem::Problem,
 };
 
 /// The entry page. It is the same for every name: what the caller may know of a path it asks the API.
-pub(super) fn entry(parts: &Parts) -> Response {
+pub(super) fn entry(front: &Front, parts: &Parts) -> Response {
     let page = assets::page(parts.uri.path());
     let body = match page.body {
         Cow::Borrowed(html) => Body::from(html),
@@ -30,7 +31,7 @@ pub(super) fn entry(parts: &Parts) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_REVALIDATE));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY));
+    front.shield.stamp_page(headers);
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.extend(HeaderValue::try_from(page.etag).map(|etag| (header::ETAG, etag)));
     response

@@ -64,7 +64,7 @@ pub(super) async fn named(front: &Front, parts: &Parts, caller: &Caller) -> Resp
         return Problem::method_not_allowed(READING).into_response();
     }
     match target {
-        Target::Start | Target::Page => pages::entry(parts),
+        Target::Start | Target::Page => pages::entry(front, parts),
         Target::AddSlash(last) => add_slash(&last, parts.uri.query()),
         Target::Hls(place, file) => hls::serve(front, parts, caller, place, file).await,
         Target::Whep(..) => Problem::method_not_allowed(READING).into_response(),

@@ -1,4 +1,4 @@
-//! The addresses of this machine.
+//! The addresses of this machine, and its name.
 
 use std::net::IpAddr;
 
@@ -35,6 +35,13 @@ pub fn addresses() -> Vec<IpAddr> {
     let asked = [outward("0.0.0.0:0", "192.0.2.1:9"), outward("[::]:0", "[2001:db8::1]:9")];
     let loopback = "127.0.0.1".parse().ok();
     asked.into_iter().chain([loopback]).flatten().collect()
+}
+
+/// What the system calls this machine; nothing where it does not tell, or no certificate could hold it.
+pub fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_ascii_lowercase();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    (!name.is_empty() && name != "localhost" && name.bytes().all(plain)).then_some(name)
 }
 
 #[cfg(test)]

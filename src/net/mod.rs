@@ -7,6 +7,7 @@ pub mod dial;
 pub mod interfaces;
 pub mod listen;
 pub mod reach;
+pub mod self_signed;
 pub mod stream;
 pub mod tls;
 pub mod trust;

@@ -1,8 +1,9 @@
 // Opens a page in Chromium and runs a script in it: `node open.mjs <<< '{"url": …, "script": …, "seconds": …}'`.
 //
 // The script is the body of an async function in the page; what it returns is printed as
-// {"result": …, "errors": […], "strangers": […]}: uncaught errors and error lines of the console, and requests that left
-// the page's origin (there must be none: nothing is loaded from elsewhere).
+// {"result": …, "errors": […], "violations": […], "strangers": […]}: uncaught errors and error lines of the console, what the
+// page's Content-Security-Policy refused, and requests that left the page's origin (there must be none: nothing is loaded
+// from elsewhere).
 
 import { chromium } from "playwright-core";
 import { execFileSync } from "node:child_process";
@@ -38,6 +39,13 @@ const instance = await chromium.launch({
 try {
   const page = await instance.newPage();
   const errors = [];
+  const violations = [];
+  await page.exposeFunction("violated", (what) => violations.push(what));
+  await page.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (event) => {
+      window.violated(`${event.effectiveDirective} ${event.blockedURI}`);
+    });
+  });
   const strangers = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("console", (line) => {
@@ -52,7 +60,7 @@ try {
     setTimeout(() => reject(new Error(`the script did not end in ${seconds} s`)), seconds * 1000).unref();
   });
   const result = await Promise.race([page.evaluate(`(async () => { ${script} })()`), end]);
-  console.log(JSON.stringify({ result: result ?? null, errors, strangers }));
+  console.log(JSON.stringify({ result: result ?? null, errors, violations, strangers }));
 } finally {
   await instance.close();
 }

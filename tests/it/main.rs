@@ -37,6 +37,7 @@ mod sensors;
 mod shutdown;
 mod start;
 mod support;
+mod tls;
 mod users;
 mod whep;
 mod whep_peers;

