@@ -6,10 +6,7 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    io::{
-        self,
-        ErrorKind::{ConnectionAborted, ConnectionReset},
-    },
+    io::ErrorKind::{ConnectionAborted, ConnectionReset},
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     sync::Arc,
@@ -26,8 +23,6 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -40,7 +35,7 @@ use tracing::{Span, debug, info_span, warn};
 use super::{
     HttpOptions, Rooms,
     front::{Phase, Surface},
-    socket::{Asked, Guest, Watched, WatchedBody},
+    socket::{Asked, Guest, Watched, WatchedBody, tune},
     upgrade::{HandedOver, Slot, Upgrade},
     vigil::{Ending, Vigil, VigilLimits},
 };
@@ -156,7 +151,8 @@ fn http2_builder(options: &HttpOptions, tasks: &Tasks) -> http2::Builder<Streams
 
 fn acceptor(config: &ServerConfig) -> TlsAcceptor {
     let mut config = config.clone();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Before what the certificate's authority speaks.
+    config.alpn_protocols.splice(0..0, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     TlsAcceptor::from(Arc::new(config))
 }
 
@@ -264,32 +260,6 @@ async fn speak_http(door: &Door, socket: TcpStream) -> Option<HandedOver> {
         Err(_elapsed) => debug!(%peer, "tls: no handshake in time"),
     }
     None
-}
-
-/// What the kernel holds for a client that it could not send yet. It calls the socket writable only when a good part of
-/// its buffer is free: with megabytes in it, a slow client would look like one that takes nothing.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT: u32 = 128 * 1024;
-
-/// What was sent and is not acknowledged for this long was sent to nobody.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const GONE: Duration = Duration::from_secs(45);
-/// How long a connection may say nothing before the kernel asks whether the peer is there.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const KEEPALIVE: Duration = Duration::from_secs(30);
-
-fn tune(socket: &TcpStream) -> io::Result<()> {
-    // A part is written at once and has to leave at once.
-    socket.set_nodelay(true)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        let socket = socket2::SockRef::from(socket);
-        socket.set_tcp_notsent_lowat(UNSENT)?;
-        // A peer that is gone without a word holds its place no longer than this, with something to say to it or not.
-        socket.set_tcp_user_timeout(Some(GONE))?;
-        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3))?;
-    }
-    Ok(())
 }
 
 impl Door {

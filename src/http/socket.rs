@@ -1,4 +1,5 @@
-//! What stands between a socket and the HTTP codec: both report to the connection's [`Vigil`], neither decides.
+//! What stands between a socket and the HTTP codec: both report to the connection's [`Vigil`], neither decides. And what a
+//! socket is told when it was accepted.
 
 use std::{
     io,
@@ -6,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -13,6 +15,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
 
@@ -21,6 +24,33 @@ use crate::{
     base::Clock,
     stats::{Place, Requests},
 };
+
+/// What the kernel holds for a client that it could not send yet. It calls the socket writable only when a good part of
+/// its buffer is free: with megabytes in it, a slow client would look like one that takes nothing.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 128 * 1024;
+
+/// What was sent and is not acknowledged for this long was sent to nobody.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const GONE: Duration = Duration::from_secs(45);
+/// How long a connection may say nothing before the kernel asks whether the peer is there.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The options of a connection that was just accepted.
+pub(super) fn tune(socket: &TcpStream) -> io::Result<()> {
+    // A part is written at once and has to leave at once.
+    socket.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let socket = socket2::SockRef::from(socket);
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+        // A peer that is gone without a word holds its place no longer than this, with something to say to it or not.
+        socket.set_tcp_user_timeout(Some(GONE))?;
+        socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3))?;
+    }
+    Ok(())
+}
 
 /// A connection's place among the others, for as long as it lasts.
 #[derive(Debug)]
