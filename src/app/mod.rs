@@ -7,6 +7,7 @@ mod certificates;
 mod descriptors;
 mod directory;
 mod events;
+mod http;
 mod notify;
 mod process;
 mod resident;
@@ -21,7 +22,7 @@ mod watchers;
 mod ways_out;
 mod webrtc;
 
-use std::{io, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -38,10 +39,10 @@ use self::{
 use crate::{
     audio::Audio,
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Secret, Tasks},
-    config::{AuthConfig, Config, ConfigOrigin, Hsts, LimitsConfig, RtspStart, RtspTransport},
+    config::{AuthConfig, Config, ConfigOrigin, RtspStart, RtspTransport},
     events::{Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
-    http::{self, HstsPolicy, HttpOptions, HttpServer, OpenDoor, RequestLimits, Rooms, ServerInfo, Warning},
+    http::{self as web, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
     hub::{Hub, MediaThreads},
     net,
     notify::Notifier,
@@ -207,11 +208,20 @@ impl Server {
             process: process::sample,
             clock,
         };
-        let certificates: Vec<Kept> = sockets.certificates.iter().flatten().cloned().collect();
+        let [of_http, of_rtsp] = &sockets.certificates;
+        let shared = of_http.as_ref().is_some_and(Kept::is_of_acme) && of_rtsp.as_ref().is_some_and(Kept::is_of_acme);
+        let certificates: Vec<Kept> = of_http.iter().chain(of_rtsp.iter().filter(|_| !shared)).cloned().collect();
         certificates.iter().cloned().for_each(|kept| kept.watch(&config, &tasks));
-        let [of_http, _] = &sockets.certificates;
-        let http = http::serve(
-            &http_options(&config, of_http.as_ref()),
+        if let Some(kept) = certificates.iter().find(|kept| kept.is_of_acme()) {
+            let https = addresses.of("https").first().map_or(443, std::net::SocketAddr::port);
+            for listener in adopt(sockets.challenges)? {
+                // Another port than 80 is what something else sends 80 to, and that does the same with 443.
+                let direct = listener.local_addr().is_ok_and(|address| address.port() == 80);
+                web::serve_challenges(listener, kept.answers().clone(), if direct { https } else { 443 }, &tasks);
+            }
+        }
+        let http = web::serve(
+            &http::options(&config, of_http.as_ref()),
             adopt(sockets.http)?,
             sockets.http_tls,
             rooms,
@@ -310,41 +320,6 @@ fn sessions(config: &Arc<Config>) -> Sessions {
     let config = config.clone();
     let own = move |path: &PathName| config.resolve(path)?.config.max_readers.map(|most| most as usize);
     Sessions::new(bounds, Box::new(own))
-}
-
-fn http_options(config: &Config, certificate: Option<&Kept>) -> HttpOptions {
-    let http = &config.http;
-    HttpOptions {
-        origins: http.allowed_origins.clone(),
-        proxies: http.trusted_proxies.clone(),
-        max_connections: http.max_connections as usize,
-        header_timeout: http.header_timeout.duration(),
-        max_header: http.max_header_size.as_usize(),
-        max_body: http.max_body_size.bytes(),
-        idle_timeout: http.idle_timeout.duration(),
-        write_timeout: http.write_timeout.duration(),
-        events: events::doors(config),
-        graphql: events::graphql(config),
-        requests: request_limits(&config.limits),
-        secure: http.tls.is_some(),
-        hsts: hsts(http.hsts, certificate),
-    }
-}
-
-/// A year, unless nobody vouches for the certificate: a browser that insists on TLS lets nobody go on past a warning.
-fn hsts(wanted: Hsts, certificate: Option<&Kept>) -> HstsPolicy {
-    const YEAR: Duration = Duration::from_secs(365 * 86_400);
-    match (wanted, certificate) {
-        (Hsts::For(span), _) => HstsPolicy::Everywhere(span.duration()),
-        (Hsts::Auto, Some(kept)) if !kept.shown().current().is_self_issued() => HstsPolicy::OnStandardPort(YEAR),
-        (Hsts::Auto | Hsts::Off, _) => HstsPolicy::Never,
-    }
-}
-
-fn request_limits(limits: &LimitsConfig) -> RequestLimits {
-    let [per_address, per_user] = [limits.requests_per_address, limits.requests_per_user]
-        .map(|most| NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN));
-    RequestLimits { per_address, per_user }
 }
 
 /// What it can do beyond the doors, in words that stay; `docs/protocols.md` lists them.

@@ -17,7 +17,7 @@ pub(super) fn bind(config: &Config, certificate: Option<&Kept>) -> Result<Listen
     let tcp = listen::bind_tcp("rtsp.address", rtsp.address.as_slice())?;
     let tls = match certificate {
         Some(kept) => {
-            let shown = kept.shown().server_config()?;
+            let shown = kept.shown().server_config(false)?;
             Some((listen::bind_tcp("rtsp.tls_address", rtsp.tls_address.as_slice())?, shown))
         }
         None => None,

@@ -19,6 +19,8 @@ pub(super) struct Sockets {
     pub(super) http_tls: Option<Arc<ServerConfig>>,
     /// What the listeners of TLS show: that of HTTP, and that of RTSP.
     pub(super) certificates: [Option<Kept>; 2],
+    /// Where the authority asks over plain HTTP.
+    pub(super) challenges: Vec<TcpListener>,
     pub(super) rtsp: Listeners,
     pub(super) webrtc: whep::Listeners,
 }
@@ -26,13 +28,20 @@ pub(super) struct Sockets {
 impl Sockets {
     /// Binds what the configuration asks for.
     pub(super) fn bind(config: &Config) -> Result<Self> {
-        let of = |option, tls: &Option<TlsConfig>| Kept::start(option, tls.as_ref(), &config.state_dir);
-        let certificates = [of("http.tls", &config.http.tls)?, of("rtsp.tls", &config.rtsp.tls)?];
+        let of = |option, tls: &Option<TlsConfig>| Kept::start(option, tls.as_ref(), config);
+        let of_http = of("http.tls", &config.http.tls)?;
+        // One authority, one certificate.
+        let of_rtsp = match &of_http {
+            Some(kept) if kept.is_of_acme() && config.rtsp.tls == Some(TlsConfig::Acme) => of_http.clone(),
+            _ => of("rtsp.tls", &config.rtsp.tls)?,
+        };
+        let certificates = [of_http, of_rtsp];
         let [of_http, of_rtsp] = &certificates;
-        let http_tls = of_http.as_ref().map(|kept| kept.shown().server_config()).transpose()?;
+        let http_tls = of_http.as_ref().map(|kept| kept.shown().server_config(kept.is_of_acme())).transpose()?;
         let http = listen::bind_tcp("http.address", config.http.address.as_slice())?;
+        let challenges = listen::bind_tcp("acme.http_address", config.acme.http_address.as_slice())?;
         let (rtsp, webrtc) = (rtsp::bind(config, of_rtsp.as_ref())?, webrtc::bind(config)?);
-        Ok(Self { http, http_tls, certificates, rtsp, webrtc })
+        Ok(Self { http, http_tls, certificates, challenges, rtsp, webrtc })
     }
 
     /// Where they listen.

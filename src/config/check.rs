@@ -1,6 +1,7 @@
 //! What types cannot say: ranges, and keys that are right alone and wrong together. It looks at values only, so that
 //! the API's edits are held to the same rules as the file.
 
+mod acme;
 mod auth;
 pub(super) mod notify;
 mod path;
@@ -103,6 +104,7 @@ impl Config {
         self.check_default_path(all);
         self.check_http(all);
         self.check_rtsp(all);
+        self.check_acme(all);
         self.check_webrtc(all);
         self.check_hls(all);
         self.check_auth(all);
@@ -229,11 +231,12 @@ impl Config {
         let off = ListenAddresses::off();
         let tls = if self.rtsp.tls.is_some() { &self.rtsp.tls_address } else { &off };
         let ice_tcp = if self.webrtc.tcp { &self.webrtc.address } else { &off };
-        let listeners: [([&str; 2], &ListenAddresses); 4] = [
+        let listeners: [([&str; 2], &ListenAddresses); 5] = [
             (["http", "address"], &self.http.address),
             (["rtsp", "address"], &self.rtsp.address),
             (["rtsp", "tls_address"], tls),
             (["webrtc", "address"], ice_tcp),
+            (["acme", "http_address"], &self.acme.http_address),
         ];
         let mut taken: Vec<([&str; 2], SocketAddr)> = Vec::new();
         for (key, addresses) in listeners {

@@ -48,7 +48,7 @@ pub struct Input<'a> {
 }
 
 /// The keys the file may have at its top.
-pub(super) const TOP: [&str; 17] = [
+pub(super) const TOP: [&str; 18] = [
     "state_dir",
     "default_path",
     "media_threads",
@@ -56,6 +56,7 @@ pub(super) const TOP: [&str; 17] = [
     "log",
     "http",
     "rtsp",
+    "acme",
     "webrtc",
     "hls",
     "auth",
@@ -193,6 +194,11 @@ fn read_files(config: &mut Config, tree: &Node, files: &dyn Files, problems: &mu
                 complain(Route::of([section, "tls", key]), path, &error);
             }
         }
+    }
+    if let Some(file) = &config.acme.ca_file
+        && let Err(error) = files.probe(file)
+    {
+        complain(Route::of(["acme", "ca_file"]), file, &error);
     }
     let brokers = config.mqtt.brokers.iter().map(|(name, broker)| (Route::of(["mqtt", "brokers", name]), &broker.tls));
     let channels = config.notify.channels.iter().flat_map(|(name, channel)| {

@@ -4,6 +4,7 @@
 //! [`Config`]: each takes its own section. This room reads files and the environment; it watches nothing and owns no
 //! running state.
 
+pub mod acme;
 pub mod address;
 pub mod alert_topic;
 pub mod auth;
@@ -56,6 +57,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use acme::{AcmeConfig, DomainName};
 pub use address::ListenAddresses;
 pub use alert_topic::{AlertTopic, MqttChannelConfig};
 pub use auth::{AuthConfig, PasswordHash, UserConfig, UserName, UsersConfig};
@@ -125,6 +127,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The RTSP listeners.
     pub rtsp: RtspConfig,
+    /// A certificate from an authority, for listeners that say `tls: acme`.
+    pub acme: AcmeConfig,
     /// WebRTC viewers (WHEP).
     pub webrtc: WebRtcConfig,
     /// How streams are cut for HLS players.
@@ -158,6 +162,7 @@ impl Default for Config {
             log: LogConfig::default(),
             http: HttpConfig::default(),
             rtsp: RtspConfig::default(),
+            acme: AcmeConfig::default(),
             webrtc: WebRtcConfig::default(),
             hls: HlsConfig::default(),
             auth: AuthConfig::default(),

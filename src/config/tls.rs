@@ -15,6 +15,8 @@ pub enum TlsConfig {
     Files(TlsFiles),
     /// Made by this server and kept in the state directory, for networks without an authority.
     SelfSigned,
+    /// From the authority of the section `acme`.
+    Acme,
 }
 
 /// The files of a certificate. Both are PEM; another one may take their place at any time.
@@ -32,18 +34,20 @@ impl TlsConfig {
     pub fn files(&self) -> Option<&TlsFiles> {
         match self {
             Self::Files(files) => Some(files),
-            Self::SelfSigned => None,
+            Self::SelfSigned | Self::Acme => None,
         }
     }
 }
 
 const SELF_SIGNED: &str = "self-signed";
+const ACME: &str = "acme";
 
 impl Serialize for TlsConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Files(files) => files.serialize(serializer),
             Self::SelfSigned => serializer.serialize_str(SELF_SIGNED),
+            Self::Acme => serializer.serialize_str(ACME),
         }
     }
 }
@@ -55,12 +59,15 @@ impl<'de> Deserialize<'de> for TlsConfig {
             type Value = TlsConfig;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`self-signed`, or an object with `certificate_file` and `key_file`")
+                f.write_str("`self-signed`, `acme`, or an object with `certificate_file` and `key_file`")
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<TlsConfig, E> {
-                let wrong = || E::invalid_value(serde::de::Unexpected::Str(text), &self);
-                (text == SELF_SIGNED).then_some(TlsConfig::SelfSigned).ok_or_else(wrong)
+                match text {
+                    SELF_SIGNED => Ok(TlsConfig::SelfSigned),
+                    ACME => Ok(TlsConfig::Acme),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TlsConfig, A::Error> {
@@ -79,8 +86,8 @@ impl JsonSchema for TlsConfig {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let files = generator.subschema_for::<TlsFiles>();
         json_schema!({
-            "description": "The certificate a listener shows: `self-signed`, or the files it is in.",
-            "anyOf": [{ "const": "self-signed" }, files]
+            "description": "The certificate a listener shows: `self-signed`, `acme`, or the files it is in.",
+            "anyOf": [{ "enum": ["self-signed", "acme"] }, files]
         })
     }
 }
@@ -93,9 +100,10 @@ mod tests {
     fn a_certificate_comes_from_files_or_is_made_here() {
         let read = |json: &str| serde_json::from_str::<TlsConfig>(json);
         assert_eq!(read("\"self-signed\"").unwrap(), TlsConfig::SelfSigned);
+        assert_eq!(read("\"acme\"").unwrap(), TlsConfig::Acme);
         let files = read(r#"{"certificate_file": "a.pem", "key_file": "b.pem"}"#).unwrap();
         assert_eq!(files.files().unwrap().key_file, PathBuf::from("b.pem"));
-        for config in [TlsConfig::SelfSigned, files] {
+        for config in [TlsConfig::SelfSigned, TlsConfig::Acme, files] {
             assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
         }
         for wrong in ["\"selfsigned\"", "true", "[]", r#"{"certificate_file": "a.pem"}"#] {

@@ -8,6 +8,7 @@ mod accounts;
 mod api;
 pub mod assets;
 mod caller;
+mod challenges;
 mod cors;
 mod events;
 mod forwarded;
@@ -42,6 +43,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 pub use self::{
     accounts::{Account, Accounts, NewAccount},
     api::info::{OpenDoor, ServerInfo, Warning},
+    challenges::serve_challenges,
     events::EventDoorOptions,
     graphql::{GraphQlOptions, admit as admit_graphql},
     pace::RequestLimits,

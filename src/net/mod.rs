@@ -3,6 +3,7 @@
 //!
 //! It knows no protocol of ours: rooms above hand in bytes and addresses.
 
+pub mod acme;
 pub mod dial;
 pub mod interfaces;
 pub mod listen;

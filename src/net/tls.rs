@@ -2,6 +2,7 @@
 //! a time-out.
 
 use std::{
+    collections::HashMap,
     fmt, fs,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -80,6 +81,14 @@ impl Certificate {
         CertifiedKey::from_der(chain, key, &provider).map(|certified| Self(Arc::new(certified)))
     }
 
+    /// An answer to an authority. Its extension is critical and known to authorities alone: that the key fits is not looked
+    /// at.
+    pub(super) fn answering(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> Option<Self> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let key = provider.key_provider.load_private_key(key).ok()?;
+        Some(Self(Arc::new(CertifiedKey::new(vec![certificate], key))))
+    }
+
     fn own(&self) -> &[u8] {
         self.0.cert.first().map_or(&[], |own| own)
     }
@@ -101,12 +110,17 @@ impl Certificate {
 pub struct Shown {
     /// Held for a copy or a swap.
     current: Arc<RwLock<Certificate>>,
+    /// Answers to an authority that asks whether a name leads here, by name. Held as `current`.
+    answers: Arc<RwLock<HashMap<String, Certificate>>>,
 }
+
+/// RFC 8737 §4: what a client speaks that asks whether a name leads here.
+const ACME_TLS: &[u8] = b"acme-tls/1";
 
 impl Shown {
     /// Shows this one.
     pub fn new(certificate: Certificate) -> Self {
-        Self { current: Arc::new(RwLock::new(certificate)) }
+        Self { current: Arc::new(RwLock::new(certificate)), answers: Arc::default() }
     }
 
     /// The one that is shown now.
@@ -119,21 +133,39 @@ impl Shown {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = certificate;
     }
 
-    /// What a TLS listener needs.
+    /// Answers an authority that asks about a name.
+    pub(super) fn answer(&self, name: String, certificate: Certificate) {
+        self.answers.write().unwrap_or_else(PoisonError::into_inner).insert(name, certificate);
+    }
+
+    /// Answers no authority any more.
+    pub(super) fn answer_nothing(&self) {
+        self.answers.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What a TLS listener needs. One that is `asked` lets authorities in; a listener that does so is no place for clients
+    /// that name protocols it does not know.
     ///
     /// # Errors
     /// [`Kind::Internal`]: the cipher provider offers no protocol version.
-    pub fn server_config(&self) -> Result<Arc<ServerConfig>> {
+    pub fn server_config(&self, asked: bool) -> Result<Arc<ServerConfig>> {
         let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| {
             Error::new(Kind::Internal, "the cipher provider offers no protocol version").caused_by(error)
         })?;
-        Ok(Arc::new(builder.with_no_client_auth().with_cert_resolver(Arc::new(self.clone()))))
+        let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(self.clone()));
+        config.alpn_protocols.extend(asked.then(|| ACME_TLS.to_vec()));
+        Ok(Arc::new(config))
     }
 }
 
 impl ResolvesServerCert for Shown {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // RFC 8737 §3: whoever asks speaks nothing else, and gets nothing but the answer.
+        if hello.alpn().is_some_and(|mut spoken| spoken.any(|protocol| protocol == ACME_TLS)) {
+            let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
+            return answers.get(hello.server_name()?).map(|certificate| certificate.0.clone());
+        }
         Some(self.current().0)
     }
 }
@@ -167,7 +199,7 @@ mod tests {
         };
         let ((cert, key), (_, other)) = (make("a"), make("b"));
         let read = Certificate::read("http.tls", &cert, &key).unwrap();
-        assert!(read.is_self_issued() && Shown::new(read).server_config().is_ok());
+        assert!(read.is_self_issued() && Shown::new(read).server_config(true).is_ok());
         let message =
             |cert: &Path, key: &Path| Certificate::read("http.tls", cert, key).unwrap_err().message().to_owned();
         let absent = directory.path().join("absent");

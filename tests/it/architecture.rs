@@ -56,6 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("retina", &["ingest"]),
     ("async_graphql|axum|axum_extra|utoipa|utoipa_swagger_ui|rust_embed", &["http"]),
     ("governor", &["http"]),
+    ("instant_acme", &["net"]),
     ("rusqlite", &["store"]),
     ("rumqttc", &["sensors"]),
     ("lettre", &["notify"]),

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, speaks on stderr, has tasks and clocks of its own"
 )]
 
+mod acme;
 mod alerts;
 mod alone;
 mod architecture;

@@ -22,7 +22,7 @@ use campanile::{
 use crate::support::{process::PATIENCE, server::Server, tls::Identity};
 
 /// A connection to a TLS listener, whoever it is, and the certificate it showed.
-async fn connect(address: SocketAddr) -> (TlsStream<TcpStream>, Fingerprint) {
+pub(crate) async fn connect(address: SocketAddr) -> (TlsStream<TcpStream>, Fingerprint) {
     let judge = Judge::new(Trust::Anybody);
     // A client of its own for each: it resumes nothing.
     let config = judge.builder().unwrap().with_no_client_auth();
@@ -68,7 +68,7 @@ async fn until_shown(server: &Server, fingerprint: &str) {
     }
 }
 
-fn plain(fingerprint: Fingerprint) -> String {
+pub(crate) fn plain(fingerprint: Fingerprint) -> String {
     fingerprint.to_string().replace(':', "").to_ascii_lowercase()
 }
 

@@ -9,6 +9,7 @@ pub mod followers;
 pub mod hls_client;
 pub mod mail_server;
 pub mod mosquitto;
+pub mod pebble;
 pub mod process;
 pub mod proxy;
 pub mod receiver;

@@ -111,6 +111,6 @@ impl Mosquitto {
 }
 
 /// A port that nobody has right now.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
