@@ -1,10 +1,11 @@
 //! Sockets: listeners that are bound before any task starts, servers that are dialled, TLS, and UDP with segmentation
 //! offload.
 //!
-//! It knows no protocol of ours: rooms above hand in bytes and addresses.
+//! It knows no protocol of ours: rooms above hand in bytes and addresses, and URLs to be fetched.
 
 pub mod acme;
 pub mod dial;
+pub mod fetch;
 pub mod interfaces;
 pub mod listen;
 pub mod reach;

@@ -8,7 +8,6 @@
 
 pub mod brokers;
 pub mod demo;
-mod fetch;
 pub mod formats;
 mod inlet;
 pub mod mqtt;

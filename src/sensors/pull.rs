@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
-    fetch::{self, Fetched, Source},
     formats::{Sample, json::Entry, pointer},
     inlet::Inlet,
 };
 use crate::{
     base::{Secret, SensorId},
     config::PullConfig,
+    net::fetch::{self, Fetched, Source},
 };
 
 /// The longest wait of a URL that fails, unless its interval is longer.

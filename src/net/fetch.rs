@@ -13,26 +13,26 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use url::Url;
 
+use super::{
+    dial::{self, Stream},
+    reach::Reach,
+    trust,
+};
 use crate::{
     base::{Error, Kind, Result, Secret},
     config::ServiceTlsConfig,
-    net::{
-        dial::{self, Stream},
-        reach::Reach,
-        trust,
-    },
 };
 
 /// How long it may take, redirects and all.
-pub(super) const LIMIT: Duration = Duration::from_secs(10);
+pub const LIMIT: Duration = Duration::from_secs(10);
 /// The largest body that is read.
-pub(super) const BODY_MAX: usize = 1 << 20;
+pub const BODY_MAX: usize = 1 << 20;
 /// Redirects that are followed.
 const REDIRECTS: usize = 3;
 
 /// What a server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fetched {
+pub enum Fetched {
     /// The same as the last time.
     NotModified,
     /// A body.
@@ -46,13 +46,13 @@ pub(super) enum Fetched {
 
 /// A URL of the configuration, and what only its own origin is shown.
 #[derive(Debug)]
-pub(super) struct Source<'a> {
+pub struct Source<'a> {
     /// It may be anywhere.
-    pub(super) url: &'a Url,
+    pub url: &'a Url,
     /// A user and a password.
-    pub(super) login: Option<&'a (String, Secret)>,
+    pub login: Option<&'a (String, Secret)>,
     /// How the certificate is judged, and our own.
-    pub(super) tls: &'a ServiceTlsConfig,
+    pub tls: &'a ServiceTlsConfig,
 }
 
 /// GETs a URL; `etag` is that of the last answer.
@@ -60,7 +60,7 @@ pub(super) struct Source<'a> {
 /// # Errors
 /// [`Kind::Unavailable`], [`Kind::DeadlineExceeded`], [`Kind::PermissionDenied`] for a redirect that is not followed,
 /// [`Kind::ResourceExhausted`] for a body that is too large. They name the host, never credentials.
-pub(super) async fn get(source: &Source<'_>, etag: Option<&HeaderValue>) -> Result<Fetched> {
+pub async fn get(source: &Source<'_>, etag: Option<&HeaderValue>) -> Result<Fetched> {
     let host = source.url.host_str().unwrap_or_default();
     let fetched = timeout(LIMIT, follow(source, etag)).await;
     fetched.unwrap_or_else(|_| {
