@@ -8,6 +8,7 @@ mod descriptors;
 mod directory;
 mod events;
 mod http;
+mod issuer;
 mod notify;
 mod process;
 mod resident;

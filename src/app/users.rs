@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::Write, path::Path, time::Duration};
 use tokio::time::sleep;
 use tracing::{info_span, warn};
 
-use super::addresses::Addresses;
+use super::{addresses::Addresses, issuer};
 use crate::{
     auth::{DigestKeys, Gate, GatePolicy, TokenKey, User, password},
     base::{Clock, Error, Kind, Result, Secret, Tasks},
@@ -182,6 +182,9 @@ pub(super) async fn start(
     };
     let count = set(&gate, section, &stored);
     keep_tokens(&gate, documents).await;
+    if let Some(jwt) = &section.jwt {
+        issuer::start(jwt, section.groups.clone(), &gate, documents.clone(), tasks).await;
+    }
     if count == 0 && addresses.are_open() {
         let message = "a listener is open to other machines, and there are no users";
         return Err(Error::new(Kind::FailedPrecondition, message).with_code("no_users").with_hint(

@@ -57,12 +57,16 @@ impl Credential {
 
     /// RFC 7617 §2: the name ends at the first colon.
     fn basic(text: &str) -> Result<Self, Malformed> {
-        if text.len() > (USER_MAX + 1 + PASSWORD_MAX).div_ceil(3) * 4 {
+        if text.len() > (USER_MAX + 1 + TOKEN_MAX).div_ceil(3) * 4 {
             return Err(Malformed);
         }
         let bytes = general_purpose::STANDARD.decode(text).map_err(|_| Malformed)?;
         let pair = String::from_utf8(bytes).map_err(|_| Malformed)?;
         let (user, password) = pair.split_once(':').ok_or(Malformed)?;
+        // Players ask for a password and nothing else: a token may stand there, whatever the name beside it.
+        if is_token(password) {
+            return Self::of_token(password, Way::Header);
+        }
         Self::of_password(user, password)
     }
 
@@ -89,6 +93,11 @@ impl Credential {
         }
         Ok(Self::Token { token: Secret::new(text), way })
     }
+}
+
+/// Whether a password is a JWT: three parts of base64url, the first of which begins an object.
+fn is_token(password: &str) -> bool {
+    password.len() > 100 && password.starts_with("eyJ") && password.split('.').count() == 3
 }
 
 #[cfg(test)]
@@ -126,6 +135,9 @@ mod tests {
         for (header, expected) in table {
             assert_eq!(Credential::of_header(header.as_bytes()).ok(), expected, "{header}");
         }
+        let jwt = format!("eyJ{}.{}.x", "a".repeat(60), "b".repeat(1200));
+        let as_password = format!("Basic {}", general_purpose::STANDARD.encode(format!("whoever:{jwt}")));
+        assert_eq!(Credential::of_header(as_password.as_bytes()).ok(), token(&jwt));
         let long = format!("Basic {}", general_purpose::STANDARD.encode(format!("anna:{}", "a".repeat(1025))));
         assert_eq!(Credential::of_header(long.as_bytes()), Err(Malformed));
         assert_eq!(Credential::of_header(format!("Bearer {}", "a".repeat(4097)).as_bytes()), Err(Malformed));

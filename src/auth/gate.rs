@@ -12,8 +12,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Action, Credential, DigestAnswer, Grant, Issued, Opened, Permission, Purpose, Reach, Standing, Subject, TokenKey,
-    TryLater, User, logins::Logins,
+    Action, Credential, DigestAnswer, Grant, Issued, IssuerDesk, Opened, Permission, Purpose, Reach, Standing, Subject,
+    TokenKey, TryLater, User, logins::Logins,
 };
 use crate::{
     base::{Error, Kind, Moment, Monotonic, PathName, Result},
@@ -129,6 +129,11 @@ impl Gate {
     /// These keys sign and prove tokens from now on, the newest first.
     pub fn set_keys(&self, keys: Vec<TokenKey>) {
         self.logins.set_keys(keys);
+    }
+
+    /// Tokens of this issuer are taken from now on.
+    pub fn set_issuer(&self, issuer: Arc<IssuerDesk>) {
+        self.logins.set_issuer(issuer);
     }
 
     /// A session and an access token for somebody who showed the password, now or not too long ago.

@@ -1,9 +1,11 @@
-//! The service behind the gate: users by name, and the way from a credential to somebody who is known. A little longer
-//! than most files: passwords, digests and tokens lead to the same users, and end with them.
+//! The service behind the gate: users by name, and the way from a credential to somebody who is known. Tokens have a file
+//! of their own: they lead to the same users, and end with them.
 //!
 //! A password is hashed once, not once per request: what was found right is remembered under a keyed hash of it, as long
 //! as its user is who they were. Hashing runs on the runtime's threads for what blocks, few at a time; who comes when too
 //! many wait is told to come back. A name that nobody has costs as much as a password that is wrong.
+
+mod tokens;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -16,11 +18,16 @@ use std::{
 use aws_lc_rs::hmac;
 use tokio::sync::Semaphore;
 
+use self::tokens::Looked;
 use super::{
-    Credential, DigestAnswer, Identity, Permissions, Purpose, Standing, TokenFacts, TokenKey, User, Way, digest_of,
+    Credential, DigestAnswer, Identity, IssuerDesk, Permissions, Purpose, Standing, TokenFacts, TokenKey, User, Way,
+    digest_of,
+    held::{Held, HeldTokens},
+    issuer::{Foreigner, Verdict},
     password,
     throttle::{Throttle, TooSoon},
     token::{self, Claims, Wanted},
+    user::hexadecimal,
 };
 use crate::{
     base::{Error, Kind, Moment, Monotonic, Secret, WallTime},
@@ -63,35 +70,13 @@ pub struct Opened {
     pub access_lasts: i64,
 }
 
-/// Seconds an access token and a cookie last, and how long one login can be carried on.
-const ACCESS: i64 = 900;
-const SESSION: i64 = 12 * 3600;
-const CARRIED_ON: i64 = 7 * 24 * 3600;
-/// Tokens in use at most; beyond them the one that ends soonest ends at once.
-const TOKENS_MOST: usize = 8192;
-/// Logins that were ended before their tokens were; beyond them the one whose token ends soonest is forgotten.
-const ENDED_MOST: usize = 8192;
-
-/// A token that was found right.
-struct Held {
-    claims: Claims,
-    standing: Arc<Standing>,
-}
-
-impl Held {
-    /// Seconds since 1970 at which what it opened ends.
-    fn ends(&self) -> i64 {
-        self.claims.ends.unwrap_or(self.claims.exp)
-    }
-}
-
 /// Users and logins.
 pub(super) struct Logins {
     /// The newest first: it signs.
     keys: RwLock<Vec<TokenKey>>,
-    tokens: Mutex<HashMap<[u8; 32], Held>>,
-    /// Logins that were ended, and when their last token ends by itself.
-    ended: Mutex<HashMap<String, i64>>,
+    held: Mutex<HeldTokens>,
+    /// Whose tokens are taken beside ours.
+    issuer: RwLock<Option<Arc<IssuerDesk>>>,
     users: RwLock<HashMap<UserName, Arc<Entry>>>,
     remembered: Mutex<HashMap<[u8; 32], Remembered>>,
     key: hmac::Key,
@@ -123,8 +108,8 @@ impl Default for Logins {
         Self {
             // Until those that are kept come.
             keys: RwLock::new(vec![TokenKey::random()]),
-            tokens: Mutex::default(),
-            ended: Mutex::default(),
+            held: Mutex::default(),
+            issuer: RwLock::default(),
             users: RwLock::default(),
             remembered: Mutex::default(),
             key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
@@ -161,6 +146,8 @@ impl Logins {
         for name in gone {
             known.remove(&name).inspect(|entry| entry.standing.end());
         }
+        // A name that a user here has is that user's, whatever the issuer says.
+        self.held().end_if(|held| held.foreign.is_some() && known.contains_key(held.standing.name()));
         known.len()
     }
 
@@ -169,7 +156,11 @@ impl Logins {
         let (user, password) = match credential {
             Credential::Password { user, password } => (user, password),
             Credential::Token { token, way } => {
-                return Some(self.by_token(token, *way, now.wall).map_or(Identity::Refused, Identity::Known));
+                return match self.by_token(token, *way, now.wall) {
+                    Looked::Known(standing) => Some(Identity::Known(standing)),
+                    Looked::Wrong => Some(Identity::Refused),
+                    Looked::UnknownKey => None,
+                };
             }
         };
         let now = now.monotonic;
@@ -196,7 +187,13 @@ impl Logins {
         if let Some(known) = self.recall(credential, now) {
             return Ok(known);
         }
-        let Credential::Password { user, password } = credential else { return Ok(Identity::Refused) };
+        let Credential::Password { user, password } = credential else {
+            let newer = match self.issuer() {
+                Some(issuer) => issuer.newer_keys(now.monotonic).await,
+                None => false,
+            };
+            return Ok(self.recall(credential, now).filter(|_| newer).unwrap_or(Identity::Refused));
+        };
         let now = now.monotonic;
         let _place = self.waiting.try_acquire().map_err(|_| TryLater { after: Duration::from_secs(1) })?;
         self.may_try(user, from, now)?;
@@ -211,157 +208,6 @@ impl Logins {
             }
             None => Ok(Identity::Refused),
         }
-    }
-
-    /// These keys are the ones from now on, the newest first.
-    pub(super) fn set_keys(&self, keys: Vec<TokenKey>) {
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
-    }
-
-    fn by_token(&self, token: &Secret, way: Way, now: WallTime) -> Option<Arc<Standing>> {
-        let key = self.key_of("", token);
-        let seconds = now.unix_millis().div_euclid(1000);
-        let mut tokens = self.tokens();
-        if let Some(held) = tokens.get(&key) {
-            let holds = seconds < held.claims.exp && held.claims.purpose.comes_by(way) && !held.standing.is_over();
-            return holds.then(|| held.standing.clone());
-        }
-        let claims = token::verify(&self.keys.read().unwrap_or_else(PoisonError::into_inner), token.reveal(), now)?;
-        if !claims.purpose.comes_by(way) || self.ended().contains_key(&claims.jti) {
-            return None;
-        }
-        let entry = self.find(claims.sub.as_str())?;
-        if credential_of(&entry.user) != claims.credential {
-            return None;
-        }
-        let until = WallTime::from_unix_nanos(claims.ends.unwrap_or(claims.exp).saturating_mul(1_000_000_000));
-        let standing = entry.standing.derive(TokenFacts {
-            id: claims.jti.clone(),
-            purpose: claims.purpose,
-            until,
-            auth_time: claims.auth_time,
-            limit: claims.campanile.as_ref().map(|limit| Arc::new(Permissions::new(limit))),
-        });
-        if tokens.len() >= TOKENS_MOST {
-            let soonest = tokens.iter().min_by_key(|(_, held)| held.ends()).map(|(key, _)| *key);
-            soonest.and_then(|key| tokens.remove(&key)).inspect(|held| held.standing.end());
-        }
-        tokens.insert(key, Held { claims, standing: standing.clone() });
-        // Whoever logged out in between did so before this.
-        (!standing.is_over()).then_some(standing)
-    }
-
-    /// A session for somebody who showed the password, now or not too long ago.
-    pub(super) fn open_session(&self, known: &Standing, now: WallTime) -> Result<Opened, Error> {
-        let seconds = now.unix_millis().div_euclid(1000);
-        let token = known.token();
-        if token.is_some_and(|token| !matches!(token.purpose, Purpose::Session | Purpose::Access)) {
-            return Err(not_by_token());
-        }
-        let auth_time = token.map_or(seconds, |token| token.auth_time);
-        if seconds - auth_time > CARRIED_ON {
-            let message = "the login is too old to be carried on";
-            return Err(Error::new(Kind::Unauthenticated, message).with_code("login_too_old"));
-        }
-        let id = token.map_or_else(|| format!("{:032x}", rand::random::<u128>()), |token| token.id.clone());
-        let sign = |purpose, lasts| self.sign(known, purpose, lasts, None, auth_time, (Some(id.clone()), None), now);
-        Ok(Opened {
-            session: sign(Purpose::Session, SESSION)?,
-            access: sign(Purpose::Access, ACCESS)?,
-            access_lasts: ACCESS,
-        })
-    }
-
-    /// A token for somebody who is known by a password or a login, with no more rights than `limit`.
-    pub(super) fn issue(
-        &self,
-        known: &Standing,
-        purpose: Purpose,
-        lasts: i64,
-        limit: Option<Vec<PermissionConfig>>,
-        now: WallTime,
-    ) -> Result<Issued, Error> {
-        let seconds = now.unix_millis().div_euclid(1000);
-        let token = known.token();
-        if token.is_some_and(|token| !matches!(token.purpose, Purpose::Session | Purpose::Access)) {
-            return Err(not_by_token());
-        }
-        // A ticket opens what the login that asked for it could have kept open; it ends with that.
-        let ends = token.map_or(seconds + SESSION, |token| token.until.unix_millis().div_euclid(1000));
-        let (id, ends) = match purpose {
-            Purpose::Events => (token.map(|token| token.id.clone()), Some(ends)),
-            _ => (None, None),
-        };
-        self.sign(known, purpose, lasts, limit, seconds, (id, ends), now)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the claims of a token, one by one")]
-    fn sign(
-        &self,
-        known: &Standing,
-        purpose: Purpose,
-        lasts: i64,
-        limit: Option<Vec<PermissionConfig>>,
-        auth_time: i64,
-        (id, ends): (Option<String>, Option<i64>),
-        now: WallTime,
-    ) -> Result<Issued, Error> {
-        let gone = || Error::new(Kind::Unauthenticated, "there is no such user any more");
-        let entry = self.find(known.name().as_str()).ok_or_else(gone)?;
-        let credential = credential_of(&entry.user);
-        let wanted = Wanted { user: known.name().clone(), purpose, lasts, id, ends, auth_time, credential, limit };
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let key = keys.first().ok_or_else(|| Error::new(Kind::Internal, "there is no key for tokens"))?;
-        let (token, claims) = key.sign(wanted, now)?;
-        Ok(Issued {
-            token: Secret::new(token),
-            until: WallTime::from_unix_nanos(claims.exp.saturating_mul(1_000_000_000)),
-        })
-    }
-
-    /// Ends the login of a token, and everything its tokens opened.
-    pub(super) fn log_out(&self, known: &Standing, now: WallTime) {
-        let Some(token) = known.token() else { return };
-        self.end_login(&token.id, now.unix_millis().div_euclid(1000) + SESSION);
-    }
-
-    /// No token of this login is right any more. The last of them ends by itself at `until`.
-    pub(super) fn end_login(&self, id: &str, until: i64) {
-        let mut ended = self.ended();
-        if ended.len() >= ENDED_MOST {
-            let soonest = ended.iter().min_by_key(|(_, until)| **until).map(|(id, _)| id.clone());
-            soonest.and_then(|id| ended.remove(&id));
-        }
-        ended.insert(id.to_owned(), until);
-        drop(ended);
-        let tokens = self.tokens();
-        tokens.values().filter(|held| held.claims.jti == id).for_each(|held| held.standing.end());
-    }
-
-    /// The logins that were ended and whose tokens would still hold.
-    pub(super) fn ended_logins(&self) -> Vec<(String, i64)> {
-        self.ended().iter().map(|(id, until)| (id.clone(), *until)).collect()
-    }
-
-    /// Ends what has come to its end.
-    pub(super) fn handle_timeout(&self, now: WallTime) {
-        let seconds = now.unix_millis().div_euclid(1000);
-        self.tokens().retain(|_, held| {
-            let over = held.ends() <= seconds || held.standing.is_over();
-            if over {
-                held.standing.end();
-            }
-            !over
-        });
-        self.ended().retain(|_, until| *until > seconds);
-    }
-
-    fn tokens(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Held>> {
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ended(&self) -> std::sync::MutexGuard<'_, HashMap<String, i64>> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who gives this answer to a challenge. Only users whose digest keys are kept can.
@@ -439,21 +285,15 @@ impl Logins {
     }
 }
 
-/// What a token has of the password: with another password it is another.
-fn credential_of(user: &User) -> String {
-    let mut digest = digest_of("password", user.password.reveal());
-    digest.truncate(16);
-    digest
-}
-
-fn not_by_token() -> Error {
-    Error::new(Kind::PermissionDenied, "a token of this kind makes no others").with_code("not_allowed")
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::auth::testing::{cheap_user, permissions};
+    use crate::{
+        auth::testing::{Signer, cheap_user, permissions},
+        base::Clock,
+    };
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
 
@@ -632,6 +472,125 @@ mod tests {
         assert!(!follower.is_over() && by(&logins, &ticket.token, Way::Query, 40).is_none());
         logins.log_out(&session, at(41).wall);
         assert!(follower.is_over());
+    }
+
+    /// An issuer with one key, which everybody knows.
+    fn vouched(logins: &Logins) -> (Signer, Arc<IssuerDesk>) {
+        let signer = Signer::ec();
+        let config =
+            json!({ "jwks_url": "https://id.example/k", "issuer": "id", "audience": "us", "groups_claim": "g" });
+        let groups = BTreeMap::from([("family".to_owned(), permissions(&[("alerts", "*")]))]);
+        let desk = Arc::new(IssuerDesk::new(serde_json::from_value(config).unwrap(), groups));
+        desk.handle_fetched(Some(key_set(&signer).as_bytes()), Monotonic::default()).unwrap();
+        logins.set_issuer(desk.clone());
+        (signer, desk)
+    }
+
+    fn key_set(signer: &Signer) -> String {
+        json!({ "keys": [signer.jwk("a")] }).to_string()
+    }
+
+    /// Holds until second 100.
+    fn vouches(signer: &Signer, kid: &str, name: &str) -> Secret {
+        let body = json!({
+            "iss": "id", "aud": "us", "sub": name, "exp": 95, "g": ["family", "others"],
+            "campanile": [{ "action": "view", "path": "site/*" }],
+        });
+        Secret::new(signer.token(&json!({ "alg": "ES256", "kid": kid }).to_string(), &body.to_string()))
+    }
+
+    #[test]
+    fn somebody_whom_the_issuer_vouches_for_may_what_the_token_and_its_groups_say() {
+        let logins = Logins::default();
+        let (signer, desk) = vouched(&logins);
+        let (token, again) = (vouches(&signer, "a", "berta"), vouches(&signer, "a", "clara"));
+        for (way, right) in [(Way::Header, true), (Way::Query, false), (Way::Cookie, false)] {
+            assert_eq!(by(&logins, &token, way, 2).is_some(), right, "{way:?}");
+        }
+        let berta = by(&logins, &token, Way::Header, 2).unwrap();
+        let allow = |path: &str| berta.permissions().allow("view".parse().unwrap(), &path.parse().unwrap());
+        assert!(allow("site/a") && !allow("front") && berta.permissions().allow_everywhere("alerts".parse().unwrap()));
+        logins.handle_timeout(at(99).wall);
+        assert!(!berta.is_over());
+        logins.handle_timeout(at(100).wall);
+        assert!(berta.is_over() && by(&logins, &token, Way::Header, 100).is_none());
+        // With a key that was withdrawn goes what it opened; an issuer that does not answer withdraws nothing.
+        let clara = by(&logins, &again, Way::Header, 2).unwrap();
+        desk.handle_fetched(None, Monotonic::default()).unwrap();
+        logins.handle_timeout(at(3).wall);
+        assert!(!clara.is_over());
+        desk.handle_fetched(Some(key_set(&Signer::ec()).as_bytes()), Monotonic::default()).unwrap();
+        logins.handle_timeout(at(4).wall);
+        assert!(clara.is_over() && by(&logins, &again, Way::Header, 4).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_a_user_here_has_is_not_the_issuers_to_give() {
+        let logins = Logins::default();
+        let (signer, _) = vouched(&logins);
+        let (anna, berta) = (vouches(&signer, "a", "anna"), vouches(&signer, "a", "berta"));
+        let (_, opened) = logged_in(&logins).await;
+        assert!(by(&logins, &anna, Way::Header, 2).is_none());
+        assert!(by(&logins, &opened.access.token, Way::Header, 2).is_some());
+        let known = by(&logins, &berta, Way::Header, 2).unwrap();
+        logins.set_users(vec![cheap_user("berta", "password", &[])], &BTreeMap::new());
+        assert!(known.is_over() && by(&logins, &berta, Way::Header, 2).is_none());
+    }
+
+    #[test]
+    fn what_is_made_for_somebody_the_issuer_vouches_for_ends_with_the_token_of_the_issuer() {
+        let logins = Logins::default();
+        let (signer, _) = vouched(&logins);
+        let berta = by(&logins, &vouches(&signer, "a", "berta"), Way::Header, 2).unwrap();
+        assert_eq!(logins.open_session(&berta, at(2).wall).unwrap_err().kind(), Kind::PermissionDenied);
+        let ticket = logins.issue(&berta, Purpose::Events, 30, None, at(2).wall).unwrap();
+        let follower = by(&logins, &ticket.token, Way::Query, 3).unwrap();
+        assert!(follower.permissions().allow_everywhere("alerts".parse().unwrap()));
+        let limit = permissions(&[("view", "site/a")]);
+        let media = logins.issue(&berta, Purpose::Media, 3600, Some(limit), at(2).wall).unwrap();
+        let viewer = by(&logins, &media.token, Way::Header, 3).unwrap();
+        assert!(!viewer.permissions().allow_somewhere("alerts".parse().unwrap()));
+        logins.handle_timeout(at(99).wall);
+        assert!(!follower.is_over() && !viewer.is_over());
+        logins.handle_timeout(at(100).wall);
+        assert!(follower.is_over() && viewer.is_over());
+        // Without its issuer it is nobody's, and a login that ended takes its tickets with it.
+        let other = Logins::default();
+        other.set_keys(logins.keys.read().unwrap().clone());
+        assert!(by(&other, &media.token, Way::Header, 3).is_none());
+        let ticket = logins.issue(&berta, Purpose::Events, 30, None, at(4).wall).unwrap();
+        logins.log_out(&berta, at(5).wall);
+        assert!(by(&logins, &ticket.token, Way::Query, 6).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn jw_04_a_token_of_a_new_key_waits_for_the_next_set_and_many_of_them_for_one() {
+        let logins = Logins::default();
+        let (_, desk) = vouched(&logins);
+        let next = Signer::ec();
+        let token = Credential::of_token(vouches(&next, "b", "berta").reveal(), Way::Header).unwrap();
+        let now = || Moment { monotonic: Clock.now(), wall: at(2).wall };
+        desk.due(Clock).await;
+        desk.handle_fetched(None, Clock.now()).unwrap();
+        assert!(logins.recall(&token, now()).is_none(), "it needs thought");
+        // Too soon after the last fetch: an answer at once.
+        assert!(matches!(logins.identify(&token, HERE, now()).await, Ok(Identity::Refused)));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let rounds = std::cell::Cell::new(0);
+        let issuer = async {
+            desk.due(Clock).await;
+            rounds.set(rounds.get() + 1);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let set = json!({ "keys": [next.jwk("b")] }).to_string();
+            desk.handle_fetched(Some(set.as_bytes()), Clock.now()).unwrap();
+        };
+        let callers = futures_util::future::join_all((0..10).map(|_| logins.identify(&token, HERE, now())));
+        let ((), known) = tokio::join!(issuer, callers);
+        assert!(known.iter().all(|identity| matches!(identity, Ok(Identity::Known(_)))));
+        assert_eq!(rounds.get(), 1);
+        // One that no key is for is told so, and brings no further fetch.
+        let forged = Credential::of_token(vouches(&Signer::ec(), "c", "berta").reveal(), Way::Header).unwrap();
+        assert!(matches!(logins.identify(&forged, HERE, now()).await, Ok(Identity::Refused)));
     }
 
     #[tokio::test]

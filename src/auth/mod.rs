@@ -6,8 +6,13 @@
 
 mod credential;
 mod digest;
+mod fetches;
 mod gate;
 mod grant;
+mod held;
+mod issuer;
+mod issuer_desk;
+mod issuer_keys;
 mod logins;
 pub mod password;
 mod permissions;
@@ -24,6 +29,8 @@ pub use gate::{Caller, Gate, GatePolicy, Identity, path_not_found};
 pub use grant::{
     Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Publish, Reach, Sensors, Stats, Subject, View,
 };
+pub use issuer_desk::IssuerDesk;
+pub use issuer_keys::KeySetError;
 pub use logins::{Issued, Opened, TryLater};
 pub use permissions::Permissions;
 pub use standing::{Standing, TokenFacts};

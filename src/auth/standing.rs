@@ -64,6 +64,11 @@ impl Standing {
         }
     }
 
+    /// Somebody of whom nothing is known but what a token says: they are over with it.
+    pub(super) fn of_token(name: UserName, permissions: Permissions, token: TokenFacts) -> Self {
+        Self { token: Some(token), ..Self::new(name, permissions) }
+    }
+
     /// The same person by a token: it may do no more than the token says, and is over with it.
     pub(super) fn derive(self: &Arc<Self>, token: TokenFacts) -> Arc<Self> {
         let permissions = Arc::new(self.permissions().within(token.limit.as_ref()));

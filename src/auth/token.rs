@@ -24,6 +24,9 @@ pub enum Purpose {
     Events,
     /// To watch one path, for minutes: in `Authorization`, and as a password of RTSP.
     Media,
+    /// From the issuer that the configuration names: in `Authorization`, and as a password. None of ours says so.
+    #[serde(skip)]
+    Foreign,
 }
 
 /// By which way a token came.
@@ -45,7 +48,7 @@ impl Purpose {
             (Self::Session, Way::Cookie)
                 | (Self::Access, Way::Header | Way::Query)
                 | (Self::Events, Way::Query)
-                | (Self::Media, Way::Header)
+                | (Self::Media | Self::Foreign, Way::Header)
         )
     }
 }
@@ -67,7 +70,7 @@ pub(super) struct Claims {
     /// What it is for.
     #[serde(rename = "use")]
     pub purpose: Purpose,
-    /// Of the password that was shown: with another one the token is nobody's.
+    /// Of what was shown to get it: with another password the token is nobody's.
     pub credential: String,
     /// When what it opened ends, if that is not with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +114,7 @@ const KEY: usize = 32;
 /// Clocks that differ by less do not matter.
 const LEEWAY: i64 = 5;
 /// Permissions of one token at most.
-const PERMISSIONS_MAX: usize = 32;
+pub(super) const PERMISSIONS_MAX: usize = 32;
 
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -290,6 +293,7 @@ mod tests {
             sign(&header("HS256"), &with("exp", json!("never"))),
             sign(&header("HS256"), &with("exp", Value::Null)),
             sign(&header("HS256"), &with("use", json!("admin"))),
+            sign(&header("HS256"), &with("use", json!("foreign"))),
             sign(&header("HS256"), &with("more", json!(1))),
             sign(&header("HS256"), "null"),
             sign(&header("HS256"), &with("campanile", json!(vec![json!({ "action": "admin" }); 33]))),
@@ -312,6 +316,7 @@ mod tests {
             (P::Access, [true, false, true]),
             (P::Events, [false, false, true]),
             (P::Media, [true, false, false]),
+            (P::Foreign, [true, false, false]),
         ];
         for (purpose, expected) in table {
             assert_eq!(

@@ -9,7 +9,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::PermissionConfig;
+use super::{JwtConfig, PermissionConfig};
 use crate::base::Secret;
 
 /// Who may do what.
@@ -35,6 +35,8 @@ pub struct UsersConfig {
     pub users: Vec<UserConfig>,
     /// Permissions by the name of a group, for all users who are in it.
     pub groups: BTreeMap<String, Vec<PermissionConfig>>,
+    /// An issuer whose tokens are taken.
+    pub jwt: Option<Box<JwtConfig>>,
 }
 
 /// One user.

@@ -8,10 +8,7 @@
 use rtsp_types::{Request, headers};
 
 use super::answer::text;
-use crate::{
-    auth::{Credential, DigestAnswer, Malformed, REALM, Way},
-    base::Secret,
-};
+use crate::auth::{Credential, DigestAnswer, Malformed, REALM};
 
 /// The challenges of one connection.
 #[derive(Debug)]
@@ -48,8 +45,7 @@ impl Login {
         let (scheme, rest) = header.split_once(' ').unwrap_or((&header, ""));
         if !scheme.eq_ignore_ascii_case("Digest") {
             return match Credential::of_header(header.as_bytes()) {
-                // A token is short-lived: it may come where a password may not.
-                Ok(Credential::Password { password, .. }) if is_token(&password) => token(&password),
+                // A token can be withdrawn: it may come where a password may not.
                 Ok(credential @ Credential::Token { .. }) => Shown::Password(credential),
                 Ok(credential) if self.basic => Shown::Password(credential),
                 _ => Shown::Wrong,
@@ -76,15 +72,6 @@ impl Login {
         let lines: Vec<_> = basic.into_iter().chain(["SHA-256", "MD5"].map(digest)).collect();
         lines.join("\r\nWWW-Authenticate: ")
     }
-}
-
-/// Whether a password is a token of ours, whatever the name beside it: three parts of base64url.
-fn is_token(password: &Secret) -> bool {
-    password.reveal().len() > 100 && password.reveal().split('.').count() == 3 && password.reveal().starts_with("eyJ")
-}
-
-fn token(password: &Secret) -> Shown {
-    Credential::of_token(password.reveal(), Way::Header).map_or(Shown::Wrong, Shown::Password)
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ mod shutdown;
 mod start;
 mod support;
 mod tls;
+mod tokens;
 mod users;
 mod whep;
 mod whep_peers;

@@ -1,10 +1,13 @@
-//! The section `auth`: users with one name, groups that are there, and not more of anything than is looked through.
+//! The section `auth`: users with one name, groups that are there, not more of anything than is looked through, and an
+//! issuer whose keys nobody on the way can change.
 
 use std::collections::BTreeSet;
 
+use url::Host;
+
 use super::{
-    super::{AuthConfig, Config, tree::Route},
-    Complaints,
+    super::{AuthConfig, Config, HttpUrl, HumanDuration, JwtConfig, tree::Route},
+    Complaints, secs,
 };
 
 /// Users of the file, groups, and permissions of one of them.
@@ -28,6 +31,9 @@ impl Config {
         for (name, permissions) in &auth.groups {
             too_many(at("groups").then(name), permissions.len(), all);
         }
+        if let Some(jwt) = &auth.jwt {
+            check_jwt(jwt, &at("jwt"), all);
+        }
         let mut names = BTreeSet::new();
         for (i, user) in auth.users.iter().enumerate() {
             let route = at("users").then_index(i);
@@ -48,5 +54,57 @@ impl Config {
                 }
             }
         }
+    }
+}
+
+/// The longest text of a key of `auth.jwt`, in bytes.
+const TEXT_MAX: usize = 512;
+
+fn check_jwt(jwt: &JwtConfig, at: &Route, all: &mut Complaints) {
+    // RFC 8725 §2.1: whoever can change the keys on their way is whoever he likes.
+    if !is_safe(&jwt.jwks_url) {
+        let message = "keys that come over `http://` can be changed on their way: expected `https://`";
+        all.add(at.then("jwks_url"), message);
+    }
+    let texts = [("issuer", &jwt.issuer), ("audience", &jwt.audience), ("name_claim", &jwt.name_claim)];
+    for (key, text) in texts.into_iter().chain(jwt.groups_claim.as_ref().map(|claim| ("groups_claim", claim))) {
+        if !(1..=TEXT_MAX).contains(&text.len()) {
+            all.add(at.then(key), format!("expected 1 to {TEXT_MAX} bytes, found {}", text.len()));
+        }
+    }
+    all.range(at.then("leeway"), jwt.leeway, HumanDuration::from_secs(0)..=secs(60));
+}
+
+/// TLS, or this machine.
+fn is_safe(url: &HttpUrl) -> bool {
+    let url = url.url();
+    url.scheme() == "https"
+        || match url.host() {
+            Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_an_issuer_come_over_tls_or_from_this_machine() {
+        let complaints = |jwt: serde_json::Value| {
+            let auth = serde_json::from_value(serde_json::json!({ "jwt": jwt })).unwrap();
+            let config = Config { auth, ..Config::default() };
+            config.check().iter().map(super::super::Complaint::key).collect::<Vec<_>>()
+        };
+        let jwt = |url: &str, issuer: &str, leeway: &str| serde_json::json!({ "jwks_url": url, "issuer": issuer, "audience": "campanile", "leeway": leeway });
+        for url in ["https://id.example/keys", "http://127.0.0.1:9000/keys", "http://[::1]/keys", "http://localhost/k"]
+        {
+            assert_eq!(complaints(jwt(url, "me", "60s")), [""; 0], "{url}");
+        }
+        assert_eq!(complaints(jwt("http://id.example/keys", "me", "0s")), ["auth.jwt.jwks_url"]);
+        assert_eq!(complaints(jwt("http://127.0.0.1.example/keys", "me", "0s")), ["auth.jwt.jwks_url"]);
+        assert_eq!(complaints(jwt("https://id.example/keys", "", "61s")), ["auth.jwt.issuer", "auth.jwt.leeway"]);
     }
 }

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod coturn;
 pub mod followers;
 pub mod hls_client;
+pub mod issuer;
 pub mod mail_server;
 pub mod mosquitto;
 pub mod pebble;
