@@ -18,6 +18,7 @@ mod signals;
 mod sockets;
 mod state_lock;
 mod statistics;
+pub mod tokens;
 pub mod users;
 mod watchers;
 mod ways_out;

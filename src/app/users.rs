@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, io::Write, path::Path, time::Duration};
 use tokio::time::sleep;
 use tracing::{info_span, warn};
 
-use super::{addresses::Addresses, issuer};
+use super::{
+    addresses::Addresses,
+    issuer,
+    tokens::{TokenBook, TokenWatch},
+};
 use crate::{
     auth::{DigestKeys, Gate, GatePolicy, TokenKey, User, password},
     base::{Clock, Error, Kind, Result, Secret, Tasks},
@@ -182,6 +186,11 @@ pub(super) async fn start(
     };
     let count = set(&gate, section, &stored);
     keep_tokens(&gate, documents).await;
+    gate.set_shelf(Box::new(TokenBook::new(documents.clone())));
+    let mut programs = TokenWatch::default();
+    if let Err(error) = programs.look(&gate, documents).await {
+        warn!("tokens: the store cannot be read: {}", error.chain());
+    }
     if let Some(jwt) = &section.jwt {
         issuer::start(jwt, section.groups.clone(), &gate, documents.clone(), tasks).await;
     }
@@ -191,7 +200,7 @@ pub(super) async fn start(
             "add one: `campanile user add admin --admin`; or write `auth: off` to let everybody do everything",
         ));
     }
-    watch(gate.clone(), section.clone(), documents.clone(), stored, tasks);
+    watch(gate.clone(), section.clone(), documents.clone(), stored, programs, tasks);
     Ok((gate, first))
 }
 
@@ -239,14 +248,21 @@ fn set(gate: &Gate, section: &UsersConfig, stored: &[(String, String)]) -> usize
 }
 
 /// Looks for changes that another process made.
-fn watch(gate: Gate, section: UsersConfig, documents: Documents, mut before: Vec<(String, String)>, tasks: &Tasks) {
+fn watch(
+    gate: Gate,
+    section: UsersConfig,
+    documents: Documents,
+    mut before: Vec<(String, String)>,
+    mut programs: TokenWatch,
+    tasks: &Tasks,
+) {
     let stopping = tasks.stopping().clone();
     tasks.spawn("users", info_span!("users"), async move {
         let (mut readable, mut ended) = (true, gate.ended_logins().len());
         loop {
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => return,
+                () = stopping.cancelled() => return programs.write(&gate, &documents).await,
                 () = sleep(LOOK_EVERY) => {}
             }
             gate.handle_timeout(Clock.moment());
@@ -255,6 +271,8 @@ fn watch(gate: Gate, section: UsersConfig, documents: Documents, mut before: Vec
                 ended = now_ended.len();
                 write_ended(&documents, &now_ended).await;
             }
+            // What cannot be read is said of the users.
+            let _ = programs.look(&gate, &documents).await;
             match documents.all(USERS).await {
                 Ok(now) if now != before => {
                     let count = set(&gate, &section, &now);

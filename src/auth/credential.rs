@@ -3,7 +3,7 @@
 
 use base64::{Engine, engine::general_purpose};
 
-use super::Way;
+use super::{ApiToken, Way};
 use crate::base::Secret;
 
 /// What a client shows of itself.
@@ -64,7 +64,7 @@ impl Credential {
         let pair = String::from_utf8(bytes).map_err(|_| Malformed)?;
         let (user, password) = pair.split_once(':').ok_or(Malformed)?;
         // Players ask for a password and nothing else: a token may stand there, whatever the name beside it.
-        if is_token(password) {
+        if is_token(password) || ApiToken::is_one(password) {
             return Self::of_token(password, Way::Header);
         }
         Self::of_password(user, password)

@@ -4,19 +4,21 @@
 //! a path is not there, and an action is not allowed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
+    fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, RwLock},
+    sync::{Arc, OnceLock, RwLock},
 };
 
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Action, Credential, DigestAnswer, Grant, Issued, IssuerDesk, Opened, Permission, Purpose, Reach, Standing, Subject,
-    TokenKey, TryLater, User, logins::Logins,
+    Action, ApiToken, Credential, DigestAnswer, Grant, Issued, IssuerDesk, Opened, Permission, Purpose, Reach,
+    Standing, Subject, TokenKey, TryLater, User, logins::Logins,
 };
 use crate::{
-    base::{Error, Kind, Moment, Monotonic, PathName, Result},
+    base::{Error, Kind, Moment, PathName, Result, Secret, WallTime},
     config::PermissionConfig,
 };
 
@@ -80,6 +82,21 @@ pub enum GatePolicy {
     Local,
 }
 
+/// A token of a program, as whoever may see it does.
+#[derive(Clone, Debug)]
+pub struct ApiTokenSeen {
+    /// What is kept of it.
+    pub token: ApiToken,
+    /// When it was last shown, as far as that is known.
+    pub last_used: Option<WallTime>,
+}
+
+/// Where tokens of programs outlive this process.
+pub trait TokenShelf: Send + Sync {
+    /// Keeps a token under its id, or keeps it no more.
+    fn put(&self, id: String, token: Option<String>) -> BoxFuture<'static, Result<()>>;
+}
+
 /// Decides whether a caller may do something. Clones share what they know.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
@@ -87,6 +104,17 @@ pub struct Gate {
     /// As long as callers on this machine may read without a login; it fires when they no longer may.
     local: Arc<RwLock<CancellationToken>>,
     logins: Arc<Logins>,
+    shelf: Shelf,
+}
+
+/// Set once, at the start.
+#[derive(Clone, Default)]
+struct Shelf(Arc<OnceLock<Box<dyn TokenShelf>>>);
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shelf")
+    }
 }
 
 impl Gate {
@@ -180,13 +208,75 @@ impl Gate {
         self.logins.handle_timeout(now.wall);
     }
 
+    /// Tokens of programs are kept here.
+    pub fn set_shelf(&self, shelf: Box<dyn TokenShelf>) {
+        // Whoever comes second is not the start.
+        let _ = self.shelf.0.set(shelf);
+    }
+
+    /// These are the tokens of programs from now on, and when each was last shown, in milliseconds since 1970. What those
+    /// opened that are gone ends.
+    pub fn set_api_tokens(&self, tokens: Vec<ApiToken>, used: &HashMap<String, i64>) {
+        self.logins.set_api_tokens(tokens, used);
+    }
+
+    /// Makes a token for programs of somebody who is known by a password or a login; its text comes back, once.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`]: known otherwise; [`Kind::InvalidArgument`]; too many; it cannot be kept.
+    pub async fn add_api_token(
+        &self,
+        known: &Standing,
+        name: &str,
+        permissions: Option<Vec<PermissionConfig>>,
+        until: Option<WallTime>,
+        now: WallTime,
+    ) -> Result<(ApiToken, Secret)> {
+        let (token, text) = self.logins.make_api_token(known, name, permissions, until, now)?;
+        self.keep(&token.id, Some(token.to_stored())).await?;
+        self.logins.add_api_token(token.clone());
+        Ok((token, text))
+    }
+
+    /// Withdraws a token of a program: what it opened ends.
+    ///
+    /// # Errors
+    /// As [`Gate::api_tokens`]; [`Kind::NotFound`]: there is none of this id that is theirs; it cannot be written down.
+    pub async fn remove_api_token(&self, known: &Standing, id: &str) -> Result<()> {
+        if !self.logins.api_tokens(known)?.iter().any(|seen| seen.token.id == id) {
+            let message = "there is no such token";
+            return Err(Error::new(Kind::NotFound, message).with_code("token_not_found"));
+        }
+        self.keep(id, None).await?;
+        self.logins.remove_api_token(id);
+        Ok(())
+    }
+
+    /// The tokens of programs that somebody may see and withdraw, by id: their own; all of them, for an admin.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`]: known otherwise than by a password or a login.
+    pub fn api_tokens(&self, known: &Standing) -> Result<Vec<ApiTokenSeen>> {
+        self.logins.api_tokens(known)
+    }
+
+    /// All tokens of programs, for whoever writes down when they were shown.
+    pub fn api_tokens_used(&self) -> Vec<ApiTokenSeen> {
+        self.logins.api_tokens_used()
+    }
+
+    async fn keep(&self, id: &str, token: Option<String>) -> Result<()> {
+        let missing = || Error::new(Kind::Unavailable, "tokens cannot be kept").with_code("store_unavailable");
+        self.shelf.0.get().ok_or_else(missing)?.put(id.to_owned(), token).await
+    }
+
     /// Why a caller of whom nothing is known, or what is known no more, gets no further.
     pub fn nobody(&self, caller: &Caller) -> Error {
         unauthenticated(!matches!(caller.identity, Identity::Nobody))
     }
 
     /// Who gives this answer to a challenge, from an address, in a request of this method.
-    pub fn identify_by_digest(&self, answer: &DigestAnswer, method: &str, from: IpAddr, now: Monotonic) -> Identity {
+    pub fn identify_by_digest(&self, answer: &DigestAnswer, method: &str, from: IpAddr, now: Moment) -> Identity {
         if self.is_off() { Identity::Nobody } else { self.logins.identify_by_digest(answer, method, from, now) }
     }
 

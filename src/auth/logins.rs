@@ -5,6 +5,7 @@
 //! as its user is who they were. Hashing runs on the runtime's threads for what blocks, few at a time; who comes when too
 //! many wait is told to come back. A name that nobody has costs as much as a password that is wrong.
 
+mod programs;
 mod tokens;
 
 use std::{
@@ -20,11 +21,13 @@ use tokio::sync::Semaphore;
 
 use self::tokens::Looked;
 use super::{
-    Credential, DigestAnswer, Identity, IssuerDesk, Permissions, Purpose, Standing, TokenFacts, TokenKey, User, Way,
+    ApiToken, ApiTokenSeen, Credential, DigestAnswer, Identity, IssuerDesk, Permissions, Purpose, Standing, TokenFacts,
+    TokenKey, User, Way,
+    api_tokens::{ApiEntry, ApiTokens},
     digest_of,
     held::{Held, HeldTokens},
     issuer::{Foreigner, Verdict},
-    password,
+    limited, password,
     throttle::{Throttle, TooSoon},
     token::{self, Claims, Wanted},
     user::hexadecimal,
@@ -75,6 +78,8 @@ pub(super) struct Logins {
     /// The newest first: it signs.
     keys: RwLock<Vec<TokenKey>>,
     held: Mutex<HeldTokens>,
+    /// Tokens of programs.
+    api: Mutex<ApiTokens>,
     /// Whose tokens are taken beside ours.
     issuer: RwLock<Option<Arc<IssuerDesk>>>,
     users: RwLock<HashMap<UserName, Arc<Entry>>>,
@@ -109,6 +114,7 @@ impl Default for Logins {
             // Until those that are kept come.
             keys: RwLock::new(vec![TokenKey::random()]),
             held: Mutex::default(),
+            api: Mutex::default(),
             issuer: RwLock::default(),
             users: RwLock::default(),
             remembered: Mutex::default(),
@@ -216,18 +222,22 @@ impl Logins {
         answer: &DigestAnswer,
         method: &str,
         from: IpAddr,
-        now: Monotonic,
+        now: Moment,
     ) -> Identity {
-        if self.may_try(&answer.user, from, now).is_err() {
+        if self.may_try(&answer.user, from, now.monotonic).is_err() {
             return Identity::Refused;
         }
         let entry = self.find(&answer.user);
         let keys = entry.as_ref().and_then(|entry| entry.user.digest.as_ref());
         let right = answer.is_right(method, keys);
-        match entry.filter(|entry| right && !entry.standing.is_over()) {
-            Some(entry) => {
+        let standing = entry.filter(|entry| !entry.standing.is_over()).and_then(|entry| {
+            let standing = &entry.standing;
+            if right { Some(standing.clone()) } else { self.by_digest_of_token(answer, method, standing, now.wall) }
+        });
+        match standing {
+            Some(standing) => {
                 self.throttle().succeeded(&answer.user, from);
-                Identity::Known(entry.standing.clone())
+                Identity::Known(standing)
             }
             None => Identity::Refused,
         }
@@ -591,6 +601,74 @@ mod tests {
         // One that no key is for is told so, and brings no further fetch.
         let forged = Credential::of_token(vouches(&Signer::ec(), "c", "berta").reveal(), Way::Header).unwrap();
         assert!(matches!(logins.identify(&forged, HERE, now()).await, Ok(Identity::Refused)));
+    }
+
+    /// A token of a program of anna's.
+    async fn program(logins: &Logins, limit: Option<&[(&str, &str)]>, until: Option<u64>) -> (ApiToken, Secret) {
+        let standing = known(logins, &shows("anna", "password"), 1).await.unwrap();
+        let until = until.map(|until| at(until).wall);
+        let made = logins.make_api_token(&standing, "bell", limit.map(permissions), until, at(1).wall).unwrap();
+        logins.add_api_token(made.0.clone());
+        made
+    }
+
+    fn may(standing: &Standing, action: &str, path: &str) -> bool {
+        standing.permissions().allow(action.parse().unwrap(), &path.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_program_is_its_user_within_its_limit_until_it_is_withdrawn() {
+        let logins = Logins::default();
+        logged_in(&logins).await;
+        let limit: &[(&str, &str)] = &[("view", "front"), ("admin", "*")];
+        let (token, text) = program(&logins, Some(limit), None).await;
+        for (way, right) in [(Way::Header, true), (Way::Message, true), (Way::Query, false), (Way::Cookie, false)] {
+            assert_eq!(by(&logins, &text, way, 2).is_some(), right, "{way:?}");
+        }
+        let standing = by(&logins, &text, Way::Header, 2).unwrap();
+        assert!(may(&standing, "view", "front") && !may(&standing, "publish", "front"), "no more than its user");
+        assert!(by(&logins, &Secret::new(format!("{}x", &text.reveal()[..63])), Way::Header, 2).is_none());
+        // What it makes is within its limit, and ends with it.
+        let everything = permissions(&[("view", "*")]);
+        let media = logins.issue(&standing, Purpose::Media, 60, Some(everything), at(2).wall).unwrap();
+        let viewer = by(&logins, &media.token, Way::Header, 3).unwrap();
+        assert!(may(&viewer, "view", "front") && may(&viewer, "view", "back"), "it is an admin's");
+        let (narrow, text_of_narrow) = program(&logins, Some(&[("view", "front")]), None).await;
+        let by_narrow = by(&logins, &text_of_narrow, Way::Header, 2).unwrap();
+        let everything = permissions(&[("view", "*")]);
+        let media_of_narrow = logins.issue(&by_narrow, Purpose::Media, 60, Some(everything), at(2).wall).unwrap();
+        let narrow_viewer = by(&logins, &media_of_narrow.token, Way::Header, 3).unwrap();
+        assert!(may(&narrow_viewer, "view", "front") && !may(&narrow_viewer, "view", "back"));
+        assert_eq!(logins.open_session(&standing, at(2).wall).unwrap_err().kind(), Kind::PermissionDenied);
+        assert!(logins.make_api_token(&standing, "more", None, None, at(2).wall).is_err(), "it makes no others");
+        logins.remove_api_token(&token.id);
+        assert!(standing.is_over() && viewer.is_over() && !by_narrow.is_over());
+        assert!(by(&logins, &text, Way::Header, 4).is_none() && by(&logins, &media.token, Way::Header, 4).is_none());
+        // Another process withdrew the other one.
+        logins.set_api_tokens(Vec::new(), &HashMap::new());
+        assert!(by_narrow.is_over() && narrow_viewer.is_over());
+        assert!(by(&logins, &media_of_narrow.token, Way::Header, 4).is_none());
+        assert!(ApiToken::of_stored(&narrow.id, &narrow.to_stored()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_program_ends_with_its_time_and_its_user_and_outlives_a_password() {
+        let logins = Logins::default();
+        logged_in(&logins).await;
+        let (_, short) = program(&logins, None, Some(60)).await;
+        let (_, long) = program(&logins, None, None).await;
+        let [by_short, by_long] = [&short, &long].map(|text| by(&logins, text, Way::Header, 59).unwrap());
+        logins.handle_timeout(at(60).wall);
+        assert!(by_short.is_over() && by(&logins, &short, Way::Header, 60).is_none() && !by_long.is_over());
+        // Rights that its user loses, it loses; with another password it goes on, on another footing.
+        logins.set_users(vec![cheap_user("anna", "password", &[("view", "front")])], &BTreeMap::new());
+        assert!(may(&by_long, "view", "front") && !may(&by_long, "view", "back"));
+        logins.set_users(vec![cheap_user("anna", "another one", &[("view", "front")])], &BTreeMap::new());
+        assert!(by_long.is_over() && by(&logins, &long, Way::Header, 61).is_some());
+        let seen = logins.api_tokens_used();
+        assert!(seen.iter().all(|seen| seen.last_used.is_some()), "{seen:?}");
+        logins.set_users(Vec::new(), &BTreeMap::new());
+        assert!(by(&logins, &long, Way::Header, 62).is_none());
     }
 
     #[tokio::test]

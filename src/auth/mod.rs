@@ -4,6 +4,8 @@
 //! somebody may do is written as [`Permissions`]; a [`Standing`] is somebody who is known, and ends what was granted when
 //! that changes. Who somebody is comes from a [`Credential`] by way of [`Gate::identify`].
 
+mod api_token;
+mod api_tokens;
 mod credential;
 mod digest;
 mod fetches;
@@ -23,9 +25,10 @@ mod throttle;
 mod token;
 mod user;
 
+pub use api_token::ApiToken;
 pub use credential::{Credential, Malformed};
 pub use digest::{DigestAlgorithm, DigestAnswer};
-pub use gate::{Caller, Gate, GatePolicy, Identity, path_not_found};
+pub use gate::{ApiTokenSeen, Caller, Gate, GatePolicy, Identity, TokenShelf, path_not_found};
 pub use grant::{
     Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Publish, Reach, Sensors, Stats, Subject, View,
 };
@@ -33,6 +36,7 @@ pub use issuer_desk::IssuerDesk;
 pub use issuer_keys::KeySetError;
 pub use logins::{Issued, Opened, TryLater};
 pub use permissions::Permissions;
+use permissions::limited;
 pub use standing::{Standing, TokenFacts};
 pub use token::{Purpose, TokenKey, Way};
 pub use user::{DigestKeys, REALM, User, digest_of};

@@ -62,6 +62,17 @@ impl Permissions {
     }
 }
 
+/// The limit of a token, within the limit of the one that asked for it.
+pub(super) fn limited(
+    own: Option<&Vec<PermissionConfig>>,
+    outer: Option<&Arc<Permissions>>,
+) -> Option<Arc<Permissions>> {
+    match own {
+        Some(own) => Some(Arc::new(Permissions::new(own).within(outer))),
+        None => outer.cloned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,6 +44,13 @@ pub struct TokenFacts {
     pub(super) limit: Option<Arc<Permissions>>,
 }
 
+impl TokenFacts {
+    /// Whether it ends by itself.
+    pub fn ends(&self) -> bool {
+        self.until.unix_nanos() < i64::MAX
+    }
+}
+
 #[derive(Debug)]
 struct Rights {
     permissions: Arc<Permissions>,

@@ -1,4 +1,4 @@
-//! Users for tests, whose passwords cost next to nothing to verify; and keys of issuers.
+//! Users for tests, whose passwords cost next to nothing to verify; keys of issuers; and a place for tokens.
 
 use argon2::{Algorithm, Argon2, Params, Version, password_hash::PasswordHasher};
 use aws_lc_rs::{
@@ -9,10 +9,11 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 
-use super::User;
-use crate::config::PermissionConfig;
+use super::{TokenShelf, User};
+use crate::{base::Result, config::PermissionConfig};
 
 /// Permissions by word and paths.
 pub(crate) fn permissions(list: &[(&str, &str)]) -> Vec<PermissionConfig> {
@@ -21,6 +22,16 @@ pub(crate) fn permissions(list: &[(&str, &str)]) -> Vec<PermissionConfig> {
         path: path.parse().unwrap(),
     };
     list.iter().map(one).collect()
+}
+
+/// A shelf from which nothing is ever taken.
+#[derive(Debug)]
+pub(crate) struct NoShelf;
+
+impl TokenShelf for NoShelf {
+    fn put(&self, _: String, _: Option<String>) -> BoxFuture<'static, Result<()>> {
+        async { Ok(()) }.boxed()
+    }
 }
 
 /// A user with a hash that is no good anywhere else.

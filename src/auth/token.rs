@@ -22,11 +22,14 @@ pub enum Purpose {
     Access,
     /// To follow events, for half a minute: in URLs of the doors of events.
     Events,
-    /// To watch one path, for minutes: in `Authorization`, and as a password of RTSP.
+    /// To watch one path, for minutes: in `Authorization`, as a password, and in URLs of that path's media.
     Media,
     /// From the issuer that the configuration names: in `Authorization`, and as a password. None of ours says so.
     #[serde(skip)]
     Foreign,
+    /// Of a program: in `Authorization`, and as a password. It is no JWT.
+    #[serde(skip)]
+    Api,
 }
 
 /// By which way a token came.
@@ -38,6 +41,10 @@ pub enum Way {
     Cookie,
     /// In a URL.
     Query,
+    /// In a message on a connection that is open.
+    Message,
+    /// In the URL of one path's media: playlists and their pieces, WHEP, RTSP.
+    Link,
 }
 
 impl Purpose {
@@ -46,9 +53,10 @@ impl Purpose {
         matches!(
             (self, way),
             (Self::Session, Way::Cookie)
-                | (Self::Access, Way::Header | Way::Query)
-                | (Self::Events, Way::Query)
-                | (Self::Media | Self::Foreign, Way::Header)
+                | (Self::Access, Way::Header | Way::Query | Way::Message)
+                | (Self::Events, Way::Query | Way::Message)
+                | (Self::Foreign | Self::Api, Way::Header | Way::Message)
+                | (Self::Media, Way::Header | Way::Link)
         )
     }
 }
@@ -130,11 +138,7 @@ impl TokenKey {
 
     /// One that was kept; nothing if that is none.
     pub fn of_stored(id: &str, secret: &str) -> Option<Self> {
-        let bytes = secret
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()));
-        let secret: Vec<u8> = bytes.collect::<Option<_>>()?;
+        let secret = super::user::of_hexadecimal(secret)?;
         (secret.len() == KEY).then(|| Self { id: id.to_owned(), secret })
     }
 
@@ -312,15 +316,16 @@ mod tests {
     fn kinds_of_tokens_do_not_pass_for_each_other() {
         use Purpose as P;
         let table = [
-            (P::Session, [false, true, false]),
-            (P::Access, [true, false, true]),
-            (P::Events, [false, false, true]),
-            (P::Media, [true, false, false]),
-            (P::Foreign, [true, false, false]),
+            (P::Session, [false, true, false, false, false]),
+            (P::Access, [true, false, true, true, false]),
+            (P::Events, [false, false, true, true, false]),
+            (P::Media, [true, false, false, false, true]),
+            (P::Foreign, [true, false, false, true, false]),
+            (P::Api, [true, false, false, true, false]),
         ];
         for (purpose, expected) in table {
             assert_eq!(
-                [Way::Header, Way::Cookie, Way::Query].map(|way| purpose.comes_by(way)),
+                [Way::Header, Way::Cookie, Way::Query, Way::Message, Way::Link].map(|way| purpose.comes_by(way)),
                 expected,
                 "{purpose:?}"
             );

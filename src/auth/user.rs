@@ -51,6 +51,12 @@ pub fn digest_of(purpose: &str, text: &str) -> String {
     hexadecimal(digest::digest(&digest::SHA256, format!("{purpose}\0{text}").as_bytes()).as_ref())
 }
 
+/// Bytes of hexadecimal digits; nothing if they are none.
+pub(super) fn of_hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2));
+    pairs.map(|pair| pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect()
+}
+
 pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

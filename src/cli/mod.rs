@@ -11,6 +11,7 @@ mod repeats;
 mod report;
 mod rules;
 mod serve;
+mod token;
 mod user;
 mod version;
 
@@ -66,6 +67,9 @@ enum Command {
     /// Say who may log in
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Make tokens that programs log in with
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Ask the running server whether it is alive
     Healthcheck(healthcheck::HealthcheckArguments),
     /// Show the version
@@ -140,6 +144,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(command) => config::run(&shared, &command),
         Command::Rules(command) => rules::run(&shared, &command),
         Command::User(command) => user::run(&shared, &command),
+        Command::Token(command) => token::run(&shared, &command),
         Command::Healthcheck(arguments) => healthcheck::run(&shared, &arguments),
         Command::Version(arguments) => version::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments, &mut Arguments::command()),

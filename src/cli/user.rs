@@ -57,7 +57,7 @@ pub(super) struct NameArguments {
 }
 
 /// `ACTION` or `ACTION=PATHS`.
-fn permission(text: &str) -> Result<PermissionConfig, String> {
+pub(super) fn permission(text: &str) -> Result<PermissionConfig, String> {
     let (action, path) = text.split_once('=').map_or((text, None), |(action, path)| (action, Some(path)));
     let action = action.parse().map_err(str::to_owned)?;
     let path = path.map(str::parse).transpose().map_err(|error: crate::config::PathMatcherError| error.to_string())?;
@@ -132,16 +132,14 @@ pub(super) fn run(shared: &Shared, command: &UserCommand) -> Result<(), Failure>
 }
 
 fn line(user: &User, origin: &str) -> String {
-    let permission = |one: &PermissionConfig| {
-        if one.path.is_everything() {
-            one.action.name().to_owned()
-        } else {
-            format!("{}={}", one.action.name(), one.path)
-        }
-    };
     let groups = user.groups.iter().map(|group| format!("group {group}"));
-    let may: Vec<String> = groups.chain(user.permissions.iter().map(permission)).collect();
+    let may: Vec<String> = groups.chain(user.permissions.iter().map(shown)).collect();
     format!("{} ({origin}): {}\n", user.name, if may.is_empty() { "nothing".to_owned() } else { may.join(", ") })
+}
+
+/// As [`permission`] reads it.
+pub(super) fn shown(one: &PermissionConfig) -> String {
+    if one.path.is_everything() { one.action.name().to_owned() } else { format!("{}={}", one.action.name(), one.path) }
 }
 
 /// The most bytes of a line.

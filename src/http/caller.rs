@@ -81,7 +81,7 @@ pub(super) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
     ours.next().filter(|_| ours.next().is_none())
 }
 
-/// The token in the URL of a door of events.
+/// The token in a URL.
 pub(super) fn query_token(uri: &Uri) -> Option<String> {
     let mut tokens = form_urlencoded::parse(uri.query()?.as_bytes()).filter(|(name, _)| name == "token");
     let token = tokens.next()?.1;

@@ -28,6 +28,7 @@ use super::{
     forwarded,
     graphql::{GraphQl, asks_for_socket},
     hls_viewers::HlsViewers,
+    link,
     pace::Pace,
     problem::{Failure, Problem},
     router,
@@ -133,6 +134,7 @@ impl Surface {
         let origin = parts.headers.get(header::ORIGIN).cloned();
         let user_agent = parts.headers.get(header::USER_AGENT).cloned();
         let door = door(uri.path());
+        let secret = link::is_secret(&parts);
         let (page, admitted) = self.admit(&parts, peer, door);
         let admitted = match admitted {
             Ok(caller) if shows_something(&parts, door) => self.identified(&parts, caller, door).await,
@@ -152,7 +154,7 @@ impl Surface {
             }
         };
         self.cors.stamp(page, origin.as_ref(), response.headers_mut());
-        Shield::stamp(response.headers_mut());
+        Shield::stamp(response.headers_mut(), secret);
         if told {
             let host = host.as_ref().and_then(|host| host.to_str().ok());
             self.front.shield.stamp_tls(uri.authority().map(Authority::as_str).or(host), response.headers_mut());
@@ -273,12 +275,18 @@ fn is_browser(user_agent: &Option<HeaderValue>) -> bool {
 fn shows_something(parts: &Parts, door: HttpDoor) -> bool {
     parts.headers.contains_key(header::AUTHORIZATION)
         || parts.headers.contains_key(header::COOKIE)
-        || (takes_query_token(parts, door) && parts.uri.query().is_some())
+        || (link::is_secret(parts) && url_way(parts, door).is_some())
 }
 
-/// The doors of events, to whose URLs a browser can add nothing else.
-fn takes_query_token(parts: &Parts, door: HttpDoor) -> bool {
-    door == HttpDoor::Events || parts.uri.path() == "/api/v1/events" && parts.method == Method::GET
+/// As what a token in a URL comes, where it may stand there: at the doors of events, to which a browser can add nothing
+/// else, and at those of media, for whoever has a link.
+fn url_way(parts: &Parts, door: HttpDoor) -> Option<Way> {
+    match door {
+        HttpDoor::Events => Some(Way::Query),
+        HttpDoor::Api if parts.uri.path() == "/api/v1/events" && parts.method == Method::GET => Some(Way::Query),
+        HttpDoor::Playlist | HttpDoor::Media | HttpDoor::Whep => Some(Way::Link),
+        _ => None,
+    }
 }
 
 /// What a request shows of who sent it, and whether that came by itself, as cookies do: the header stands above the URL,
@@ -287,8 +295,10 @@ fn shown(parts: &Parts, door: HttpDoor) -> Result<Option<(Credential, bool)>, Ma
     if let Some(shown) = credential(&parts.headers)? {
         return Ok(Some((shown, false)));
     }
-    if let Some(token) = query_token(&parts.uri).filter(|_| takes_query_token(parts, door)) {
-        return Credential::of_token(&token, Way::Query).map(|shown| Some((shown, false)));
+    if let Some(way) = url_way(parts, door)
+        && let Some(token) = query_token(&parts.uri)
+    {
+        return Credential::of_token(&token, way).map(|shown| Some((shown, false)));
     }
     let cookie = session_cookie(&parts.headers).and_then(|token| Credential::of_token(token, Way::Cookie).ok());
     Ok(cookie.map(|shown| (shown, true)))

@@ -17,6 +17,7 @@ use super::{
     assets::accepts,
     front::Front,
     hls_viewers::{Viewer, Visit},
+    link,
     pages::is_known,
     problem::Problem,
     range::{self, Wanted},
@@ -57,12 +58,13 @@ async fn answer(
     let disabled = || Error::new(Kind::NotFound, "HLS is switched off").with_code("hls_disabled");
     let hls = front.rooms.hls.as_ref().ok_or_else(disabled)?;
     let grant = front.rooms.gate.check::<View>(caller, &place.path)?;
+    let carried = link::carried(parts, caller);
     let HlsFile::Named(name) = file else {
         let only = place.explicit.then_some(place.rendition);
         // Once per player: in a place of its own, so that the other requests do not carry room for it.
         let playlist = Box::pin(hls.multivariant(&grant, only, selection(parts.uri.query())?));
         let playlist = front.unless_ending(playlist).await?;
-        return Ok(playlist_response(&playlist, &parts.headers, kept));
+        return Ok(playlist_response(&playlist, &parts.headers, kept, carried.as_deref()));
     };
     let visit = Visit {
         path: &place.path,
@@ -81,7 +83,7 @@ async fn answer(
         None => front.viewers.admit(&visit, clock.now(), clock.wall())?,
     };
     Ok(match reply {
-        Reply::Playlist(playlist) => playlist_response(&playlist, &parts.headers, kept),
+        Reply::Playlist(playlist) => playlist_response(&playlist, &parts.headers, kept, carried.as_deref()),
         Reply::Media(media) => media_response(media, &parts.headers, &viewer, kept),
     })
 }
@@ -116,18 +118,24 @@ fn selection(query: Option<&str>) -> Result<Selection, Error> {
     }
 }
 
-fn playlist_response(playlist: &Rendered, asked: &HeaderMap, kept: Kept) -> Response {
+/// A playlist; for whoever has a link, with its token on every URI: that one is made for them alone.
+fn playlist_response(playlist: &Rendered, asked: &HeaderMap, kept: Kept, carried: Option<&str>) -> Response {
     let document = &playlist.document;
     let etag = HeaderValue::from_maybe_shared(document.etag().clone()).ok();
     let packed = asked
         .get(header::ACCEPT_ENCODING)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|accepted| accepts(accepted, "gzip"));
+        .is_some_and(|accepted| carried.is_none() && accepts(accepted, "gzip"));
     let known = etag.as_ref().and_then(|etag| etag.to_str().ok()).is_some_and(|etag| is_known(asked, etag));
     let mut response = if known {
         answer_of(StatusCode::NOT_MODIFIED, Body::empty())
     } else {
-        answer_of(StatusCode::OK, Body::from(if packed { document.gzip() } else { document.body() }))
+        let whole = if packed { document.gzip() } else { document.body() };
+        let body = match carried {
+            Some(token) => Body::from(link::playlist(&String::from_utf8_lossy(&whole), token)),
+            None => Body::from(whole),
+        };
+        answer_of(StatusCode::OK, body)
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/vnd.apple.mpegurl"));

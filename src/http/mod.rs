@@ -18,6 +18,7 @@ mod graphql;
 mod health;
 mod hls;
 mod hls_viewers;
+mod link;
 mod metrics;
 mod pace;
 mod pages;

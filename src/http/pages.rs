@@ -14,10 +14,11 @@ use super::{
     front::Front,
     grant::Named,
     problem::Problem,
+    shield::Frames,
 };
 
 /// The entry page. It is the same for every name: what the caller may know of a path it asks the API.
-pub(super) fn entry(front: &Front, parts: &Parts) -> Response {
+pub(super) fn entry(front: &Front, parts: &Parts, frames: Frames) -> Response {
     let page = assets::page(parts.uri.path());
     let body = match page.body {
         Cow::Borrowed(html) => Body::from(html),
@@ -31,7 +32,7 @@ pub(super) fn entry(front: &Front, parts: &Parts) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_REVALIDATE));
-    front.shield.stamp_page(headers);
+    front.shield.stamp_page(headers, frames);
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.extend(HeaderValue::try_from(page.etag).map(|etag| (header::ETAG, etag)));
     response

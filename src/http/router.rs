@@ -18,6 +18,7 @@ use super::{
     front::{Front, GRAPHQL},
     graphql, health, hls, metrics, pages,
     problem::Problem,
+    shield::Frames,
     target::{Target, split},
     whep, ws,
 };
@@ -64,7 +65,8 @@ pub(super) async fn named(front: &Front, parts: &Parts, caller: &Caller) -> Resp
         return Problem::method_not_allowed(READING).into_response();
     }
     match target {
-        Target::Start | Target::Page => pages::entry(front, parts),
+        Target::Start | Target::Page => pages::entry(front, parts, Frames::Known),
+        Target::Embed => pages::entry(front, parts, Frames::All),
         Target::AddSlash(last) => add_slash(&last, parts.uri.query()),
         Target::Hls(place, file) => hls::serve(front, parts, caller, place, file).await,
         Target::Whep(..) => Problem::method_not_allowed(READING).into_response(),

@@ -30,10 +30,21 @@ pub enum HstsPolicy {
     Everywhere(Duration),
 }
 
+/// Who may show a page in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    /// This server, and the origins that the configuration lists.
+    Known,
+    /// Everybody: an embedded page shows what anybody may open who has its link. A browser sends no cookie of ours from
+    /// a foreign frame (`SameSite`).
+    All,
+}
+
 /// The headers.
 #[derive(Debug)]
 pub(super) struct Shield {
     page: HeaderValue,
+    embedded: HeaderValue,
     hsts: Option<HeaderValue>,
     any_port: bool,
 }
@@ -48,19 +59,22 @@ impl Shield {
         }
         // An origin is written in what a header may hold; without the list the pages are shown nowhere else.
         let page = HeaderValue::try_from(page).unwrap_or(HeaderValue::from_static(PAGE));
+        let embedded = HeaderValue::try_from(PAGE.replace("frame-ancestors 'self'", "frame-ancestors *"));
+        let embedded = embedded.unwrap_or(HeaderValue::from_static(PAGE));
         let (lasts, any_port) = match hsts {
             HstsPolicy::Never => (None, false),
             HstsPolicy::OnStandardPort(lasts) => (Some(lasts), false),
             HstsPolicy::Everywhere(lasts) => (Some(lasts), true),
         };
         let hsts = lasts.and_then(|lasts| HeaderValue::try_from(format!("max-age={}", lasts.as_secs())).ok());
-        Self { page, hsts, any_port }
+        Self { page, embedded, hsts, any_port }
     }
 
-    /// What every answer says.
-    pub(super) fn stamp(answer: &mut HeaderMap) {
+    /// What every answer says. From a `secret` URL, one with a token, nothing leads back, not even to this server.
+    pub(super) fn stamp(answer: &mut HeaderMap, secret: bool) {
+        let referrer = if secret { "no-referrer" } else { "same-origin" };
         answer.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        answer.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        answer.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
     }
 
     /// What an answer over TLS says; `authority` is the request's. RFC 6797 §7.2: never without TLS.
@@ -72,8 +86,12 @@ impl Shield {
     }
 
     /// What a page says.
-    pub(super) fn stamp_page(&self, answer: &mut HeaderMap) {
-        answer.insert(header::CONTENT_SECURITY_POLICY, self.page.clone());
+    pub(super) fn stamp_page(&self, answer: &mut HeaderMap, frames: Frames) {
+        let page = match frames {
+            Frames::Known => &self.page,
+            Frames::All => &self.embedded,
+        };
+        answer.insert(header::CONTENT_SECURITY_POLICY, page.clone());
         answer.insert(PERMISSIONS_POLICY, PERMISSIONS);
     }
 }
@@ -111,17 +129,18 @@ mod tests {
 
     #[test]
     fn pages_are_shown_in_frames_of_this_server_and_of_listed_origins() {
-        let ancestors = |origins: &AllowedOrigins| {
+        let ancestors = |origins: &AllowedOrigins, frames| {
             let mut answer = HeaderMap::new();
-            Shield::new(origins, HstsPolicy::Never).stamp_page(&mut answer);
+            Shield::new(origins, HstsPolicy::Never).stamp_page(&mut answer, frames);
             let policy = answer[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
             assert!(!policy.contains("unsafe") && policy.starts_with("default-src 'none'; script-src 'self'; "));
             policy.split("frame-ancestors ").nth(1).unwrap().to_owned()
         };
-        assert_eq!(ancestors(&AllowedOrigins::None), "'self'");
+        assert_eq!(ancestors(&AllowedOrigins::None, Frames::Known), "'self'");
         // `*` lets every page read without a login, which a frame is not.
-        assert_eq!(ancestors(&AllowedOrigins::Any), "'self'");
+        assert_eq!(ancestors(&AllowedOrigins::Any, Frames::Known), "'self'");
         let list = AllowedOrigins::List(vec!["https://home.example".into(), "http://10.0.0.2:8123".into()]);
-        assert_eq!(ancestors(&list), "'self' https://home.example http://10.0.0.2:8123");
+        assert_eq!(ancestors(&list, Frames::Known), "'self' https://home.example http://10.0.0.2:8123");
+        assert_eq!(ancestors(&list, Frames::All), "*");
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! /{path}                 → to /{path}/
-//! /{path}/                the page of a camera
+//! /{path}/                the page of a camera; /embed/{path}/ for foreign pages to frame
 //! /{path}/index.m3u8      its playlists          {path}/sub, {path}/main choose the rendition
 //! /{path}/hls/{file}      what the playlists name
 //! /{path}/whep            WebRTC, and whep/{id} its sessions
@@ -28,6 +28,8 @@ pub(super) enum Target {
     AddSlash(String),
     /// `/{path}/`
     Page,
+    /// `/embed/{path}/`: the same for foreign pages to frame.
+    Embed,
     /// `/{path}/index.m3u8`, or a file below `/{path}/hls/`.
     Hls(Place, HlsFile),
     /// `/{path}/whep`, or a session below it by the text of its id.
@@ -61,6 +63,12 @@ pub(super) fn split(raw: &str) -> Result<Target, Error> {
     let Some(rest) = url.strip_prefix('/') else { return Err(no_name("an URL path begins with a slash")) };
     if rest.is_empty() {
         return Ok(Target::Start);
+    }
+    if let Some(name) = rest.strip_prefix("embed/") {
+        return match name.strip_suffix('/') {
+            Some(name) => place(name).map(|_| Target::Embed),
+            None => place(name).map(|_| Target::AddSlash(name.rsplit('/').next().unwrap_or(name).to_owned())),
+        };
     }
     if let Some(page) = rest.strip_suffix('/') {
         return place(page).map(|_| Target::Page);
@@ -150,6 +158,9 @@ mod tests {
             ("/cam/whep/0f", Target::Whep(at("cam", Main, false), Some("0f".into()))),
             ("/cam/sub/whep/0f", Target::Whep(at("cam", Sub, true), Some("0f".into()))),
             ("/c%61m/", Target::Page),
+            ("/embed/cam/", Target::Embed),
+            ("/embed/site/gate/", Target::Embed),
+            ("/embed/site/gate", Target::AddSlash("gate".into())),
             ("/robots.txt", Target::AddSlash("robots.txt".into())),
         ];
         for (url, target) in table {
@@ -184,6 +195,10 @@ mod tests {
             ("/hls/x.mp4", Kind::NotFound),
             ("/sub/", Kind::NotFound),
             ("/api/v1/nothing", Kind::NotFound),
+            ("/embed/", Kind::InvalidArgument),
+            ("/embed/cam/index.m3u8", Kind::NotFound),
+            ("/embed/embed/", Kind::NotFound),
+            ("/embed/../x/", Kind::InvalidArgument),
             ("/whep", Kind::NotFound),
             ("/whep/0f", Kind::NotFound),
             ("/cam/whep/", Kind::NotFound),

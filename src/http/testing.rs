@@ -12,7 +12,10 @@ use tempfile::TempDir;
 use super::{HttpOptions, OpenDoor, Rooms, ServerInfo, front::Surface};
 use crate::{
     audio::Audio,
-    auth::{Gate, GatePolicy, testing::cheap_user},
+    auth::{
+        Gate, GatePolicy,
+        testing::{NoShelf, cheap_user},
+    },
     base::{Clock, Error, Kind, PathName, Tasks},
     config::HlsConfig,
     events::{self, Events, alerts::Alerts},
@@ -134,6 +137,8 @@ impl PathDirectory for Directory {
 /// The rooms behind the surface.
 pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Rooms {
     let clock = Clock;
+    let gate = Gate::new(policy);
+    gate.set_shelf(Box::new(NoShelf));
     let hub = Hub::start(Box::new(Directory), clock, tasks);
     let store = Store::lazy(state_dir, clock);
     let documents = store.documents().clone();
@@ -164,7 +169,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         alerts: Alerts::fixed(clock),
         notifier: Notifier::fixed(clock),
         push: None,
-        gate: Gate::new(policy),
+        gate,
         accounts: None,
         sessions: Sessions::default(),
         info: ServerInfo {

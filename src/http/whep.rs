@@ -15,6 +15,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{
     front::Front,
+    link,
     problem::{Problem, ProblemBody},
     target::Place,
 };
@@ -126,7 +127,7 @@ async fn open(front: &Front, parts: &Parts, caller: &Caller, body: Body, place: 
     content_type(&parts.headers, &SDP, ACCEPT_POST)?;
     let agent = parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()).map(str::to_owned);
     match webrtc.open(grant, asked, &offer, caller.peer, agent).await {
-        Ok(opened) => Ok(created(opened, &webrtc.ice_servers())),
+        Ok(opened) => Ok(created(opened, &webrtc.ice_servers(), link::carried(parts, caller).as_deref())),
         Err(refused) => Err(refuse(refused)),
     }
 }
@@ -263,7 +264,8 @@ fn no_session() -> Problem {
     Error::new(Kind::NotFound, "there is no session of this id on this path").with_code("session_not_found").into()
 }
 
-fn created(opened: Opened, servers: &[IceServer]) -> Response {
+/// For whoever has a link, the session's URL carries its token on.
+fn created(opened: Opened, servers: &[IceServer], carried: Option<&str>) -> Response {
     let mut response = Response::new(Body::from(opened.answer));
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
@@ -271,7 +273,9 @@ fn created(opened: Opened, servers: &[IceServer]) -> Response {
     headers.insert(ACCEPT_PATCH, FRAGMENT);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Relative (RFC 9110 §10.2.2), so that it holds behind a proxy under any prefix.
-    headers.extend(HeaderValue::try_from(format!("whep/{}", opened.id)).map(|location| (header::LOCATION, location)));
+    let location = format!("whep/{}", opened.id);
+    let location = carried.map_or_else(|| location.clone(), |token| link::with_token(&location, token));
+    headers.extend(HeaderValue::try_from(location).map(|location| (header::LOCATION, location)));
     headers.extend(HeaderValue::try_from(opened.etag).map(|etag| (header::ETAG, etag)));
     headers.insert(RENDITION, HeaderValue::from_static(opened.rendition.name()));
     if !opened.left_out.is_empty() {

@@ -200,7 +200,7 @@ impl Connection {
             match message {
                 Ok(Some(Incoming::Request(request))) => {
                     debug!(method = <&str>::from(request.method()), url = request.request_uri().map(|url| url.path()));
-                    self.look_at(&request, now);
+                    self.look_at(&request);
                     let step = self.session.handle_request(&request, now);
                     self.take_steps(step);
                 }
@@ -227,7 +227,7 @@ impl Connection {
     }
 
     /// Takes note of who the client says it is. A password that was not seen before is verified on the way to the path.
-    fn look_at(&mut self, request: &Request<Vec<u8>>, now: Monotonic) {
+    fn look_at(&mut self, request: &Request<Vec<u8>>) {
         let (gate, from) = (&self.shared.gate, self.caller.peer.ip());
         self.unverified = None;
         self.caller.identity = match self.session.shown(request) {
@@ -235,7 +235,9 @@ impl Connection {
             Shown::Nothing => return,
             Shown::Wrong if gate.is_off() => Identity::Nobody,
             Shown::Wrong => Identity::Refused,
-            Shown::Digest(answer) => gate.identify_by_digest(&answer, request.method().into(), from, now),
+            Shown::Digest(answer) => {
+                gate.identify_by_digest(&answer, request.method().into(), from, self.shared.clock.moment())
+            }
             Shown::Password(credential) => gate.recall(&credential, self.shared.clock.moment()).unwrap_or_else(|| {
                 self.unverified = Some(credential);
                 Identity::Refused

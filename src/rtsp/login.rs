@@ -8,7 +8,7 @@
 use rtsp_types::{Request, headers};
 
 use super::answer::text;
-use crate::auth::{Credential, DigestAnswer, Malformed, REALM};
+use crate::auth::{Credential, DigestAnswer, Malformed, REALM, Way};
 
 /// The challenges of one connection.
 #[derive(Debug)]
@@ -41,7 +41,12 @@ impl Login {
     /// What a request shows.
     pub(super) fn read(&mut self, request: &Request<Vec<u8>>) -> Shown {
         self.stale = false;
-        let Some(header) = text(request, &headers::AUTHORIZATION) else { return Shown::Nothing };
+        let Some(header) = text(request, &headers::AUTHORIZATION) else {
+            return match link_token(request) {
+                Some(token) => Credential::of_token(token, Way::Link).map_or(Shown::Wrong, Shown::Password),
+                None => Shown::Nothing,
+            };
+        };
         let (scheme, rest) = header.split_once(' ').unwrap_or((&header, ""));
         if !scheme.eq_ignore_ascii_case("Digest") {
             return match Credential::of_header(header.as_bytes()) {
@@ -72,6 +77,13 @@ impl Login {
         let lines: Vec<_> = basic.into_iter().chain(["SHA-256", "MD5"].map(digest)).collect();
         lines.join("\r\nWWW-Authenticate: ")
     }
+}
+
+/// The token in a URL: for whoever has a link. Players put the name of a track behind the query.
+fn link_token(request: &Request<Vec<u8>>) -> Option<&str> {
+    let query = request.request_uri()?.query()?;
+    let value = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    value.split('/').next()
 }
 
 #[cfg(test)]

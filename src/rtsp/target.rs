@@ -89,7 +89,8 @@ pub(super) fn parse(url: &Url) -> Result<Address> {
     }
     let (name, rendition) = Rendition::split(path);
     let name = name.parse().map_err(|error| {
-        Error::new(Kind::NotFound, format!("rtsp url {url}: it names no path"))
+        // Without the query: a token may stand there.
+        Error::new(Kind::NotFound, format!("rtsp url {}: it names no path", url.path()))
             .with_code("path_not_found")
             .caused_by(error)
     })?;

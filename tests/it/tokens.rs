@@ -1,8 +1,18 @@
 //! Tokens at the doors of the real binary: those of an issuer, and our own.
 
+use std::{
+    io::Write,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
 use serde_json::{Value, json};
 
-use crate::support::{issuer::Issuer, server::Server};
+use crate::support::{
+    issuer::Issuer,
+    process::PATIENCE,
+    server::{Server, campanile},
+};
 
 async fn status(server: &Server, path: &str, token: &str) -> u16 {
     server.client().get(server.http(path)).bearer_auth(token).send().await.unwrap().status().as_u16()
@@ -39,11 +49,10 @@ async fn tokens_of_an_issuer_open_what_they_say_through_its_rotations_and_outage
         assert_eq!(status(&server, "/api/v1/paths/demo", &forger.token("berta", 600, view())).await, 401);
     }
     issuer.rotate();
-    let (deadline, second) =
-        (std::time::Instant::now() + std::time::Duration::from_secs(120), issuer.token("berta", 600, view()));
+    let (deadline, second) = (Instant::now() + PATIENCE * 4, issuer.token("berta", 600, view()));
     while status(&server, "/api/v1/paths/demo", &second).await != 200 {
-        assert!(std::time::Instant::now() < deadline, "the new key was never fetched");
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert!(Instant::now() < deadline, "the new key was never fetched");
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert!(issuer.asked() - before <= 3, "{} fetches", issuer.asked() - before);
     // A start without the issuer: the keys were kept.
@@ -52,4 +61,61 @@ async fn tokens_of_an_issuer_open_what_they_say_through_its_rotations_and_outage
     assert_eq!(status(&server, "/api/v1/paths/demo", &second).await, 200);
     assert_eq!(status(&server, "/api/v1/paths/demo", &first).await, 401, "its key was withdrawn");
     assert!(!server.log().iter().any(|line| line.contains(&second[..40])));
+}
+
+/// `campanile …` in the folder of a server; what it printed.
+#[track_caller]
+fn said(server: &Server, arguments: &[&str], input: &str) -> String {
+    let mut command = campanile(server.folder());
+    command.args(arguments).arg("--config").arg(server.folder().join("campanile.yaml"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn until_status(server: &Server, path: &str, token: &str, wanted: u16) {
+    let deadline = Instant::now() + PATIENCE;
+    while status(server, path, token).await != wanted {
+        assert!(Instant::now() < deadline, "{path} is not answered with {wanted}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_programs_are_made_shown_and_withdrawn_from_the_command_line() {
+    let closed = json!({ "auth": {}, "paths": { "demo": { "source": "demo" }, "other": { "source": "demo" } } });
+    let mut server = Server::start(closed.clone()).await;
+    server.log_line(|line| line.contains("The first user is `admin`")).await;
+    said(&server, &["user", "add", "anna", "--allow", "view"], "correct horse\n");
+    let made = said(&server, &["token", "add", "tile", "--user", "anna", "--allow", "view=demo", "--lasts", "90d"], "");
+    let token = made.trim().to_owned();
+    until_status(&server, "/api/v1/paths/demo", &token, 200).await;
+    assert_eq!(status(&server, "/api/v1/paths/other", &token).await, 404);
+    // ffprobe answers the challenge of Digest with it.
+    let url = server.rtsp("demo").replace("rtsp://", &format!("rtsp://anna:{token}@"));
+    let probed = tokio::process::Command::new("ffprobe")
+        .args(["-v", "error", "-rtsp_transport", "tcp", "-show_entries", "stream=codec_name", "-of", "compact", &url])
+        .stdin(Stdio::null())
+        .output();
+    let probed = tokio::time::timeout(PATIENCE, probed).await.expect("it should end").unwrap();
+    assert!(String::from_utf8_lossy(&probed.stdout).contains("codec_name=h264"), "{probed:?}");
+    // When it was used is written down when the server ends, at the latest.
+    let server = server.restart(closed).await;
+    assert_eq!(status(&server, "/api/v1/paths/demo", &token).await, 200);
+    let list = said(&server, &["token", "list"], "");
+    assert!(
+        list.contains(" tile (anna, until 20") && list.contains("last used 20") && list.ends_with(": view=demo\n"),
+        "{list}"
+    );
+    assert!(!list.contains(&token));
+    said(&server, &["token", "remove", list.split(' ').next().unwrap()], "");
+    until_status(&server, "/api/v1/paths/demo", &token, 401).await;
+    let secret = token.rsplit('_').next().unwrap();
+    assert!(!server.log().iter().any(|line| line.contains(secret)));
+    for entry in std::fs::read_dir(server.folder().join("state")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap_or_default();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
 }

@@ -78,6 +78,8 @@ async fn users_come_and_go_while_the_server_runs() {
     {
         assert!(list.lines().any(|known| known == line), "{line}: {list}");
     }
+    // Who was added last is known last.
+    until(&server, "DELETE", KICK, Some(("boss", made.trim())), 404).await;
     until(&server, "GET", "/api/v1/paths/demo", Some(("anna", "correct horse")), 200).await;
     let anna = Some(("anna", "correct horse"));
     assert_eq!(status(&server, "GET", "/api/v1/paths/other", anna).await, 404);

@@ -8,6 +8,8 @@ const SESSION: i64 = 12 * 3600;
 const CARRIED_ON: i64 = 7 * 24 * 3600;
 /// Begins the credential of a token for somebody whom the issuer vouches for.
 const OF_ISSUER: &str = "i:";
+/// And one for a program, by the id of its token.
+const OF_PROGRAM: &str = "a:";
 
 /// Who shows a token.
 pub(super) enum Looked {
@@ -36,6 +38,10 @@ impl Logins {
 
     /// Who shows a token. What it takes to prove one is done once.
     pub(super) fn by_token(&self, token: &Secret, way: Way, now: WallTime) -> Looked {
+        if ApiToken::is_one(token.reveal()) {
+            let known = self.by_api_token(token, now).filter(|_| Purpose::Api.comes_by(way));
+            return known.map_or(Looked::Wrong, Looked::Known);
+        }
         let key = self.key_of("", token);
         let seconds = seconds(now);
         if let Some(found) = self.held().find(&key, way, seconds) {
@@ -43,7 +49,7 @@ impl Logins {
         }
         let own = token::verify(&self.keys.read().unwrap_or_else(PoisonError::into_inner), token.reveal(), now);
         let held = match own {
-            Some(claims) => self.of_claims(claims),
+            Some(claims) => self.of_claims(claims, now),
             None => match self.issuer().filter(|_| Purpose::Foreign.comes_by(way)) {
                 Some(issuer) => match issuer.judge(token.reveal(), now) {
                     Verdict::Right(foreigner) => self.of_issuer(&issuer, *foreigner, &key),
@@ -59,28 +65,44 @@ impl Logins {
     }
 
     /// A token of ours.
-    fn of_claims(&self, claims: Claims) -> Option<Held> {
+    fn of_claims(&self, claims: Claims, now: WallTime) -> Option<Held> {
         let ends = claims.ends.unwrap_or(claims.exp);
-        let facts = TokenFacts {
+        let facts = |limit| TokenFacts {
             id: claims.jti.clone(),
             purpose: claims.purpose,
             until: wall(ends),
             auth_time: claims.auth_time,
-            limit: claims.campanile.as_ref().map(|limit| Arc::new(Permissions::new(limit))),
+            limit,
         };
+        let own = claims.campanile.as_ref();
+        let held = |login, foreign, standing| Held {
+            purpose: claims.purpose,
+            login,
+            exp: claims.exp,
+            ends,
+            foreign,
+            standing,
+        };
+        if let Some(id) = claims.credential.strip_prefix(OF_PROGRAM) {
+            // It is over with the token that asked for it, and never says more.
+            let (program, user) = self.api_token_of(id)?;
+            let outer = program.standing(&user.standing, now)?.token().and_then(|token| token.limit.clone());
+            let standing = user.standing.derive(facts(limited(own, outer.as_ref())));
+            return Some(held(id.to_owned(), None, standing));
+        }
         let entry = self.find(claims.sub.as_str());
-        let (foreign, standing) = match (claims.credential.strip_prefix(OF_ISSUER), entry) {
+        match (claims.credential.strip_prefix(OF_ISSUER), entry) {
             (None, Some(entry)) if credential_of(&entry.user) == claims.credential => {
-                (None, entry.standing.derive(facts))
+                let standing = entry.standing.derive(facts(limited(own, None)));
+                Some(held(claims.jti.clone(), None, standing))
             }
             // The name may be somebody else's by now.
             (Some(mark), None) if self.issuer().is_some_and(|issuer| issuer.mark() == mark) => {
-                let permissions = Permissions::new(&claims.campanile?);
-                (Some(None), Arc::new(Standing::of_token(claims.sub, permissions, facts)))
+                let standing = Standing::of_token(claims.sub.clone(), Permissions::new(own?), facts(None));
+                Some(held(claims.jti.clone(), Some(None), Arc::new(standing)))
             }
-            _ => return None,
-        };
-        Some(Held { purpose: claims.purpose, login: claims.jti, exp: claims.exp, ends, foreign, standing })
+            _ => None,
+        }
     }
 
     /// A token of the issuer. A name that a user here has is that user's.
@@ -123,7 +145,7 @@ impl Logins {
         })
     }
 
-    /// A token for somebody who is known by a password, a login or the issuer, with no more rights than `limit`.
+    /// A token for somebody who is known by a password, a login, the issuer or a program's token, with no more rights than `limit`.
     pub(in crate::auth) fn issue(
         &self,
         known: &Standing,
@@ -146,6 +168,11 @@ impl Logins {
                     permissions.list().map(|(action, path)| PermissionConfig { action, path: path.clone() }).collect()
                 });
                 (format!("{OF_ISSUER}{}", issuer.mark()), left, Some(limit))
+            }
+            Some(Purpose::Api) => {
+                let id = token.map(|token| token.id.as_str()).unwrap_or_default();
+                let left = until.map_or(lasts, |until| lasts.min(until - auth_time));
+                (format!("{OF_PROGRAM}{id}"), left, limit)
             }
             Some(Purpose::Events | Purpose::Media) => return Err(not_by_token()),
         };
@@ -177,7 +204,8 @@ impl Logins {
 
     /// Ends the login of a token, and everything its tokens opened.
     pub(in crate::auth) fn log_out(&self, known: &Standing, now: WallTime) {
-        let Some(token) = known.token() else { return };
+        // A program does not log in: its token is withdrawn.
+        let Some(token) = known.token().filter(|token| token.purpose != Purpose::Api) else { return };
         self.end_login(&token.id, seconds(token.until).max(seconds(now) + SESSION));
     }
 
@@ -197,6 +225,7 @@ impl Logins {
             let withdrawn = |held: &Held| held.foreign.flatten().is_some_and(|key| !issuer.has(&key));
             self.held().end_if(withdrawn);
         }
+        self.api().handle_timeout(now);
         self.held().handle_timeout(seconds(now));
     }
 

@@ -117,6 +117,22 @@ pub(super) struct MediaToken {
     lasts_s: Option<i64>,
 }
 
+/// A token for one path.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MediaLink {
+    /// The token, for `?token=` in the path's URLs, for `Authorization: Bearer`, and as a password.
+    token: String,
+    /// Seconds it lasts.
+    #[schema(example = 600)]
+    expires_in_s: i64,
+    /// The path's page for whoever has nothing else, below this server's root.
+    #[schema(example = "/front-door/?token=eyJ…")]
+    page: String,
+    /// The same for foreign pages to frame.
+    #[schema(example = "/embed/front-door/?token=eyJ…")]
+    embed: String,
+}
+
 /// Logs in: a token for programs, and a cookie for browsers.
 #[utoipa::path(post, path = "/api/v1/auth/login", tag = "auth", operation_id = "log_in", request_body = Login, responses(
     (status = 200, description = "Logged in.", body = LoggedIn),
@@ -212,7 +228,7 @@ pub(super) async fn who_am_i(
         user: if let Subject::User(name) = &subject { Some(name.to_string()) } else { None },
         kind,
         permissions: known.map(of).unwrap_or_default(),
-        expires: token.map(|token| token.until.to_string()),
+        expires: token.filter(|token| token.ends()).map(|token| token.until.to_string()),
         csrf_token: caller::session_cookie(&headers).filter(|_| by_cookie).map(csrf_token),
     }))
 }
@@ -231,9 +247,10 @@ pub(super) async fn events_ticket(
     Ok(momentary(&NewToken { token: issued.token.reveal().to_owned(), expires_in_s: 30 }))
 }
 
-/// A token to watch one path, for somebody who gets nothing else: as `Authorization: Bearer`, or as RTSP's password.
+/// A token to watch one path, for somebody who gets nothing else: in the path's URLs (`?token=`), as `Authorization:
+/// Bearer`, or as a password. What it opened ends with it.
 #[utoipa::path(post, path = "/api/v1/tokens/media", tag = "auth", operation_id = "media_token", request_body = MediaToken, responses(
-    (status = 200, description = "A token for one path.", body = NewToken),
+    (status = 200, description = "A token for one path.", body = MediaLink),
     (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "There is no such path.", body = ProblemBody, content_type = "application/problem+json"),
@@ -254,14 +271,18 @@ pub(super) async fn media_token(
     let known = user(&caller)?;
     let grant = front.rooms.gate.check::<View>(&caller, &wanted.path)?;
     front.rooms.hub.path(&grant)?;
-    let limit = PermissionConfig { action: Action::View, path: PathMatcher::Name(wanted.path) };
+    let limit = PermissionConfig { action: Action::View, path: PathMatcher::Name(wanted.path.clone()) };
     let moment = front.rooms.clock.moment();
     let issued = front.rooms.gate.issue(known, Purpose::Media, lasts, Some(vec![limit]), moment)?;
-    Ok(momentary(&NewToken { token: issued.token.reveal().to_owned(), expires_in_s: lasts }))
+    // Not longer than what it was asked for with.
+    let lasts = lasts.min(issued.until.nanos_since(moment.wall).max(0) / 1_000_000_000);
+    let (path, token) = (&wanted.path, issued.token.reveal().to_owned());
+    let (page, embed) = (format!("/{path}/?token={token}"), format!("/embed/{path}/?token={token}"));
+    Ok(momentary(&MediaLink { token, expires_in_s: lasts, page, embed }))
 }
 
 /// The user who asks.
-fn user(caller: &Caller) -> Result<&Arc<Standing>, Error> {
+pub(super) fn user(caller: &Caller) -> Result<&Arc<Standing>, Error> {
     match &caller.identity {
         Identity::Known(known) if !known.is_over() => Ok(known),
         Identity::Known(_) | Identity::Refused => Err(wrong()),

@@ -12,7 +12,7 @@ use utoipa::{OpenApi, openapi::RefOr};
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
     alerts, auth, channels, info, paths, push, rules, sensor_history, sensor_readings, sensors, sessions, silences,
-    statistics, users, ws,
+    statistics, tokens, users, ws,
 };
 
 #[derive(OpenApi)]
@@ -38,6 +38,9 @@ use super::{
         users::remove,
         users::preferences,
         users::prefer,
+        tokens::list,
+        tokens::add,
+        tokens::remove,
         info::show,
         paths::list,
         paths::show,

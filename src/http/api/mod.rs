@@ -19,6 +19,7 @@ pub(super) mod sent;
 pub(super) mod sessions;
 mod silences;
 pub(super) mod statistics;
+mod tokens;
 mod users;
 mod ws;
 
@@ -45,6 +46,8 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/auth/logout", post(auth::log_out))
         .route("/v1/auth/refresh", post(auth::refresh))
         .route("/v1/auth/whoami", get(auth::who_am_i))
+        .route("/v1/tokens", get(tokens::list).post(tokens::add))
+        .route("/v1/tokens/{id}", delete(tokens::remove))
         .route("/v1/tokens/events", post(auth::events_ticket))
         .route("/v1/tokens/media", post(auth::media_token))
         .route("/v1/users", get(users::list).post(users::add))

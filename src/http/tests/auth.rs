@@ -1,9 +1,11 @@
 //! Logging in and out over the API: cookies, tokens, and by which way they may come.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::testing::{House, Reply};
+use super::super::testing::{ANNA, House, Reply};
 
 /// A server with one user, asked from elsewhere.
 fn house() -> House {
@@ -93,7 +95,11 @@ async fn tokens_stand_in_urls_of_the_doors_of_events_and_nowhere_else() {
     let ticket = ticket["token"].as_str().unwrap().to_owned();
     for token in [&access, &ticket] {
         assert_eq!(house.get(&format!("/api/v1/events?token={token}")).await.status, 200);
-        for url in ["/api/v1/paths", "/demo/index.m3u8", "/api/v1/auth/whoami"] {
+        // Those of media take tokens for media, and no others.
+        for url in ["/demo/index.m3u8", "/demo/hls/x.mp4"] {
+            assert_eq!(house.get(&format!("{url}?token={token}")).await.problem(401), "invalid_credential", "{url}");
+        }
+        for url in ["/api/v1/paths", "/api/v1/auth/whoami"] {
             assert_eq!(house.get(&format!("{url}?token={token}")).await.problem(401), "unauthenticated", "{url}");
         }
     }
@@ -122,6 +128,70 @@ async fn a_media_token_shows_one_path() {
     assert_eq!(house.ask("GET", "/api/v1/statistics", &media).await.problem(403), "not_allowed");
     assert_eq!(house.send("POST", "/api/v1/tokens/events", &media, Bytes::new()).await.problem(403), "not_allowed");
     assert_eq!(house.send("POST", "/api/v1/auth/refresh", &media, Bytes::new()).await.problem(403), "not_allowed");
+}
+
+/// A token to watch a path, made by the user of a house.
+async fn media(house: &House, path: &str) -> Value {
+    let body = Bytes::from(json!({ "path": path, "lasts_s": 60 }).to_string());
+    let headers = [("authorization", ANNA), ("content-type", "application/json")];
+    let reply = house.send("POST", "/api/v1/tokens/media", &headers, body).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    reply.json()
+}
+
+/// Every URI of a playlist.
+fn uris(playlist: &str) -> Vec<String> {
+    let tags = playlist.lines().filter_map(|line| line.split("URI=\"").nth(1)?.split('"').next());
+    let lines = playlist.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    tags.chain(lines).map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_shows_one_path_with_all_its_pieces_until_it_ends_and_nothing_else() {
+    let house = house();
+    let made = media(&house, "demo").await;
+    let (token, wait) = (made["token"].as_str().unwrap(), Duration::from_secs(1));
+    assert_eq!(made["page"], format!("/demo/?token={token}"));
+    let packed = [("accept-encoding", "gzip")];
+    let index = house.ask("GET", &format!("/demo/index.m3u8?tracks=video&token={token}"), &packed).await;
+    assert_eq!((index.status.as_u16(), index.header("content-encoding")), (200, ""), "{index:?}");
+    let carries = |uri: &String| uri.ends_with(&format!("?token={token}")) || uri.ends_with(&format!("&token={token}"));
+    let variants = uris(index.text());
+    assert!(!variants.is_empty() && variants.iter().all(carries), "{variants:?}");
+    house.play().await;
+    let playlist = house.get(&format!("/demo/{}", variants[0])).await;
+    let pieces = uris(playlist.text());
+    assert!(pieces.len() > 3 && pieces.iter().all(carries), "{pieces:?}");
+    let map = format!("/demo/hls/{}", pieces[0]);
+    let piece = house.get(&map).await;
+    assert_eq!((piece.status.as_u16(), piece.header("content-type")), (200, "video/mp4"), "{map}");
+    for reply in [&index, &playlist, &piece] {
+        assert_eq!(reply.header("referrer-policy"), "no-referrer");
+    }
+    // Whoever has none of it gets the same answers as for anything else, and the token's other doors stay shut.
+    let bare = map.split('?').next().unwrap();
+    assert_eq!(house.get(bare).await.problem(401), "unauthenticated");
+    let other = house.get(&format!("/site/gate/index.m3u8?token={token}")).await;
+    assert_eq!(other.problem(404), "path_not_found");
+    assert!(!other.text().contains(token));
+    for url in ["/api/v1/paths/demo", "/api/v1/info"] {
+        assert_eq!(house.get(&format!("{url}?token={token}")).await.problem(401), "unauthenticated", "{url}");
+    }
+    assert_eq!(house.get(&format!("/api/v1/events?token={token}")).await.problem(401), "invalid_credential");
+    let twice = house.get(&format!("/demo/index.m3u8?token={token}&token={token}")).await;
+    assert_eq!(twice.problem(401), "unauthenticated");
+    let broken = house.get(&format!("/demo/index.m3u8?token={token}x")).await;
+    assert_eq!(broken.problem(401), "invalid_credential");
+    // Pages are the same for everybody; foreign ones may frame one of them, and learn nothing of where they were.
+    let page = house.get(made["embed"].as_str().unwrap()).await;
+    assert!(page.status == 200 && page.header("content-security-policy").contains("frame-ancestors *"));
+    assert_eq!((page.header("referrer-policy"), page.text().contains(token)), ("no-referrer", false));
+    let own = house.get(made["page"].as_str().unwrap()).await;
+    assert!(own.header("content-security-policy").contains("frame-ancestors 'self'"));
+    // With its user it goes; what it opened is 401 on the next playlist.
+    house.rooms.gate.set_users(Vec::new(), &BTreeMap::new());
+    tokio::time::sleep(wait).await;
+    assert_eq!(house.get(&format!("/demo/{}", variants[0])).await.problem(401), "invalid_credential");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ mod proxies;
 mod sensors;
 mod sockets;
 mod statistics;
+mod tokens;
 
 use proptest::prelude::*;
 use serde_json::Value;

@@ -40,9 +40,11 @@ fn status_of(problem: Problem) -> (u16, String) {
 
 #[tokio::test]
 async fn a_session_is_created_with_all_it_takes_to_go_on_wh_01() {
-    let response = created(opened(), &[]);
+    let response = created(opened(), &[], None);
     assert_eq!((response.status().as_u16(), header(&response, "content-type")), (201, "application/sdp"));
     assert_eq!(header(&response, "location"), "whep/0123456789abcdef0123456789abcdef");
+    let by_link = created(opened(), &[], Some("a.b.c"));
+    assert_eq!(header(&by_link, "location"), "whep/0123456789abcdef0123456789abcdef?token=a.b.c");
     let etag = header(&response, "etag");
     assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2, "strong and quoted: {etag}");
     assert_eq!(header(&response, "accept-patch"), "application/trickle-ice-sdpfrag");
@@ -102,7 +104,7 @@ fn servers_are_links_and_nothing_breaks_out_of_them_wh_08() {
         server(&["turn:a?transport=udp", "turns:a:443?transport=tcp"], Some(("17:u\"x\\", "p;,w"))),
         server(&["turn:b"], Some(("line\r\nbreak", "p"))),
     ];
-    let response = created(opened(), &servers);
+    let response = created(opened(), &servers, None);
     let links: Vec<_> = response.headers().get_all(header::LINK).iter().map(|link| link.to_str().unwrap()).collect();
     assert_eq!(
         links,
@@ -133,7 +135,7 @@ fn tracks_left_out_and_notices_are_named_in_headers() {
         notices: vec![Notice { track: TrackId(0), code: "reordered_pictures", text: "B-frames".into() }],
         ..opened()
     };
-    let response = created(opened, &[]);
+    let response = created(opened, &[], None);
     assert_eq!(
         header(&response, "campanile-left-out"),
         "audio;track=1;codec=\"G.711 u-law\";reason=\"the viewer takes \\\"Opus\\\"\", \

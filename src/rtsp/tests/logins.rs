@@ -12,8 +12,11 @@ use super::{
     wrapped::secure,
 };
 use crate::{
-    auth::{DigestKeys, User, testing::cheap_user},
-    base::Secret,
+    auth::{
+        Credential, DigestKeys, Identity, Purpose, User,
+        testing::{NoShelf, cheap_user, permissions},
+    },
+    base::{Clock, Secret},
     rtsp::RtspOptions,
 };
 
@@ -88,6 +91,65 @@ async fn rt_11_a_digest_opens_and_anything_else_is_asked_again() {
     // What was overheard is stale elsewhere.
     let answered = describe(&mut rig.client().await, &right).await;
     assert!(answered.status == 401 && answered.text.contains("stale=true"), "{}", answered.text);
+}
+
+#[tokio::test]
+async fn a_token_of_a_program_opens_as_a_password_and_ends_what_it_opened() {
+    let rig = guarded(RtspOptions::default()).await;
+    rig.gate.set_shelf(Box::new(NoShelf));
+    let shown = Credential::of_password("anna", "password").unwrap();
+    let identity = rig.gate.identify(&shown, [127, 0, 0, 1].into(), Clock.moment()).await.unwrap();
+    let Identity::Known(anna) = identity else { panic!("anna is known") };
+    let (token, text) = rig.gate.add_api_token(&anna, "tile", None, None, Clock.wall()).await.unwrap();
+    let mut client = rig.client().await;
+    let asked = client.ask("DESCRIBE", "", &[]).await;
+    let wrong = digest("berta", text.reveal(), "DESCRIBE", &rig.url(), &nonce(&asked));
+    assert_eq!(describe(&mut client, &wrong).await.status, 401, "it is not hers");
+    let right = digest("anna", text.reveal(), "DESCRIBE", &rig.url(), &nonce(&asked));
+    assert_eq!(describe(&mut client, &right).await.status, 200);
+    client.play().await;
+    assert_eq!(rig.sessions.all().len(), 1);
+    // As it is, where a password may not be: it can be withdrawn.
+    for shown in [format!("Bearer {}", text.reveal()), basic("whoever", text.reveal())] {
+        assert_eq!(describe(&mut rig.client().await, &shown).await.status, 200);
+    }
+    rig.gate.remove_api_token(&anna, &token.id).await.unwrap();
+    client.rest().await;
+    wait_until(|| rig.sessions.all().is_empty()).await;
+    assert_eq!(describe(&mut rig.client().await, &format!("Bearer {}", text.reveal())).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_link_opens_its_path_and_ends_with_its_token() {
+    let rig = guarded(RtspOptions::default()).await;
+    let shown = Credential::of_password("anna", "password").unwrap();
+    let identity = rig.gate.identify(&shown, [127, 0, 0, 1].into(), Clock.moment()).await.unwrap();
+    let Identity::Known(anna) = identity else { panic!("anna is known") };
+    let issue = |purpose| {
+        let issued = rig.gate.issue(&anna, purpose, 2, Some(permissions(&[("view", "cam")])), Clock.moment()).unwrap();
+        format!("{}?token={}", rig.url(), issued.token.reveal())
+    };
+    for refused in [issue(Purpose::Access), format!("{}?token=x", rig.url()), format!("{}?token=", rig.url())] {
+        let answered = rig.client().await.ask("DESCRIBE", &refused, &[]).await;
+        assert!(answered.status == 401 && !answered.text.contains(&refused), "{}", answered.text);
+    }
+    let link = issue(Purpose::Media);
+    let mut client = rig.client().await;
+    assert_eq!(client.ask("DESCRIBE", &link, &[]).await.status, 200);
+    // What players make of a URL with a query.
+    assert_eq!(rig.client().await.ask("DESCRIBE", &format!("{link}/"), &[]).await.status, 200);
+    let elsewhere = link.replace("/cam?", "/other?");
+    assert_eq!(rig.client().await.ask("DESCRIBE", &elsewhere, &[]).await.status, 404);
+    let nowhere = link.replace("/cam?", "/..%2f?");
+    let answered = rig.client().await.ask("DESCRIBE", &nowhere, &[]).await;
+    assert!(answered.status != 200 && !answered.text.contains("eyJ"), "{}", answered.text);
+    client.play().await;
+    assert_eq!(rig.sessions.all().len(), 1);
+    wait_until(|| {
+        rig.gate.handle_timeout(Clock.moment());
+        rig.sessions.all().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,0 +1,68 @@
+//! What whoever has only a link gets at: a token for one path stands in its URL, and in those that the answers name. Sans-IO.
+//!
+//! Players keep no header and no cookie on the way from a playlist to its pieces that all of them agree on; a URL they do.
+
+use std::fmt::Write as _;
+
+use http::request::Parts;
+
+use super::caller::query_token;
+use crate::auth::{Caller, Identity, Purpose};
+
+/// The token in a request's URL, if that is how the caller is known: what the answer names carries it on.
+pub(super) fn carried(parts: &Parts, caller: &Caller) -> Option<String> {
+    let Identity::Known(known) = &caller.identity else { return None };
+    known.token().filter(|token| token.purpose == Purpose::Media)?;
+    query_token(&parts.uri)
+}
+
+/// Whether a request's URL holds what nobody else should see.
+pub(super) fn is_secret(parts: &Parts) -> bool {
+    parts.uri.query().is_some_and(|query| query.contains("token="))
+}
+
+/// A relative URL with the token.
+pub(super) fn with_token(url: &str, token: &str) -> String {
+    let sign = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{sign}token={token}")
+}
+
+/// A playlist whose every URI carries the token: lines that are one, and attributes `URI` of tags (RFC 8216 §4.1, §4.2).
+pub(super) fn playlist(text: &str, token: &str) -> String {
+    const URI: &str = "URI=\"";
+    let mut out = String::with_capacity(text.len() + text.len() / 40 * (token.len() + 7));
+    for line in text.lines() {
+        match line.find(URI).filter(|_| line.starts_with("#EXT-X-")) {
+            Some(at) => {
+                let (head, rest) = line.split_at(at + URI.len());
+                let (uri, rest) = rest.split_at(rest.find('"').unwrap_or(rest.len()));
+                // Writing to a string never fails.
+                let _ = writeln!(out, "{head}{}{rest}", with_token(uri, token));
+            }
+            None if line.is_empty() || line.starts_with('#') => {
+                let _ = writeln!(out, "{line}");
+            }
+            None => {
+                let _ = writeln!(out, "{}", with_token(line, token));
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_uri_of_a_playlist_carries_the_token_and_nothing_else_changes() {
+        let text = "#EXTM3U\n#EXT-X-PART-INF:PART-TARGET=0.2\n#EXT-X-MAP:URI=\"init.mp4\",BYTERANGE=\"1@0\"\n\
+                    #EXT-X-PART:DURATION=0.2,URI=\"p1.mp4\",INDEPENDENT=YES\n#EXTINF:2,\nseg1.mp4\n\n\
+                    #EXT-X-RENDITION-REPORT:URI=\"sub.m3u8?a=1\",LAST-MSN=4\n#a comment with URI=\"x\"\nmain.m3u8?a=1\n";
+        let expected = "#EXTM3U\n#EXT-X-PART-INF:PART-TARGET=0.2\n#EXT-X-MAP:URI=\"init.mp4?token=T\",BYTERANGE=\"1@0\"\n\
+                        #EXT-X-PART:DURATION=0.2,URI=\"p1.mp4?token=T\",INDEPENDENT=YES\n#EXTINF:2,\nseg1.mp4?token=T\n\n\
+                        #EXT-X-RENDITION-REPORT:URI=\"sub.m3u8?a=1&token=T\",LAST-MSN=4\n#a comment with URI=\"x\"\n\
+                        main.m3u8?a=1&token=T\n";
+        assert_eq!(playlist(text, "T"), expected);
+    }
+}
