@@ -109,6 +109,13 @@ impl Follower {
         self.board = self.subscriber.wants_values().then(|| self.events.board().watch());
     }
 
+    /// May see this from now on, whatever it could see before; the values it wants are told again.
+    pub fn renew(&mut self, scope: Scope) {
+        self.subscriber.renew(scope);
+        self.board = self.subscriber.wants_values().then(|| self.events.board().watch());
+        self.over = Over { waits: Box::pin(self.subscriber.over()), came: false };
+    }
+
     /// What there is to tell now, without waiting for anything to happen; nothing if there is nothing.
     pub async fn ready(&mut self) -> Option<Delivery> {
         self.ready_at_most(BATCH).await

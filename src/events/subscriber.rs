@@ -77,6 +77,12 @@ impl Subscriber {
         (self.filter, self.version) = (filter, 0);
     }
 
+    /// May see this from now on; values it wants are told again.
+    pub(super) fn renew(&mut self, scope: Scope) {
+        self.values = scope.sees_values() && self.filter.wants_values();
+        (self.scope, self.version) = (scope, 0);
+    }
+
     /// Whether it ever wants values.
     pub(super) fn wants_values(&self) -> bool {
         self.values

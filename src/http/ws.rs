@@ -10,7 +10,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use futures_util::future::FutureExt;
+use futures_util::future::{BoxFuture, FutureExt};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use url::form_urlencoded;
 
@@ -23,12 +23,12 @@ use super::{
     upgrade::Upgrade,
 };
 use crate::{
-    auth::{Ack, Admin, Caller, Control, Gate, Identity, Subject, View},
-    base::{Error, Kind, PathName, Result},
+    auth::{Ack, Admin, Caller, Control, Credential, Gate, Identity, Subject, View, Way},
+    base::{Error, Kind, PathName, Result, WallTime},
     events::{
         Cursor, Scope,
         ws::{
-            Arrival, Preset, Rights, VideoUrls,
+            Arrival, Host, Preset, Renewed, Rights,
             handshake::{self, Agreed, Refusal},
             messages::{StreamUrl, VideoRequest},
         },
@@ -61,14 +61,11 @@ pub(super) async fn open(
         user: user(subject.as_ref()).into(),
         named: subject.as_ref().is_some_and(Subject::is_user),
         address: caller.peer.ip(),
-        until: match &caller.identity {
-            Identity::Known(known) => known.token().map(|token| token.until),
-            Identity::Nobody | Identity::Refused => None,
-        },
+        until: until(&caller),
         scope: scope(gate, &caller).unwrap_or_else(|_| Scope::nothing()),
         rights: rights(gate, &caller),
         after,
-        video: Arc::new(Video { front: front.clone(), caller }),
+        host: Arc::new(Visitor { front: front.clone(), caller }),
     });
     let mut response = Upgrade::answer(HeaderValue::from_static("websocket"), move |stream, early, stopping| {
         connection.run(stream, early, stopping).boxed()
@@ -127,19 +124,27 @@ fn rights(gate: &Gate, caller: &Caller) -> Rights {
     }
 }
 
+/// When the token ends by which a caller is known.
+fn until(caller: &Caller) -> Option<WallTime> {
+    match &caller.identity {
+        Identity::Known(known) => known.token().filter(|token| token.ends()).map(|token| token.until),
+        Identity::Nobody | Identity::Refused => None,
+    }
+}
+
 /// The name of a caller, for those it writes to and for the audit.
 pub(super) fn user(subject: Option<&Subject>) -> &str {
     subject.map_or("guest", Subject::name)
 }
 
-/// Where one caller can see cameras.
+/// One caller.
 #[derive(Debug)]
-struct Video {
+struct Visitor {
     front: Arc<Front>,
     caller: Caller,
 }
 
-impl VideoUrls for Video {
+impl Host for Visitor {
     fn urls(&self, request: &VideoRequest) -> Result<(String, Vec<StreamUrl>)> {
         let rooms = &self.front.rooms;
         let named = request.path.as_deref().map(str::parse::<PathName>).transpose().map_err(|error| {
@@ -162,12 +167,38 @@ impl VideoUrls for Video {
         }
         Ok((name.to_string(), urls))
     }
+
+    fn renew<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Renewed>> {
+        async move {
+            let (rooms, wrong) = (&self.front.rooms, Error::new(Kind::Unauthenticated, "the token is not valid"));
+            let Ok(shown) = Credential::of_token(token, Way::Message) else {
+                return Err(wrong.with_code("invalid_credential"));
+            };
+            let (from, now) = (self.caller.peer.ip(), rooms.clock.moment());
+            let identity = Box::pin(rooms.gate.identify(&shown, from, now)).await.map_err(|_later| {
+                Error::new(Kind::Unavailable, "too many logins failed, or are tried at once")
+                    .with_code("too_many_attempts")
+            })?;
+            let (Identity::Known(before), Identity::Known(known)) = (&self.caller.identity, &identity) else {
+                return Err(wrong.with_code("invalid_credential"));
+            };
+            if before.name() != known.name() {
+                let message = "the token is another user's: open a connection of its own";
+                return Err(Error::new(Kind::PermissionDenied, message).with_code("another_user"));
+            }
+            let caller = Caller { identity, ..self.caller.clone() };
+            let scope = scope(&rooms.gate, &caller)?;
+            let (until, rights) = (until(&caller), rights(&rooms.gate, &caller));
+            Ok(Renewed { until, scope, rights, host: Arc::new(Self { front: self.front.clone(), caller }) })
+        }
+        .boxed()
+    }
 }
 
 /// The kinds of doors, the liveliest first.
 const KINDS: [&str; 3] = ["whep", "hls", "rtsp"];
 
-impl Video {
+impl Visitor {
     fn url(&self, kind: &str, name: &PathName) -> Option<StreamUrl> {
         let door = self.front.rooms.info.doors.iter().find(|door| door.name == kind)?;
         let url = match kind {

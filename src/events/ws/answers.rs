@@ -9,7 +9,7 @@ use super::{
     bucket::Bucket,
     close::CloseCode,
     commands::audit,
-    door::{Rights, Shared, VideoUrls, holds},
+    door::{Host, Renewed, Rights, Shared, holds},
     messages::{Ack, ClientMessage, Command, ServerMessage, Subscribe, VideoRequest},
     presence::{EVERYBODY, Seat, Taken},
     session::Session,
@@ -33,7 +33,7 @@ pub(super) struct Answers {
     shared: Arc<Shared>,
     taken: Taken,
     rights: Rights,
-    video: Arc<dyn VideoUrls>,
+    host: Arc<dyn Host>,
     wishes: Wishes,
     words: Bucket,
     /// When its token ends, if it came with one.
@@ -41,15 +41,9 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        taken: Taken,
-        rights: Rights,
-        video: Arc<dyn VideoUrls>,
-        wishes: Wishes,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, taken: Taken, rights: Rights, host: Arc<dyn Host>, wishes: Wishes) -> Self {
         let words = Bucket::new(WORDS_BURST, WORDS_PER_SECOND, shared.clock.now());
-        Self { shared, taken, rights, video, wishes, words, until: None }
+        Self { shared, taken, rights, host, wishes, words, until: None }
     }
 
     /// How a client is told that it may see nothing any more.
@@ -127,16 +121,23 @@ impl Answers {
             ClientMessage::Command(command) => self.command(session, command).await,
             ClientMessage::RequestVideoStream(request) => self.video(session, &request),
             ClientMessage::Message { to, text } => self.message(session, &to, &text),
-            ClientMessage::Token { .. } => {
-                let message =
-                    "a connection keeps the rights it came with: come back with the new token, after the last `id`";
-                Err(Error::new(Kind::Unsupported, message).with_code("tokens_not_supported"))
-            }
+            ClientMessage::Token { token } => self.renew(session, follower, &token).await,
         };
         if let Err(error) = done {
             tracing::debug!(connection = %self.seat().id, "websocket: {}", error.chain());
             session.say(&ServerMessage::error(error.code(), error.message(), id.as_deref()));
         }
+    }
+
+    /// Goes on with another token of the same caller, which may allow more or less; values are told again. With one that is
+    /// not right everything stays as it is.
+    async fn renew(&mut self, session: &mut Session, follower: &mut Follower, token: &str) -> Result<()> {
+        let host = self.host.clone();
+        let Renewed { until, scope, rights, host } = in_time(host.renew(token)).await?;
+        follower.renew(scope);
+        (self.until, self.rights, self.host) = (until, rights, host);
+        self.status(session, "renewed");
+        Ok(())
     }
 
     fn subscribe(&mut self, session: &mut Session, follower: &mut Follower, asked: Subscribe) -> Result<()> {
@@ -196,7 +197,7 @@ impl Answers {
     }
 
     fn video(&self, session: &mut Session, request: &VideoRequest) -> Result<()> {
-        let (path, urls) = self.video.urls(request)?;
+        let (path, urls) = self.host.urls(request)?;
         let stream_url = urls.first().map(|first| first.url.clone()).unwrap_or_default();
         session.say(&ServerMessage::StreamUrl { path, stream_url, urls });
         Ok(())

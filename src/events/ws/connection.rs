@@ -107,7 +107,7 @@ async fn serve(
     let filter = wishes.filter().unwrap_or_else(|_| Filter::everything());
     let follower = shared.events.follow(arrival.scope, filter, from);
     let (seat, berth) = (taken.seat.clone(), shared.herald.moor());
-    let mut answers = Answers::new(shared, taken, arrival.rights, arrival.video, wishes);
+    let mut answers = Answers::new(shared, taken, arrival.rights, arrival.host, wishes);
     answers.until = arrival.until;
     answers.greet(&mut session, follower.cursor());
 

@@ -46,13 +46,33 @@ pub trait Acknowledge: fmt::Debug + Send + Sync {
     fn acknowledge(&self, by: &str, ack: Ack) -> BoxFuture<'_, Result<()>>;
 }
 
-/// What knows where a camera can be seen, and whether this caller may.
-pub trait VideoUrls: fmt::Debug + Send + Sync {
+/// What speaks for one caller: it knows where a camera can be seen, whether this caller may, and what another token of its
+/// is worth.
+pub trait Host: fmt::Debug + Send + Sync {
     /// The camera's name, and its URLs, the best first.
     ///
     /// # Errors
     /// The caller may not, there is no such camera, or nothing it can play.
     fn urls(&self, request: &VideoRequest) -> Result<(String, Vec<StreamUrl>)>;
+
+    /// What the caller may do who shows another token on its connection.
+    ///
+    /// # Errors
+    /// It is not right, or somebody else's.
+    fn renew<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Renewed>>;
+}
+
+/// A caller who showed another token.
+#[derive(Debug)]
+pub struct Renewed {
+    /// When it ends, if it does.
+    pub until: Option<WallTime>,
+    /// What the caller may see from now on.
+    pub scope: Scope,
+    /// What it may do.
+    pub rights: Rights,
+    /// What speaks for it.
+    pub host: Arc<dyn Host>,
 }
 
 /// What a caller may do on its connection, beyond what its scope shows.
@@ -92,8 +112,8 @@ pub struct Arrival {
     pub rights: Rights,
     /// Where it goes on.
     pub after: Option<Cursor>,
-    /// Where it can see cameras.
-    pub video: Arc<dyn VideoUrls>,
+    /// What speaks for it.
+    pub host: Arc<dyn Host>,
 }
 
 impl From<Crowd> for Violation {

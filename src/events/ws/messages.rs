@@ -32,7 +32,7 @@ pub enum ClientMessage {
     Command(Command),
     /// Where can I see this camera?
     RequestVideoStream(VideoRequest),
-    /// A fresh token for this connection.
+    /// Another token of the same user, before the one of this connection ends: the connection goes on with it.
     Token {
         /// The token.
         token: String,

@@ -34,7 +34,7 @@ mod tests;
 pub use self::{
     commands::{CommandAction, Commands, TriggerDoorbell},
     connection::{Connection, refusal},
-    door::{Acknowledge, Arrival, Rights, VideoUrls, WebSocketFigures, WebSocketOptions, WebSockets},
+    door::{Acknowledge, Arrival, Host, Renewed, Rights, WebSocketFigures, WebSocketOptions, WebSockets},
     line::{Line, Stream},
     wishes::Preset,
 };

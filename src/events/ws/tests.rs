@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     *,
 };
 use crate::{
-    base::{Clock, Result, Tasks},
+    base::{Clock, Error, Kind, Result, Tasks},
     events::{
         EventType, From, Scope,
         testing::{Desk, draft},
@@ -22,11 +23,15 @@ use crate::{
 };
 
 #[derive(Debug)]
-struct NoVideo;
+struct NoHost;
 
-impl VideoUrls for NoVideo {
+impl Host for NoHost {
     fn urls(&self, _: &VideoRequest) -> Result<(String, Vec<StreamUrl>)> {
         Ok(("cam".into(), Vec::new()))
+    }
+
+    fn renew<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Renewed>> {
+        async { Err(Error::new(Kind::Unauthenticated, "nobody has tokens here")) }.boxed()
     }
 }
 
@@ -69,7 +74,7 @@ impl House {
             scope,
             rights: Rights::default(),
             after: None,
-            video: Arc::new(NoVideo),
+            host: Arc::new(NoHost),
         });
         let running = connection.run(Box::new(ours), Bytes::new(), self.connections.stopping().clone());
         self.connections.spawn("connection", tracing::Span::none(), running);

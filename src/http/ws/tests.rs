@@ -13,7 +13,10 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    auth::{GatePolicy, testing::cheap_user},
+    auth::{
+        Credential, Gate, GatePolicy, Identity, Purpose,
+        testing::{cheap_user, permissions},
+    },
     base::{Clock, Tasks},
     config::AllowedOrigins,
     events::{
@@ -36,6 +39,7 @@ struct Server {
     address: SocketAddr,
     desk: Desk,
     tasks: Tasks,
+    gate: Gate,
     noted: Arc<Noted>,
     _state_dir: TempDir,
 }
@@ -66,7 +70,11 @@ impl Server {
         let mut rooms = rooms(&tasks, policy, state_dir.path());
         rooms.event_doors = Arc::new(EventDoors::new(limits));
         let reads = [("view", "*"), ("alerts", "*"), ("sensors", "*"), ("stats", "*")];
-        rooms.gate.set_users(vec![cheap_user("anna", "password", &reads)], &BTreeMap::new());
+        let gate = rooms.gate.clone();
+        gate.set_users(
+            vec![cheap_user("anna", "password", &reads), cheap_user("berta", "password", &reads)],
+            &BTreeMap::new(),
+        );
         let noted = Arc::<Noted>::default();
         let bell = TriggerDoorbell::new(desk.events.clone(), Some("demo".parse().unwrap()), Clock);
         rooms.websockets = Some(WebSockets::start(
@@ -82,7 +90,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let http = serve(options, vec![listener], None, rooms, &tasks);
         http.set_ready();
-        Self { http, address, desk, tasks, noted, _state_dir: state_dir }
+        Self { http, address, desk, tasks, gate, noted, _state_dir: state_dir }
     }
 
     fn events(&self) -> &Events {
@@ -324,10 +332,78 @@ async fn pings_are_answered_in_band_and_below_it() {
     client.send(&json!({"type": "dance"})).await;
     assert_eq!(client.message().await["code"], "invalid_message");
     client.send(&json!({"type": "token", "token": "x"})).await;
-    assert_eq!(client.message().await["code"], "tokens_not_supported");
+    assert_eq!(client.message().await["code"], "invalid_credential");
     client.send_raw(&masked(0x88, b"\x03\xe8")).await;
     assert_eq!(client.close().await.0, 1000);
     client.end().await;
+}
+
+impl Server {
+    /// A token of somebody that lasts so many seconds, and allows so much at most.
+    async fn token(&self, user: &str, lasts: i64, limit: Option<&[(&str, &str)]>) -> String {
+        let shown = Credential::of_password(user, "password").unwrap();
+        let identity = self.gate.identify(&shown, [127, 0, 0, 1].into(), Clock.moment()).await.unwrap();
+        let Identity::Known(known) = identity else { panic!("{user} is known") };
+        let limit = limit.map(permissions);
+        let issued = self.gate.issue(&known, Purpose::Access, lasts, limit, Clock.moment()).unwrap();
+        issued.token.reveal().to_owned()
+    }
+
+    /// Ends what has come to its end, as the server does twice a second, until a client hears of it.
+    async fn until_closed(&self, client: &mut Guest) -> (u16, String) {
+        let ticking = async {
+            loop {
+                self.gate.handle_timeout(Clock.moment());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            closed = client.close() => closed,
+            () = ticking => unreachable!("it goes on for ever"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_token_ends_is_told_so_and_one_with_a_fresh_token_goes_on() {
+    let server = Server::start().await;
+    let short = server.token("anna", 2, None).await;
+    let mut left = server.client(&format!("/ws/events?token={short}")).await;
+    let mut stays = server.client_with("/ws/events", &format!("Authorization: Bearer {short}\r\n")).await;
+    for (token, code) in [
+        ("x".to_owned(), "invalid_credential"),
+        (format!("{short}x"), "invalid_credential"),
+        (server.token("berta", 60, None).await, "another_user"),
+    ] {
+        stays.send(&json!({"type": "token", "token": token})).await;
+        let refused = stays.message().await;
+        assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!(code)));
+        assert!(!refused.to_string().contains(&token), "{refused}");
+    }
+    let fresh = server.token("anna", 60, None).await;
+    stays.send(&json!({"type": "token", "token": fresh})).await;
+    assert_eq!(stays.message().await["status"], "renewed");
+    let (code, reason) = server.until_closed(&mut left).await;
+    assert_eq!((code, reason.as_str()), (4401, "the token ended"));
+    server.happen(1).await;
+    assert_eq!(number(&stays.message().await), 1);
+    // A token that allows less narrows the connection; a user who is gone ends it.
+    let narrow = server.token("anna", 60, Some(&[("stats", "*")])).await;
+    stays.send(&json!({"type": "token", "token": narrow})).await;
+    assert_eq!(stays.message().await["status"], "renewed");
+    server.happen(2).await;
+    stays.send(&json!({"type": "ping"})).await;
+    assert_eq!(stays.message().await["type"], "pong", "an event that may not be seen any more is not told");
+    server.gate.set_users(Vec::new(), &BTreeMap::new());
+    assert_eq!(server.until_closed(&mut stays).await.0, 4403);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_user_gets_none_by_a_token() {
+    let server = Server::start().await;
+    let mut client = server.client("/ws/events").await;
+    client.send(&json!({"type": "token", "token": server.token("anna", 60, None).await})).await;
+    assert_eq!(client.message().await["code"], "invalid_credential");
 }
 
 #[tokio::test]
