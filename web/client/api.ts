@@ -15,10 +15,12 @@ const TIMEOUT_MS = 8_000
 
 export class Api {
   readonly #root: URL
+  readonly #token: string | null
 
-  /** `root` is where the server's `/` is, seen through any proxy. It ends in a slash. */
-  constructor(root: URL) {
+  /** `root` is where the server's `/` is, seen through any proxy. It ends in a slash. `token` is that of a link. */
+  constructor(root: URL, token: string | null = null) {
     this.#root = root
+    this.#token = token
   }
 
   info(signal?: AbortSignal): Promise<Reply<Info>> {
@@ -79,6 +81,7 @@ export class Api {
         credentials: 'same-origin',
         headers: {
           accept: 'application/json',
+          ...(this.#token && { authorization: `Bearer ${this.#token}` }),
           ...(sent?.body && { 'content-type': 'application/json' }),
           ...(sent?.csrf && { 'x-csrf-token': sent.csrf }),
         },

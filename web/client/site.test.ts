@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { pathOf, rootOf, urlsOf } from './site'
+import { pathOf, rootOf, tokenOf, urlsOf } from './site'
 
 describe('rootOf', () => {
   it('finds the root from where the script was loaded, behind any prefix', () => {
@@ -16,11 +16,26 @@ describe('pathOf', () => {
     ['http://box/cams/', 'http://box/cams/demo/', 'demo'],
     ['http://box/cams/', 'http://box/cams', ''],
     ['http://box/', 'http://box/index.html', ''],
+    ['http://box/', 'http://box/embed/site/gate/?token=a.b.c', 'site/gate'],
     ['http://box/', 'http://box/a%2Db/', 'a-b'],
     ['http://box/', 'http://box/a%ZZ/', 'a%ZZ'],
   ]
   it.each(cases)('root %s, page %s is path %j', (root, page, path) => {
     expect(pathOf(new URL(root), new URL(page))).toBe(path)
+  })
+})
+
+describe('tokenOf', () => {
+  it('is that of a link, and stands in every URL of the path', () => {
+    const token = tokenOf(new URL('http://box/demo/?token=a.b.c'))
+    expect(token).toBe('a.b.c')
+    expect(tokenOf(new URL('http://box/demo/'))).toBeNull()
+    expect(urlsOf(new URL('http://box/'), 'demo', null, token)).toEqual({
+      page: 'http://box/demo/?token=a.b.c',
+      hls: 'http://box/demo/index.m3u8?token=a.b.c',
+      whep: 'http://box/demo/whep?token=a.b.c',
+      rtsp: 'rtsp://box:8554/demo?token=a.b.c',
+    })
   })
 })
 

@@ -12,7 +12,14 @@ export function pathOf(root: URL, page: URL): string {
   const rest = page.pathname.slice(root.pathname.length)
   const segments = rest.split('/').filter((segment) => segment !== '')
   if (segments.at(-1) === 'index.html') segments.pop()
+  // The same page for foreign pages to frame.
+  if (segments[0] === 'embed') segments.shift()
   return segments.map(decode).join('/')
+}
+
+/** The token of a link, if the page was opened by one: it stands in the URLs of the path's media as well. */
+export function tokenOf(page: URL): string | null {
+  return page.searchParams.get('token')
 }
 
 export interface Urls {
@@ -24,16 +31,18 @@ export interface Urls {
   rtsp: string | null
 }
 
-/** The URLs of one path, as a person on this network would type them. */
-export function urlsOf(root: URL, path: string, info: Info | null): Urls {
+/** The URLs of one path, as a person on this network would type them; with the token of a link in each. */
+export function urlsOf(root: URL, path: string, info: Info | null, token: string | null = null): Urls {
   const encoded = path.split('/').map(encodeURIComponent).join('/')
   const page = new URL(`${encoded}/`, root)
   const closed = info?.doors && !info.doors.some(({ name }) => name === 'webrtc' || name === 'whep')
+  const query = token ? `?token=${encodeURIComponent(token)}` : ''
+  const rtsp = rtspUrl(root, encoded, info)
   return {
-    page: page.href,
-    hls: new URL('index.m3u8', page).href,
-    whep: closed ? null : new URL('whep', page).href,
-    rtsp: rtspUrl(root, encoded, info),
+    page: page.href + query,
+    hls: new URL('index.m3u8', page).href + query,
+    whep: closed ? null : new URL('whep', page).href + query,
+    rtsp: rtsp && rtsp + query,
   }
 }
 

@@ -1,7 +1,7 @@
 // Chooses the page by the URL: `{root}` is the start page, `{root}{path}/` the player of that path.
 import { render } from 'preact'
 import { Api } from '../client/api'
-import { pathOf, rootOf } from '../client/site'
+import { pathOf, rootOf, tokenOf } from '../client/site'
 import './app.css'
 import { Frame } from './components/Frame'
 import { PlayerPage } from './pages/PlayerPage'
@@ -10,12 +10,15 @@ import { text } from './text'
 import { applyTheme, savedTheme } from './theme'
 
 const root = rootOf(import.meta.url)
-const name = pathOf(root, new URL(location.href))
-const api = new Api(root)
+const page = new URL(location.href)
+const name = pathOf(root, page)
+const token = tokenOf(page)
+const api = new Api(root, token)
+document.documentElement.classList.toggle('embed', page.pathname.startsWith(`${root.pathname}embed/`))
 applyTheme(savedTheme())
 document.title = name ? `${name} · ${text.product}` : text.product
 
 const app = document.getElementById('app')
 if (app) {
-  render(<Frame root={root}>{name ? <PlayerPage api={api} root={root} name={name} /> : <StartPage api={api} root={root} />}</Frame>, app)
+  render(<Frame root={root}>{name ? <PlayerPage api={api} root={root} name={name} token={token} /> : <StartPage api={api} root={root} />}</Frame>, app)
 }

@@ -3,7 +3,10 @@ import { play } from './ll-hls.js'
 
 const STATES = { idle: 'idle', waiting: 'connecting', ready: 'live', stalled: 'no pictures', lost: 'offline' }
 const root = new URL('../', import.meta.url)
-const name = location.pathname.slice(root.pathname.length).split('/').filter(Boolean).map(decodeURIComponent).join('/')
+const below = location.pathname.slice(root.pathname.length).replace(/^embed\//, '')
+const name = below.split('/').filter(Boolean).map(decodeURIComponent).join('/')
+// Of a link: it stands in the URLs of the path's media as well.
+const token = new URLSearchParams(location.search).get('token')
 const encoded = name.split('/').map(encodeURIComponent).join('/')
 const at = (id) => document.getElementById(id)
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms))
@@ -22,7 +25,10 @@ function say(text) {
 
 async function ask(path) {
   try {
-    const response = await fetch(new URL(path, root), { signal: AbortSignal.timeout?.(8000) })
+    const response = await fetch(new URL(path, root), {
+      headers: token ? { authorization: `Bearer ${token}` } : {},
+      signal: AbortSignal.timeout?.(8000),
+    })
     const body = await response.json().catch(() => ({}))
     if (response.ok) return body
     say(`${body.detail ?? `The server answered ${response.status}.`} ${body.hint ?? ''}`)
@@ -61,7 +67,7 @@ async function watch() {
 }
 
 async function keepPlaying() {
-  const url = new URL(`${encoded}/index.m3u8`, root)
+  const url = new URL(`${encoded}/index.m3u8${token ? `?token=${token}` : ''}`, root)
   const doors = (await ask('api/v1/info'))?.doors ?? []
   const port = /:(\d+)\/[^/]*$/.exec(doors.find((door) => door.name === 'rtsp')?.urls[0] ?? '')?.[1] ?? 8554
   const urls = { RTSP: `rtsp://${root.hostname}:${port}/${encoded}`, HLS: url.href }

@@ -44,9 +44,9 @@ async function choose(url, Source) {
 async function follow(video, buffer, url) {
   let next = null // the first item not yet appended, as "segment, part"
   let map = null
-  let query = ''
+  let asked = new URL(url)
   for (;;) {
-    const list = parse(await text(new URL(query, url), 30_000), url)
+    const list = parse(await text(asked, 30_000), url)
     if (list.items.length === 0) throw new Error('an empty playlist')
     next ??= [...list.items].reverse().find(({ independent }) => independent) ?? list.items.at(-1)
     for (const item of list.items.filter((item) => !before(item, next))) {
@@ -56,7 +56,12 @@ async function follow(video, buffer, url) {
       next = { segment: item.segment, part: item.part === null ? Infinity : item.part + 1 }
       keepUp(video, buffer)
     }
-    query = list.blocks ? `?_HLS_msn=${list.next.segment}&_HLS_part=${list.next.part}` : ''
+    // Beside what stands there already: the token of a link.
+    asked = new URL(url)
+    if (list.blocks) {
+      asked.searchParams.set('_HLS_msn', list.next.segment)
+      asked.searchParams.set('_HLS_part', list.next.part)
+    }
     if (list.ended) throw new Error('the stream ended')
     if (!list.blocks) await new Promise((done) => setTimeout(done, list.target * 500))
     if (buffer.buffered.length > 0 && video.currentTime > KEEP_S * 2) {

@@ -15,13 +15,13 @@ import { Trouble } from './StartPage'
 const POLL_MS = 2_000
 const INFO_POLL_MS = 60_000
 
-export function PlayerPage({ api, root, name }: { api: Api; root: URL; name: string }) {
+export function PlayerPage({ api, root, name, token = null }: { api: Api; root: URL; name: string; token?: string | null }) {
   // The smaller rendition has pages and streams of its own, and is the same camera.
   const camera = name.replace(/\/sub$/, '')
   const { value: path, trouble } = usePoll((signal) => api.path(camera, signal), POLL_MS, camera)
   const { value: info, trouble: noInfo } = usePoll((signal) => api.info(signal), INFO_POLL_MS, 'info')
   const now = useNow(1_000)
-  const urls = urlsOf(root, name, info)
+  const urls = urlsOf(root, name, info, token)
   const title = camera === name ? (path?.title ?? name) : text.smaller(path?.title ?? camera)
   // Never heard of it, rather than gone for a moment.
   const unknown = trouble?.kind === 'problem' && trouble.status === 404 && !path
