@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(presence.post("anna", frame), (2, 0));
         assert_eq!(presence.post(&one.seat.id.to_string(), frame), (1, 0));
         assert_eq!(presence.post("bert", frame), (0, 0));
-        let other = presence.enter(guest("carl", "10.0.0.1")).unwrap();
+        let [other] = seated(&presence, ["carl"]);
         assert_eq!(presence.post("*", frame), (3, 0));
         assert_eq!([&one, &two, &other].map(|taken| mail(taken).is_some()), [true; 3]);
         assert_eq!((0..3).filter(|_| mail(&one).is_some()).count(), 2);
