@@ -374,7 +374,7 @@ mod tests {
             assert!(html.contains(path.as_str()), "{path}");
         }
         assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("<script"));
-        assert!(!html.contains("style=") && html.len() < 150_000);
+        assert!(!html.contains("style=") && html.len() < 200_000);
         for link in html.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
             assert!(html.contains(&format!("id=\"{link}\"")), "{link}");
         }

@@ -41,12 +41,12 @@ async fn options_lists_what_works_before_any_question_of_rights_rt_01() {
 async fn describe_gives_the_same_text_again_and_a_base_that_ends_with_a_slash_rt_02() {
     let (rig, mut client) = playing().await;
     let mut texts = Vec::new();
-    for url in ["", "/", "", "?token=x", "/?token=x"] {
+    for url in ["", "/", "", "?key=x", "/?key=x"] {
         let answered = client.ask("DESCRIBE", url, &[("Accept", "application/sdp")]).await;
         assert_eq!((answered.status, answered.header("content-type")), (200, Some("application/sdp")));
         let base = answered.header("content-base").unwrap();
         assert!(base.starts_with(&rig.url()) && base.ends_with('/') && !base.ends_with("//"), "{base}");
-        assert_eq!(base.contains("token=x"), url.contains("token=x"));
+        assert_eq!(base.contains("key=x"), url.contains("key=x"));
         texts.push(answered.text.split_once("\r\n\r\n").unwrap().1.to_owned());
     }
     assert!(texts.iter().all(|text| *text == texts[0]));
