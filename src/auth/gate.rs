@@ -284,10 +284,15 @@ impl Gate {
     pub fn subject(&self, caller: &Caller) -> Option<Subject> {
         match (caller.known(), &caller.identity) {
             (Some(known), _) => Some(Subject::User(known.name().clone())),
-            (None, Identity::Nobody) if caller.is_local() => Some(Subject::Loopback),
+            (None, Identity::Nobody) if caller.is_local() && self.trusts_this_machine() => Some(Subject::Loopback),
             (None, Identity::Nobody) if self.is_off() => Some(Subject::Anonymous),
             _ => None,
         }
+    }
+
+    fn trusts_this_machine(&self) -> bool {
+        !matches!(self.policy, GatePolicy::Closed)
+            || !self.local.read().unwrap_or_else(std::sync::PoisonError::into_inner).is_cancelled()
     }
 
     /// With the second user, callers on this machine need a login as everybody does; what they read without one ends.

@@ -24,6 +24,7 @@ mod hls_clients;
 mod hls_media;
 mod hostile;
 mod ingest;
+mod matrix;
 mod misbehaviour;
 mod mqtt_alerts;
 mod notify;

@@ -21,7 +21,7 @@ use super::{
         problem::{Problem, ProblemBody},
     },
     momentary,
-    sent::Sent,
+    sent::{Sent, SentByAnybody},
 };
 use crate::{
     auth::{Action, Caller, Credential, Identity, Issued, Purpose, Standing, Subject, View},
@@ -146,7 +146,7 @@ pub(super) async fn log_in(
     State(front): State<Arc<Front>>,
     Asking(caller): Asking,
     secure: Secure,
-    Sent(login): Sent<Login>,
+    SentByAnybody(login): SentByAnybody<Login>,
 ) -> Result<Response, Problem> {
     let gate = &front.rooms.gate;
     if gate.is_off() {

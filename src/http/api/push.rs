@@ -142,6 +142,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn add(
     State(front): State<Arc<Front>>,
+    _: OnServer<Alerts>,
     Asking(caller): Asking,
     Sent(options): Sent<PushOptions>,
 ) -> Result<Response, Problem> {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Request};
+use axum::{
+    RequestExt,
+    extract::{FromRequest, Request},
+};
 use http::{StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use super::super::{front::Front, problem::Problem};
+use super::super::{caller::Asking, front::Front, problem::Problem};
 use crate::{
     auth::Subject,
     base::{Error, Kind, WallTime},
@@ -16,11 +19,30 @@ use crate::{
 /// The most bytes of a body.
 const MOST: usize = 64 << 10;
 
-/// A body of JSON. An empty one is an object without fields.
+/// A body of JSON from somebody who may do something here: nobody else's is looked at. An empty one is an object without
+/// fields.
 #[derive(Debug)]
 pub(in crate::http) struct Sent<T>(pub(in crate::http) T);
 
+/// The same from anybody: to log in.
+#[derive(Debug)]
+pub(super) struct SentByAnybody<T>(pub(super) T);
+
 impl<T: DeserializeOwned> FromRequest<Arc<Front>> for Sent<T> {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, front: &Arc<Front>) -> Result<Self, Problem> {
+        let Asking(caller) = request.extract_parts().await?;
+        let gate = &front.rooms.gate;
+        if gate.subject(&caller).is_none() {
+            return Err(gate.nobody(&caller).into());
+        }
+        let SentByAnybody(sent) = SentByAnybody::from_request(request, front).await?;
+        Ok(Self(sent))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<Arc<Front>> for SentByAnybody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &Arc<Front>) -> Result<Self, Problem> {

@@ -16,7 +16,7 @@ use super::{
         accounts::{Account, Accounts, NewAccount},
         caller::Asking,
         front::Front,
-        grant::Named,
+        grant::{Named, OnServer},
         problem::{Problem, ProblemBody},
     },
     auth::Allowed,
@@ -123,6 +123,7 @@ pub(super) async fn list(State(front): State<Arc<Front>>, Asking(caller): Asking
 ))]
 pub(super) async fn add(
     State(front): State<Arc<Front>>,
+    _: OnServer<Admin>,
     Asking(caller): Asking,
     Sent(wanted): Sent<NewUser>,
 ) -> Result<Response, Problem> {
@@ -151,6 +152,7 @@ pub(super) async fn add(
 )]
 pub(super) async fn change_password(
     State(front): State<Arc<Front>>,
+    _: OnServer<Admin>,
     Asking(caller): Asking,
     Named(name): Named,
     Sent(NewPassword { password }): Sent<NewPassword>,
@@ -179,6 +181,7 @@ pub(super) async fn change_password(
 )]
 pub(super) async fn change_rights(
     State(front): State<Arc<Front>>,
+    _: OnServer<Admin>,
     Asking(caller): Asking,
     Named(name): Named,
     Sent(Rights { groups, permissions }): Sent<Rights>,

@@ -80,10 +80,15 @@ impl Issuer {
 
     /// A token for somebody, for so many seconds.
     pub fn token(&self, name: &str, lasts: i64, permissions: Value) -> String {
+        self.token_for("campanile", name, lasts, permissions)
+    }
+
+    /// The same, for another audience.
+    pub fn token_for(&self, audience: &str, name: &str, lasts: i64, permissions: Value) -> String {
         let now = jiff::Timestamp::now().as_second();
         let head = json!({ "alg": "ES256", "kid": self.kid.to_string(), "typ": "at+jwt" });
         let body = json!({
-            "iss": "https://id.test", "aud": ["campanile"], "sub": name, "iat": now, "exp": now + lasts,
+            "iss": "https://id.test", "aud": [audience], "sub": name, "iat": now, "exp": now + lasts,
             "campanile": permissions,
         });
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
