@@ -15,11 +15,10 @@ const MOST: usize = 4096;
 pub(super) struct Late(Vec<Arc<Fact>>);
 
 /// Follows what rules look at, after what they `heard` of last, and reads what waits there.
-pub(super) async fn follow(events: &Events, heard: Option<Cursor>) -> (Follower, Late) {
+pub(super) async fn follow(events: &Events, heard: Cursor) -> (Follower, Late) {
     let words = [EventType::CameraEvent.name(), EventType::Alert.name()];
     let filter = Filter::everything().event_types(words).unwrap_or_default();
-    let from = heard.map_or(From::Now, From::After);
-    let mut follower = events.follow(Scope::house(), filter, from);
+    let mut follower = events.follow(Scope::house(), filter, From::After(heard));
     let mut facts = Vec::new();
     while facts.len() < MOST
         && let Some(delivery) = follower.ready().await

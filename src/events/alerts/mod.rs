@@ -140,13 +140,21 @@ impl Alerts {
     /// Goes on with what the store kept. What cannot be read there is left out, and said.
     pub async fn start(options: AlertsOptions, events: Events, store: &Store, clock: Clock, tasks: &Tasks) -> Self {
         let now = clock.moment();
-        let keeper = keeper::Keeper::new(store.documents().clone());
+        let mut keeper = keeper::Keeper::new(store.documents().clone());
         let kept = keeper.load().await;
         let book = RuleBook::new(options.rules, kept.rules);
         let rules = book.resolved();
         let by_id: BTreeMap<_, _> = rules.iter().map(|rule| (rule.id.clone(), Arc::new(rule.clone()))).collect();
         let mut alarms = Alarms::resume(kept.alarms, kept.silences, &by_id, options.witness, now.wall);
-        let (follower, late) = late::follow(&events, kept.heard).await;
+        // The first start has a place as well, before anybody can post: a server killed at once loses nothing either.
+        let heard = kept.heard.unwrap_or_else(|| events.cursor());
+        if kept.heard.is_none() {
+            keeper.keep_heard(heard);
+            if let Err(error) = keeper.write().await {
+                tracing::warn!("how far rules have heard is not written: {}", error.chain());
+            }
+        }
+        let (follower, late) = late::follow(&events, heard).await;
         for (event, cursor) in late.told_after(kept.told) {
             if let Some(rule) = event.alert.rule.parse().ok().and_then(|id: RuleId| by_id.get(&id)) {
                 alarms.handle_told(&event, cursor, rule, now.wall);
@@ -173,7 +181,7 @@ impl Alerts {
             complaints: crate::base::complaints::Complaints::new(std::time::Duration::from_secs(60)),
             shown: None,
             saved: task::Saved::default(),
-            heard: late.heard().or(kept.heard),
+            heard: late.heard().or(Some(heard)),
         };
         task.start(taken, follower, late.facts(), tasks).await;
         Self { orders, snapshot, clock }

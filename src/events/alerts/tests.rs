@@ -237,6 +237,21 @@ async fn an_event_that_was_committed_before_the_process_was_killed_is_heard_afte
 }
 
 #[tokio::test]
+async fn what_happened_before_the_first_place_was_kept_is_heard_after_a_restart() {
+    let rules = ["{ id: ring, when: { event: { kind: doorbell_pressed, hold: 1h } } }"];
+    let desk = Desk::new().await;
+    let begin = desk.events.cursor();
+    // The very first process: its rules never came to hear of anything.
+    drop(start(&desk, &rules).await);
+    assert_eq!(desk.store.documents().one("rules_places", "heard".to_owned()).await.unwrap(), Some(begin.to_string()));
+    let desk = desk.restart().await;
+    desk.events.append(ring("gate")).await.unwrap();
+    let alerts = start(&desk, &rules).await;
+    settled(&alerts, 1).await;
+    assert_eq!(alerts_until_now(&desk, begin).await, ["raised gate"]);
+}
+
+#[tokio::test]
 async fn an_alert_that_was_told_and_not_kept_is_not_told_again_but_people_are() {
     let rules = ["{ id: ring, when: { event: { kind: doorbell_pressed, hold: 1h } } }"];
     let desk = Desk::new().await;
