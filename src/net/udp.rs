@@ -268,7 +268,10 @@ mod tests {
             let Ok(socket) = std::net::UdpSocket::bind(local) else { continue };
             let from = Datagrams::new(socket).unwrap();
             from.hear_refusals();
-            let gone = std::net::UdpSocket::bind(local).unwrap().local_addr().unwrap();
+            // It keeps its port from others, and hears but one peer.
+            let deaf = std::net::UdpSocket::bind(local).unwrap();
+            deaf.connect(deaf.local_addr().unwrap()).unwrap();
+            let gone = deaf.local_addr().unwrap();
             let there = Datagrams::new(std::net::UdpSocket::bind(local).unwrap()).unwrap();
             from.writable().await.unwrap();
             from.try_send(gone, None, b"hello", 5).unwrap();

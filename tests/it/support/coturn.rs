@@ -1,10 +1,10 @@
 //! coturn, the TURN server of the distribution, on loopback, with the secret of the TURN REST API.
 
-use std::{net::UdpSocket, process::Command};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::process::Process;
+use super::{ports::free_port, process::Process};
 
 /// What it shares with the server under test.
 pub const SECRET: &str = "north-by-northwest";
@@ -20,7 +20,7 @@ impl Coturn {
     /// Starts one that relays to peers on loopback.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut command = Command::new("turnserver");
         command.args(["-n", "--log-file=stdout", "--simple-log", "--verbose", "--no-cli", "--no-tls", "--no-dtls"]);
         command.args([

@@ -11,6 +11,7 @@ pub mod issuer;
 pub mod mail_server;
 pub mod mosquitto;
 pub mod pebble;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod receiver;

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -11,6 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
+    ports::free_port,
     process::{PATIENCE, Process, run},
     tls::Identity,
 };
@@ -108,9 +108,4 @@ impl Mosquitto {
     pub fn certificate(&self) -> &Path {
         &self.identity.certificate
     }
-}
-
-/// A port that nobody has right now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    mosquitto::free_port,
+    ports::free_port,
     process::{PATIENCE, Process},
     tls::Identity,
 };

@@ -1,18 +1,15 @@
 //! The proxies of `docs/proxies.md`, as they stand there, in front of a server: names, ports and folders are put in, and
 //! the certificate is left out.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpListener},
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::Instant};
 
-use super::process::{PATIENCE, Process};
+use super::{
+    ports::free_port,
+    process::{PATIENCE, Process},
+};
 
 /// A proxy. Dropping it kills it.
 pub struct Proxy {
@@ -24,7 +21,7 @@ pub struct Proxy {
 impl Proxy {
     /// nginx, with its cache.
     pub async fn nginx(server: SocketAddr) -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), free());
+        let (folder, address) = (tempfile::tempdir().unwrap(), SocketAddr::from(([127, 0, 0, 1], free_port())));
         let recipe = recipe("nginx");
         let tls = |line: &&str| line.trim_start().starts_with("ssl_certificate");
         let clear = recipe.lines().filter(|line| !tls(line)).collect::<Vec<_>>().join("\n");
@@ -44,7 +41,7 @@ impl Proxy {
 
     /// Caddy.
     pub async fn caddy(server: SocketAddr) -> Self {
-        let (folder, address) = (tempfile::tempdir().unwrap(), free());
+        let (folder, address) = (tempfile::tempdir().unwrap(), SocketAddr::from(([127, 0, 0, 1], free_port())));
         let recipe = put(&recipe("caddyfile"), "cameras.example.org", &format!("http://:{}", address.port()));
         let recipe = put(&recipe, "127.0.0.1:8080", &server.to_string());
         let config = folder.path().join("Caddyfile");
@@ -82,9 +79,4 @@ fn recipe(language: &str) -> String {
 fn put(recipe: &str, from: &str, to: &str) -> String {
     assert!(recipe.contains(from), "the recipe says {from}:\n{recipe}");
     recipe.replace(from, to)
-}
-
-/// A port that was free a moment ago.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

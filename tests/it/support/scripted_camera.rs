@@ -27,6 +27,8 @@ use tokio::{
     time::Instant,
 };
 
+use super::ports::free_port;
+
 /// How an answer is bent: the request, the answer in good order, the answer that is sent.
 pub type Bend = Arc<dyn Fn(&Asked, Reply) -> Reply + Send + Sync>;
 
@@ -224,8 +226,8 @@ impl ScriptedCamera {
 
     /// A camera with a behaviour of its own.
     pub async fn behaving(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let listener = TcpListener::bind(address).await.unwrap();
         let shared = Arc::new(Shared {
             behaviour: Mutex::new(behaviour),
             asked: Mutex::default(),

@@ -1,6 +1,9 @@
 //! How a camera is spoken to: what is asked, what is answered, how it ends.
 
-use super::{super::testing::Film, *};
+use super::{
+    super::testing::{Film, deaf},
+    *,
+};
 
 #[tokio::test]
 async fn a_camera_is_asked_for_its_stream_and_told_goodbye() {
@@ -146,10 +149,9 @@ async fn answers_of_a_camera_become_codes() {
 
 #[tokio::test]
 async fn nobody_there_is_told_from_a_wrong_name() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for (url, code) in
-        [(format!("rtsp://{gone}/"), "source_refused"), ("rtsp://no-such-host.invalid/".into(), "source_dns")]
-    {
+    let deaf = deaf();
+    let refusing = format!("rtsp://{}/", deaf.local_addr().unwrap());
+    for (url, code) in [(refusing, "source_refused"), ("rtsp://no-such-host.invalid/".into(), "source_dns")] {
         let path = Watched::start(RtspSource::new(options(&url), CameraHosts::default()));
         assert_eq!(path.failure().await.code(), code, "{url}");
         path.stop().await;

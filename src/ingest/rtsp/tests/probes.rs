@@ -1,6 +1,9 @@
 //! Cameras that are asked what they send.
 
-use super::{super::testing::Film, *};
+use super::{
+    super::testing::{Film, deaf},
+    *,
+};
 use crate::ingest::{ProbeOptions, probe};
 
 fn probing(url: &str) -> ProbeOptions {
@@ -75,8 +78,8 @@ async fn why_nothing_comes_is_told() {
     })
     .await;
     assert_eq!(probe(probing(&without_start.url("/"))).await.unwrap_err().code, "source_no_picture");
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let refused = probe(probing(&format!("rtsp://{gone}/"))).await.unwrap_err();
+    let deaf = deaf();
+    let refused = probe(probing(&format!("rtsp://{}/", deaf.local_addr().unwrap()))).await.unwrap_err();
     assert_eq!((refused.code, refused.tried), ("source_refused", 0));
     let guarded = Camera::start(async |_, mut talk| {
         loop {
