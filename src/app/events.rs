@@ -226,7 +226,7 @@ mod tests {
         for (number, (state, said)) in table.into_iter().enumerate() {
             let error = Error::new(Kind::Unavailable, "connection refused").with_code("connection_refused");
             let error = (state == Lost).then(|| Arc::new(error));
-            let happened = watch.handle(&StreamSnapshot { state, since: Clock.wall(), error });
+            let happened = watch.handle(&StreamSnapshot { state, since: Clock.wall(), error, refuses: false });
             assert_eq!(happened.as_ref().map(|happened| happened.kind), said, "{number}");
             let code = happened.and_then(|happened| happened.code);
             assert_eq!(code, (said == Some("offline")).then_some("connection_refused"));

@@ -288,8 +288,7 @@ async fn next(stream: &Stream, reader: Option<&mut Reader>, batch: &mut Vec<Arc<
     match reader {
         Some(reader) => Some(reader.read(batch).await),
         None => {
-            // It fails after the path's start time-out; asking again keeps the demand up.
-            while stream.ready().await.is_err() {}
+            stream.shows().await;
             None
         }
     }

@@ -15,7 +15,7 @@ use super::HumanDuration;
 pub struct OnDemandConfig {
     /// Connect with the first viewer.
     pub enabled: bool,
-    /// How long the first viewer waits for the camera before it is told that there is nothing.
+    /// How long a viewer waits for a camera that is slow. One that refuses is not waited for.
     pub start_timeout: HumanDuration,
     /// Hang up when nobody has watched for this long.
     pub close_after: HumanDuration,

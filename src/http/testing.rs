@@ -20,7 +20,7 @@ use crate::{
     config::HlsConfig,
     events::{self, Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
-    hub::{Feed, Hub, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
+    hub::{Feed, Hub, Outlook, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
     media::{
         AccessUnit, ClockRate, CodecParameters, MediaKind, MediaTime, TrackDescription, TrackId,
         testing::hex,
@@ -97,7 +97,7 @@ impl Source for Gone {
                 .caused_by(std::io::Error::other("user:hunter2@10.0.0.7"))
                 .with_code("connection_refused")
                 .with_hint("is the camera on?");
-            feed.lost(error).await;
+            feed.lost(error, Outlook::Uncertain).await;
             feed.stopping().cancelled().await;
         }
         .boxed()

@@ -34,7 +34,7 @@ pub use self::{
     path::{PathHandle, PathSpec, Stream, StreamSnapshot},
     reader::{Backlog, BurstPolicy, Ears, Edge, Read, Reader, ReaderOptions, RingKey},
     ring::{BATCH, EndReason, RingLimits, Start},
-    source::{DerivedFeed, Feed, Source, SourceCounters},
+    source::{DerivedFeed, Feed, Outlook, Source, SourceCounters},
     state::{StreamPolicy, StreamState},
     threads::{MediaThreads, Seat},
 };

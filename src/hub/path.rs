@@ -17,7 +17,7 @@ use super::{
     meter::TrackFigures,
     reader::{Reader, ReaderOptions},
     ring::{EndReason, Ring, RingLimits},
-    source::{DerivedFeed, Feed, Inlet, REPORTS, Report, Source, SourceCounters},
+    source::{DerivedFeed, Feed, Inlet, Outlook, REPORTS, Report, Source, SourceCounters},
     state::{StateMachine, Step, StreamPolicy, StreamState},
     writer::Writer,
 };
@@ -72,6 +72,8 @@ pub struct StreamSnapshot {
     pub since: WallTime,
     /// What keeps it from being ready.
     pub error: Option<Arc<Error>>,
+    /// Whether that is an answer that no waiting mends: who comes now is told it at once.
+    pub refuses: bool,
 }
 
 /// One rendition of a path.
@@ -159,7 +161,7 @@ impl Stream {
             counters: SourceCounters::default(),
             announce: false.into(),
         });
-        let now = StreamSnapshot { state: StreamState::Idle, since: clock.wall(), error: None };
+        let now = StreamSnapshot { state: StreamState::Idle, since: clock.wall(), error: None, refuses: false };
         let (snapshot_tx, snapshot) = watch::channel(now);
         let demands = Demands::default();
         let stream = Self { rendition, ring, inlet, demands, snapshot, policy, source, clock };
@@ -248,29 +250,43 @@ impl Stream {
         self.ring.newest_start()
     }
 
-    /// Waits until there is something to show, for the path's start time-out at most. Waiting is demand.
+    /// Waits until there is something to show, for the path's start time-out at most, and not for a source that has said
+    /// no. Waiting is demand.
     ///
     /// # Errors
     /// [`Kind::Unavailable`] with what keeps the path from being ready.
     pub async fn ready(&self) -> Result<()> {
+        let mut snapshot = self.snapshot.clone();
+        let refused = async {
+            if snapshot.wait_for(|now| now.refuses).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.shows() => Ok(()),
+            () = refused => Err(self.not_ready()),
+            () = tokio::time::sleep(self.policy.start_timeout) => Err(self.not_ready()),
+        }
+    }
+
+    /// Waits until there is something to show, however long that takes. Waiting is demand.
+    pub async fn shows(&self) {
         let _demand = self.demands.raise();
         let mut units = Listener::new(self.ring.units.clone());
         let mut snapshot = self.snapshot.clone();
         let shows = || self.ring.position(super::Start::RandomAccess).decodable;
-        let wait = async {
-            loop {
-                units.arm();
-                let state = snapshot.borrow_and_update().state;
-                if matches!(state, StreamState::Ready | StreamState::Stalled) && shows() {
-                    return;
-                }
-                tokio::select! {
-                    changed = snapshot.changed() => if changed.is_err() { std::future::pending::<()>().await },
-                    () = units.heard() => {}
-                }
+        loop {
+            units.arm();
+            let state = snapshot.borrow_and_update().state;
+            if matches!(state, StreamState::Ready | StreamState::Stalled) && shows() {
+                return;
             }
-        };
-        tokio::time::timeout(self.policy.start_timeout, wait).await.map_err(|_| self.not_ready())
+            tokio::select! {
+                changed = snapshot.changed() => if changed.is_err() { std::future::pending::<()>().await },
+                () = units.heard() => {}
+            }
+        }
     }
 
     fn not_ready(&self) -> Error {
@@ -366,17 +382,17 @@ impl Owner {
                         backoff.succeeded(clock.now());
                         machine.handle_live(clock.now());
                     }
-                    Report::Lost(error) => {
+                    Report::Lost(error, outlook) => {
                         // The next unit is news again.
                         self.stream.inlet.announce.store(true, Ordering::Release);
-                        machine.handle_lost(error, clock.now());
+                        machine.handle_lost(error, outlook, clock.now());
                     }
                 },
                 () = self.stream.demands.changed() => machine.handle_demand(self.stream.demands.count(), clock.now()),
                 () = ended => {
                     let wait = backoff.failed(clock.now(), rand::random());
                     let error = Error::new(Kind::Internal, "the source ended by itself").with_code("source_ended");
-                    machine.handle_lost(Arc::new(error), clock.now());
+                    machine.handle_lost(Arc::new(error), Outlook::Uncertain, clock.now());
                     restart_at = Some(clock.now() + wait);
                 }
                 () = timer => {
@@ -418,10 +434,10 @@ impl Owner {
     /// Publishes where the rendition stands, when that changed.
     fn tell(&self, machine: &StateMachine) {
         let (state, since) = machine.state();
-        let (clock, error) = (self.stream.clock, machine.error().cloned());
+        let (clock, error, refuses) = (self.stream.clock, machine.error().cloned(), machine.refuses());
         self.snapshot.send_if_modified(|now| {
             let same_error = now.error.as_ref().map(|e| e.message()) == error.as_ref().map(|e| e.message());
-            if now.state == state && same_error {
+            if now.state == state && same_error && now.refuses == refuses {
                 return false;
             }
             if now.state != state {
@@ -436,7 +452,7 @@ impl Owner {
                     _ => tracing::debug!("{}", state.name()),
                 }
             }
-            (now.state, now.error) = (state, error);
+            (now.state, now.error, now.refuses) = (state, error, refuses);
             true
         });
     }

@@ -34,7 +34,16 @@ pub(super) enum Report {
     /// The first unit of a run, or the first after silence, was published at the time given.
     Live,
     /// The source is not there; it will try again by itself.
-    Lost(Arc<Error>),
+    Lost(Arc<Error>, Outlook),
+}
+
+/// What a source that is not there expects of its next try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// It may come at any moment: a camera that is slow, that hung up, that restarts.
+    Uncertain,
+    /// The answer was no, and will be until somebody changes something: nothing listens there, the login is wrong.
+    Refusal,
 }
 
 /// Reports on their way to the path task; when the task is that far behind, newer ones wait in their sender.
@@ -157,9 +166,9 @@ impl Feed {
     }
 
     /// The source is not there; it will try again by itself.
-    pub async fn lost(&self, error: Error) {
+    pub async fn lost(&self, error: Error, outlook: Outlook) {
         // The path going away is the end of the feed, which the caller sees by `stopping`.
-        let _ = self.reports.send(Report::Lost(Arc::new(error))).await;
+        let _ = self.reports.send(Report::Lost(Arc::new(error), outlook)).await;
     }
 
     /// The time that arrival is counted by.

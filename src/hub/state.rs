@@ -8,6 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::source::Outlook;
 use crate::base::{Error, Monotonic};
 
 /// Where a rendition stands.
@@ -85,6 +86,8 @@ pub(super) struct StateMachine {
     idle_since: Monotonic,
     newest: Option<Monotonic>,
     error: Option<Arc<Error>>,
+    /// What the source expects of its next try, while it is lost.
+    outlook: Outlook,
     /// Since when readers go without, and whether they were let go for it.
     without: Option<(Monotonic, bool)>,
     steps: Vec<Step>,
@@ -101,6 +104,7 @@ impl StateMachine {
             idle_since: now,
             newest: None,
             error: None,
+            outlook: Outlook::Uncertain,
             without: None,
             steps: Vec::new(),
         };
@@ -114,6 +118,13 @@ impl StateMachine {
 
     pub(super) fn error(&self) -> Option<&Arc<Error>> {
         self.error.as_ref()
+    }
+
+    /// Whether who comes now is told the error at once. A source that was there a moment ago is waited for whatever it
+    /// answers, like its readers are held: a camera that restarts refuses connections for a while.
+    pub(super) fn refuses(&self) -> bool {
+        let restarts = self.newest.is_some() && !self.without.is_some_and(|(_, let_go)| let_go);
+        self.state == StreamState::Lost && self.outlook == Outlook::Refusal && !restarts
     }
 
     fn enter(&mut self, state: StreamState, now: Monotonic) {
@@ -164,11 +175,11 @@ impl StateMachine {
     }
 
     /// The source is gone.
-    pub(super) fn handle_lost(&mut self, error: Arc<Error>, now: Monotonic) {
+    pub(super) fn handle_lost(&mut self, error: Arc<Error>, outlook: Outlook, now: Monotonic) {
         if !self.running {
             return;
         }
-        self.error = Some(error);
+        (self.error, self.outlook) = (Some(error), outlook);
         self.enter(StreamState::Lost, now);
         self.without.get_or_insert((now, false));
     }
@@ -285,8 +296,8 @@ mod tests {
         let mut machine = StateMachine::new(StreamPolicy::default(), at(0));
         machine.poll_steps();
         machine.handle_live(at(1));
-        machine.handle_lost(gone(), at(2));
-        machine.handle_lost(gone(), at(20));
+        machine.handle_lost(gone(), Outlook::Uncertain, at(2));
+        machine.handle_lost(gone(), Outlook::Uncertain, at(20));
         assert_eq!((machine.state(), machine.poll_deadline()), ((StreamState::Lost, at(2)), Some(at(32))));
         assert_eq!(machine.error().unwrap().message(), "connection refused");
         machine.handle_timeout(None, at(32));
@@ -297,10 +308,40 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_counts_at_once_and_over_a_restart_of_the_camera_only_after_the_grace() {
+        let mut machine = StateMachine::new(on_demand(), at(0));
+        machine.handle_demand(1, at(0));
+        assert!(!machine.refuses(), "nothing is known yet");
+        machine.handle_lost(gone(), Outlook::Uncertain, at(1));
+        assert!(!machine.refuses(), "it may come");
+        machine.handle_lost(gone(), Outlook::Refusal, at(2));
+        assert!(machine.refuses());
+        machine.handle_lost(gone(), Outlook::Uncertain, at(3));
+        assert!(!machine.refuses(), "the newest answer counts");
+
+        machine.handle_live(at(4));
+        machine.handle_lost(gone(), Outlook::Refusal, at(5));
+        assert!(!machine.refuses(), "it was there a moment ago");
+        machine.handle_timeout(None, at(35));
+        assert!(machine.refuses(), "its readers were let go");
+        machine.handle_live(at(40));
+        assert!(!machine.refuses());
+
+        machine.handle_lost(gone(), Outlook::Refusal, at(41));
+        machine.handle_demand(0, at(42));
+        machine.handle_timeout(None, at(52));
+        machine.handle_demand(1, at(53));
+        assert_eq!(machine.state().0, StreamState::Waiting);
+        assert!(!machine.refuses(), "it is asked anew");
+        machine.handle_lost(gone(), Outlook::Refusal, at(54));
+        assert!(machine.refuses(), "what was there before it was stopped does not count");
+    }
+
+    #[test]
     fn news_of_a_source_that_was_stopped_changes_nothing() {
         let mut machine = StateMachine::new(on_demand(), at(0));
         machine.handle_live(at(1));
-        machine.handle_lost(gone(), at(1));
+        machine.handle_lost(gone(), Outlook::Uncertain, at(1));
         assert_eq!(machine.state().0, StreamState::Idle);
     }
 }

@@ -44,7 +44,12 @@ impl Camera {
         let ring = Arc::new(Ring::new(RingLimits::default()));
         let writer = std::sync::Mutex::new(Writer::new(ring.clone()));
         let inlet = Arc::new(Inlet { writer, counters: SourceCounters::default(), announce: false.into() });
-        let now = StreamSnapshot { state: StreamState::Ready, since: WallTime::from_unix_nanos(0), error: None };
+        let now = StreamSnapshot {
+            state: StreamState::Ready,
+            since: WallTime::from_unix_nanos(0),
+            error: None,
+            refuses: false,
+        };
         let (sender, snapshot) = watch::channel(now);
         let (policy, source) = (StreamPolicy::default(), Arc::new(ByHand));
         let stream = Stream::by_hand(rendition, ring, inlet, Demands::default(), snapshot, policy, source, Clock);

@@ -514,7 +514,7 @@ struct Puppet {
 enum Order {
     Begin,
     Unit(AccessUnit),
-    Lose,
+    Lose(Outlook),
     Leave,
     Panic,
 }
@@ -534,7 +534,9 @@ impl Source for Puppet {
                 match order {
                     Some(Order::Begin) => feed.begin(vec![picture(), sound()]),
                     Some(Order::Unit(unit)) => feed.push(AccessUnit { arrived: feed.now(), ..unit }),
-                    Some(Order::Lose) => feed.lost(Error::new(Kind::Unavailable, "connection refused")).await,
+                    Some(Order::Lose(outlook)) => {
+                        feed.lost(Error::new(Kind::Unavailable, "connection refused"), outlook).await
+                    }
                     Some(Order::Leave) => return,
                     Some(Order::Panic) => panic!("on purpose"),
                     None => std::future::pending().await,
@@ -635,9 +637,36 @@ async fn a_reader_of_a_path_that_does_not_come_is_told_why() {
     let stage = Stage::new(on_demand());
     let error = stage.hub.open(stage.grant("cam"), Rendition::Main, ReaderOptions::viewer()).await.unwrap_err();
     assert_eq!((error.code(), error.message()), ("path_not_ready", "path cam: no picture within 10 s"));
-    stage.order(Order::Lose).await;
+    stage.order(Order::Lose(Outlook::Uncertain)).await;
     let error = stage.hub.open(stage.grant("cam"), Rendition::Main, ReaderOptions::viewer()).await.unwrap_err();
     assert_eq!(error.message(), "path cam: the source is not there: connection refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_refuses_is_not_waited_for_and_one_that_restarts_is() {
+    let stage = Stage::new(on_demand());
+    let open = || stage.hub.open(stage.grant("cam"), Rendition::Main, ReaderOptions::viewer());
+    let began = tokio::time::Instant::now();
+    let waited = async { (open().await, began.elapsed()) };
+    let (waited, ()) = tokio::join!(waited, stage.order(Order::Lose(Outlook::Refusal)));
+    let (error, after) = (waited.0.unwrap_err(), waited.1);
+    assert_eq!(error.message(), "path cam: the source is not there: connection refused");
+    assert!(after < Duration::from_secs(1), "{after:?}");
+    assert_eq!(open().await.unwrap_err().code(), "path_not_ready", "the next one as well");
+    assert!(began.elapsed() < Duration::from_secs(1));
+
+    stage.order(Order::Begin).await;
+    stage.order(Order::Unit(access_unit(VIDEO, 0, true, 10))).await;
+    stage.state(StreamState::Ready).await;
+    stage.order(Order::Lose(Outlook::Refusal)).await;
+    stage.state(StreamState::Lost).await;
+    let comes_back = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        stage.order(Order::Begin).await;
+        stage.order(Order::Unit(access_unit(VIDEO, 70, true, 10))).await;
+    };
+    let (opened, ()) = tokio::join!(open(), comes_back);
+    assert_eq!(drain(&mut opened.unwrap()), ["P1"], "it was there a moment ago, and comes back");
 }
 
 #[tokio::test(start_paused = true)]
@@ -655,7 +684,7 @@ async fn readers_are_held_over_a_loss_and_play_on() {
     stage.order(Order::Unit(access_unit(VIDEO, 0, true, 10))).await;
     let mut reader = stage.hub.open(stage.grant("cam"), Rendition::Main, ReaderOptions::viewer()).await.unwrap();
     assert_eq!(drain(&mut reader), ["P0"]);
-    stage.order(Order::Lose).await;
+    stage.order(Order::Lose(Outlook::Uncertain)).await;
     stage.state(StreamState::Lost).await;
     assert_eq!(stage.stream().snapshot().error.unwrap().message(), "connection refused");
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -672,7 +701,7 @@ async fn readers_are_let_go_when_the_source_stays_away() {
     stage.order(Order::Begin).await;
     stage.order(Order::Unit(access_unit(VIDEO, 0, true, 10))).await;
     let mut reader = stage.hub.open(stage.grant("cam"), Rendition::Main, ReaderOptions::viewer()).await.unwrap();
-    stage.order(Order::Lose).await;
+    stage.order(Order::Lose(Outlook::Uncertain)).await;
     let mut batch = Vec::new();
     assert!(matches!(reader.read(&mut batch).await, Read::Units));
     let Read::End(EndReason::SourceLost(error)) = reader.read(&mut batch).await else { panic!("it should end") };

@@ -3,7 +3,7 @@
 
 mod dialogue;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -12,9 +12,10 @@ use crate::support::{
     camera::Camera,
     hls_client::{HlsClient, Playlist},
     process::PATIENCE,
-    rtsp_client::{Noted, RtspReader},
-    scripted_camera::{Behaviour, Fault, ScriptedCamera, Video},
+    rtsp_client::{Noted, RtspClient, RtspReader},
+    scripted_camera::{Behaviour, Fault, Login, Reply, ScriptedCamera, Video},
     server::Server,
+    whep_client::{Whep, WhepClient, WhepOptions},
 };
 
 /// A path that loses its patience quickly.
@@ -357,4 +358,38 @@ async fn one_bad_camera_costs_the_good_one_nothing() {
     let pictures: Vec<_> = noted.packets.iter().filter(|(track, ..)| *track == 0).collect();
     let longest = pictures.windows(2).map(|pair| pair[1].2 - pair[0].2).max().unwrap();
     assert!(longest < Duration::from_secs(2), "a gap of {longest:?} on the good camera");
+}
+
+#[tokio::test]
+async fn viewers_of_a_camera_that_says_no_are_told_why_at_once() {
+    let locked = ScriptedCamera::behaving(Behaviour { login: Some(Login::Md5), ..Behaviour::default() }).await;
+    let unknown = Behaviour {
+        reply: Arc::new(|asked, reply| if asked.method == "DESCRIBE" { Reply { status: 404, ..reply } } else { reply }),
+        ..Behaviour::default()
+    };
+    let unknown = ScriptedCamera::behaving(unknown).await;
+    // A minute that nobody is to wait.
+    let path = |source: &str| json!({ "source": source, "on_demand": { "start_timeout": "1m", "close_after": "1m" } });
+    let server = Server::start(json!({ "paths": {
+        "refused": path("rtsp://127.0.0.1:1/x"), "locked": path(&locked.url()), "unknown": path(&unknown.url()),
+    } }))
+    .await;
+    let asked = Instant::now();
+    for (name, why) in [("refused", "connection refused"), ("locked", "401: a login is required"), ("unknown", "404: ")]
+    {
+        let url = server.rtsp(name);
+        let mut client = RtspClient::connect(server.address("rtsp")).await;
+        let answer = client.ask("DESCRIBE", &url, &[("Accept", "application/sdp")]).await;
+        assert!(answer.status == 503, "{name}: {answer:?}");
+        let answer = server.client().get(server.http(&format!("/{name}/index.m3u8"))).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let problem: Value = answer.json().await.unwrap();
+        let detail = problem["detail"].as_str().unwrap_or_default();
+        assert!(status == 503 && problem["code"] == "path_not_ready" && detail.contains(why), "{name}: {problem:#}");
+        assert!(problem["hint"].is_string(), "{name}: {problem:#}");
+        let door = Whep { http: server.client().clone(), url: server.http(&format!("/{name}/whep")), tcp: None };
+        let answer = WhepClient::join(&door, WhepOptions::default()).await.err().unwrap();
+        assert!(answer.body.contains(why) && answer.retry_after.is_some(), "{name}: {answer:?}");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
 }

@@ -8,7 +8,10 @@ use std::{fmt, io, time::Duration};
 use url::Url;
 
 use super::inquiry::Challenge;
-use crate::base::{Error, Kind};
+use crate::{
+    base::{Error, Kind},
+    hub::Outlook,
+};
 
 /// How far the conversation had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +132,37 @@ impl Failure {
             | Self::Stranger(_)
             | Self::TooLong(_)
             | Self::Protocol(..) => (Kind::Unavailable, "source_protocol"),
+        }
+    }
+
+    /// Whether the next call may go better by itself. A camera without a place left may have one as soon as our own last
+    /// session has ended.
+    pub(super) const fn outlook(&self) -> Outlook {
+        match self {
+            Self::Name(_)
+            | Self::Refused
+            | Self::Unreachable(_)
+            | Self::Unauthorized { .. }
+            | Self::Forbidden
+            | Self::NotFound(_)
+            | Self::Transport(_)
+            | Self::Redirect(_)
+            | Self::TooManyRedirects
+            | Self::Certificate { .. }
+            | Self::Tls(_)
+            | Self::NoTracks(_)
+            | Self::Stranger(_) => Outlook::Refusal,
+            Self::Timeout(..)
+            | Self::Closed(_)
+            | Self::Busy(_)
+            | Self::Silent(_)
+            | Self::NoStart(_)
+            | Self::Ended
+            | Self::TooLong(_)
+            | Self::Garbled(_)
+            | Self::Astray(_)
+            | Self::Status(..)
+            | Self::Protocol(..) => Outlook::Uncertain,
         }
     }
 

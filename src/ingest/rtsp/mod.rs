@@ -176,7 +176,7 @@ impl Puller {
         tokio::select! {
             biased;
             () = stopping.cancelled() => {}
-            () = self.feed.lost(failure.error(&self.options.camera.url)) => {}
+            () = self.feed.lost(failure.error(&self.options.camera.url), failure.outlook()) => {}
         }
     }
 
