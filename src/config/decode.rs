@@ -90,7 +90,14 @@ impl DecodeError {
         };
         let problem = |message: String| Problem::new(place, base.join(route), message);
         match self.what {
-            What::Custom(message) => problem(format!("{message}{found}")),
+            What::Custom(message) => {
+                let word = tree.at(route).and_then(Node::text).unwrap_or_default();
+                let problem = problem(format!("{message}{found}"));
+                match meant_of(&message, word) {
+                    Some(meant) => problem.with_hint(format!("did you mean `{meant}`?")),
+                    None => problem,
+                }
+            }
             What::Expected(expected) => problem(format!("expected {expected}{found}")),
             What::MissingKey(key) => problem(format!("the key `{key}` is missing")),
             What::UnknownKey(known) => {
@@ -117,6 +124,17 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {:?}", self.route(), self.what)
     }
+}
+
+/// The word or scheme that may have been meant, of those that a value's complaint says are expected.
+fn meant_of<'a>(message: &'a str, found: &str) -> Option<&'a str> {
+    let (_, expected) = message.split_once("expected ")?;
+    // What comes then are examples.
+    let expected = expected.split(" such as").next()?;
+    let word = |quoted: &'a str| quoted.trim_end_matches("://…");
+    let is_word = |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let words = expected.split('`').skip(1).step_by(2).map(word).filter(is_word);
+    meant(found.split_once("://").map_or(found, |(scheme, _)| scheme), words)
 }
 
 impl std::error::Error for DecodeError {}

@@ -244,6 +244,20 @@ fn paths_that_cannot_work_are_found() {
             "error: campanile.yaml:2:37: paths.a.stalled_after: never reached: after 10s (`reconnect_after`) the camera is connected anew, before 20s",
         ),
         (
+            "a: { source: dem }",
+            "error: campanile.yaml:2:16: paths.a.source: expected `rtsp://…`, `rtsps://…`, `demo` or `publisher`, found `dem`\n\
+             hint: did you mean `demo`?",
+        ),
+        (
+            "a: { source: 'rtps://cam/' }",
+            "error: campanile.yaml:2:16: paths.a.source: sources of the scheme `rtps` are not supported; expected `rtsp://…`, `rtsps://…`, `demo` or `publisher`, found `rtps://cam/`\n\
+             hint: did you mean `rtsp`?",
+        ),
+        (
+            "a: { source: cam.lan }",
+            "error: campanile.yaml:2:16: paths.a.source: expected `rtsp://…`, `rtsps://…`, `demo` or `publisher`, found `cam.lan`",
+        ),
+        (
             "a: { source: 'rtsp://cam/', on_demand: sometimes }",
             "error: campanile.yaml:2:42: paths.a.on_demand: expected `true`, `false`, or an object with `start_timeout` and `close_after`, found `sometimes`",
         ),
