@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
         WantsClientCert, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -94,6 +94,32 @@ pub fn client_config(config: &ServiceTlsConfig) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(client))
 }
 
+/// Why a certificate is not trusted, in words. Those of `rustls` are names of its own, some in the names of others.
+pub fn why(reason: &CertificateError) -> String {
+    let words = match reason {
+        CertificateError::UnknownIssuer => "nobody whom this machine trusts has signed it",
+        CertificateError::Expired => "it has expired",
+        CertificateError::NotValidYet => "it is not valid yet: is the clock right?",
+        CertificateError::Revoked => "it was revoked",
+        CertificateError::NotValidForName => "it is not for this host",
+        CertificateError::BadEncoding => "it is garbled",
+        CertificateError::BadSignature => "its signature is wrong",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "it is not for servers",
+        CertificateError::ApplicationVerificationFailure => "it is not the one whose fingerprint is trusted",
+        CertificateError::Other(other) => return by_webpki(&other.to_string()),
+        told => return told.to_string(),
+    };
+    words.to_owned()
+}
+
+/// What the verifier says by its own names alone.
+fn by_webpki(name: &str) -> String {
+    match name {
+        "CaUsedAsEndEntity" => "it is an authority's, which signed it itself, and not a server's".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 fn broken(error: rustls::Error) -> Error {
     Error::new(Kind::FailedPrecondition, format!("tls: {error}"))
 }
@@ -160,7 +186,7 @@ impl ServerCertVerifier for Judge {
             Trust::Signed(verifier) => verifier.verify_server_cert(certificate, intermediates, name, ocsp, now),
             Trust::Fingerprint(trusted) if *trusted == fingerprint => Ok(ServerCertVerified::assertion()),
             Trust::Fingerprint(_) => {
-                Err(rustls::Error::InvalidCertificate(rustls::CertificateError::ApplicationVerificationFailure))
+                Err(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
             }
             Trust::Anybody => Ok(ServerCertVerified::assertion()),
         }
@@ -187,5 +213,61 @@ impl ServerCertVerifier for Judge {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What a machine that trusts `roots` says of a certificate shown as that of `host`.
+    fn judged(
+        roots: &[&CertificateDer<'static>],
+        shown: &CertificateDer<'static>,
+        host: &'static str,
+        now: UnixTime,
+    ) -> String {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(roots.iter().map(|&root| root.clone()));
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider()).build().unwrap();
+        let judge = Judge::new(Trust::Signed(verifier));
+        let name = ServerName::try_from(host).unwrap();
+        match judge.verify_server_cert(shown, &[], &name, &[], now) {
+            Ok(_) => "trusted".to_owned(),
+            Err(rustls::Error::InvalidCertificate(reason)) => why(&reason),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_spoken_of_in_words() {
+        let own = |names: &[&str], authority: bool| {
+            let mut wanted =
+                rcgen::CertificateParams::new(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()).unwrap();
+            wanted.distinguished_name.push(rcgen::DnType::CommonName, format!("{names:?} {authority}"));
+            if authority {
+                wanted.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            }
+            (wanted.not_before, wanted.not_after) =
+                (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2030, 1, 1));
+            wanted.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+        };
+        let (camera, authority, other) = (own(&["cam.lan"], false), own(&["cam.lan"], true), own(&["other.lan"], true));
+        let day = |days: u64| UnixTime::since_unix_epoch(Duration::from_secs(days * 86_400));
+        let (early, now, late) = (day(18_000), day(20_000), day(30_000));
+        let table = [
+            (&camera, &camera, "cam.lan", now, "trusted"),
+            (&other, &camera, "cam.lan", now, "nobody whom this machine trusts has signed it"),
+            (&other, &authority, "cam.lan", now, "it is an authority's, which signed it itself, and not a server's"),
+            (&camera, &camera, "cam.lan", late, "certificate expired"),
+            (&camera, &camera, "cam.lan", early, "certificate not valid yet"),
+            (&camera, &camera, "other.lan", now, "certificate not valid for name \"other.lan\""),
+        ];
+        for (root, shown, host, now, words) in table {
+            let said = judged(&[root], shown, host, now);
+            assert!(said.starts_with(words), "{said} is not {words}");
+        }
     }
 }

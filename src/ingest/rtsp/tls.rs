@@ -13,7 +13,7 @@ use url::Url;
 use super::failure::{Failure, Step};
 use crate::{
     config::CameraTlsConfig,
-    net::trust::{Judge, Trust},
+    net::trust::{self, Judge, Trust},
 };
 
 /// Shakes hands over a connection to the host of a URL.
@@ -44,7 +44,7 @@ pub(super) async fn secure(
 fn failed(error: &std::io::Error, fingerprint: Option<String>) -> Failure {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(reason)) => {
-            Failure::Certificate { reason: reason.to_string(), fingerprint }
+            Failure::Certificate { reason: trust::why(reason), fingerprint }
         }
         Some(error) => Failure::Tls(error.to_string()),
         None if error.kind() == std::io::ErrorKind::UnexpectedEof => Failure::Closed(Step::Secure),
