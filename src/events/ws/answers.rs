@@ -141,7 +141,13 @@ impl Answers {
     }
 
     fn subscribe(&mut self, session: &mut Session, follower: &mut Follower, asked: Subscribe) -> Result<()> {
-        self.want(session, follower, Wishes::subscribed(asked), "subscribed")
+        let thumbnails = asked.thumbnails.is_some();
+        self.want(session, follower, Wishes::subscribed(asked), "subscribed")?;
+        if thumbnails {
+            let message = "thumbnails: this server makes no pictures of alerts; the events themselves come";
+            return Err(Error::new(Kind::Unsupported, message).with_code("thumbnails_unavailable"));
+        }
+        Ok(())
     }
 
     fn want(&mut self, session: &mut Session, follower: &mut Follower, wishes: Wishes, status: &str) -> Result<()> {

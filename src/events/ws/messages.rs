@@ -57,6 +57,16 @@ pub struct Subscribe {
     pub sensors: Option<Vec<String>>,
     /// The mildest severity, of events that have one.
     pub severity: Option<String>,
+    /// An alert's picture beside it, once this server makes pictures. Until then an `error` says that none will come, and
+    /// the rest of the subscription is in force.
+    pub thumbnails: Option<Thumbnails>,
+}
+
+/// Which pictures of alerts a client wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub struct Thumbnails {
+    /// In pixels.
+    pub width: Option<u16>,
 }
 
 /// Somebody takes note of an alert.

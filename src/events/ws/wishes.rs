@@ -82,7 +82,7 @@ impl Wishes {
     /// # Errors
     /// [`Kind::InvalidArgument`]: something in it can be no name, or there is too much of it.
     pub(super) fn filter(&self) -> Result<Filter> {
-        let Subscribe { event_types, paths, sensors, severity } = &self.asked;
+        let Subscribe { event_types, paths, sensors, severity, thumbnails: _ } = &self.asked;
         let mut filter = Filter::everything();
         if let Some(words) = event_types {
             filter = filter.event_types(words)?;

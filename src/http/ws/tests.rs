@@ -251,6 +251,19 @@ async fn a_subscription_narrows_from_then_on() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_thumbnails_is_told_that_none_will_come_and_gets_the_events() {
+    let server = Server::start().await;
+    let mut client = server.client("/ws/events").await;
+    client.send(&json!({"type": "subscribe", "event_types": ["event2"], "thumbnails": {"width": 320}})).await;
+    assert_eq!(client.message().await["status"], "subscribed");
+    let error = client.message().await;
+    assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("thumbnails_unavailable")));
+    server.happen(1).await;
+    server.happen(2).await;
+    assert_eq!(number(&client.message().await), 2);
+}
+
+#[tokio::test]
 async fn values_come_as_they_are_and_alert_only_clients_get_none() {
     let server = Server::start().await;
     let value = || draft(EventType::StatisticsUpdate, "x");

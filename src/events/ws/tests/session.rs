@@ -73,6 +73,22 @@ fn a_client_that_only_listens_and_pongs_stays_for_ever() {
 }
 
 #[test]
+fn an_hour_in_which_nothing_happens_costs_a_client_less_than_a_kilobyte() {
+    let mut session = session();
+    let mut bytes = 0;
+    for second in 1..=3600_u32 {
+        let now = at(f64::from(second));
+        session.handle_timeout(now);
+        let said = written(&mut session, now);
+        bytes += said.len();
+        if !said.is_empty() {
+            hear(&mut session, now, &masked(0x8a, b""));
+        }
+    }
+    assert!((1..=1024).contains(&bytes) && session.end().is_none(), "{bytes} bytes");
+}
+
+#[test]
 fn ws_03_a_close_is_answered_with_its_code_and_the_server_hangs_up_first() {
     let mut session = session();
     session.push(Bytes::from_static(b"\x81\x01a"));
