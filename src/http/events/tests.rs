@@ -182,7 +182,9 @@ async fn a_door_that_is_switched_off_is_not_there() {
     let closed =
         EventDoorOptions { server_sent: false, long_poll: false, ingest: false, ..EventDoorOptions::default() };
     let house = with(closed);
-    for url in ["/api/v1/events", "/stream/events", "/stream/system-status"] {
+    for url in
+        ["/api/v1/events", "/stream/events", "/stream/system-status", "/ws/events", "/ws/alerts", "/ws/statistics"]
+    {
         assert_eq!(house.get(url).await.problem(404), "door_switched_off", "{url}");
     }
     assert_eq!(post(&house, &[JSON], &json!({"type": "x"})).await.problem(404), "door_switched_off");
