@@ -35,10 +35,10 @@ bench: ## micro-benchmarks and the gates in milliseconds and per cent, at full s
 	@scripts/setup-test
 	@scripts/bench
 
-soak: ## the long runs: tests at a large scale, faults over and over
+soak: ## the long runs: tests at a large scale, faults over and over; ARGS="idle kills" are pieces of it
 	@scripts/setup-build
 	@scripts/setup-test
-	@scripts/soak
+	@PROFILE=$(PROFILE) scripts/soak $(ARGS)
 
 fuzz: ## ten minutes of fuzzing for every parser that reads what strangers send
 	@scripts/setup-build

@@ -53,7 +53,7 @@ fn number(fact: &Value) -> Option<u64> {
 
 #[tokio::test]
 async fn no_acknowledged_fact_is_lost_and_no_id_is_used_twice_whenever_the_process_is_killed() {
-    let rounds = 20 * scale();
+    let rounds = (20 * scale()).min(200);
     let mut folder = tempfile::tempdir().unwrap();
     // What was acknowledged, and what was seen under each id, over all rounds.
     let mut acknowledged = BTreeMap::<u64, String>::new();
@@ -124,7 +124,7 @@ async fn no_acknowledged_fact_is_lost_and_no_id_is_used_twice_whenever_the_proce
 
 #[tokio::test]
 async fn every_event_raises_its_alert_once_whenever_the_process_is_killed() {
-    let rounds = 6 * scale();
+    let rounds = (6 * scale()).min(60);
     let mut ringing = bare();
     ringing["rules"] = json!([{"id": "ring", "when": {"event": {"kind": "ring", "hold": "1h"}}}]);
     let mut folder = tempfile::tempdir().unwrap();
