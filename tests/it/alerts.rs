@@ -1,11 +1,15 @@
-//! Rules against the real binary: what they remember over a kill.
+//! Rules against the real binary: what they remember over a kill, and what they make of a real camera.
 
 use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{process::PATIENCE, server::Server};
+use crate::support::{
+    process::PATIENCE,
+    scripted_camera::{Behaviour, ScriptedCamera},
+    server::Server,
+};
 
 const HOLDS_FOR: Duration = Duration::from_secs(6);
 
@@ -54,4 +58,47 @@ async fn a_time_that_runs_for_a_rule_runs_on_over_a_kill() {
     };
     assert_eq!((&alert["data"]["change"], &alert["sensor"]), (&json!("raised"), &json!("attic")));
     assert_eq!(alert["data"]["alert"]["value"], 50.0);
+}
+
+#[tokio::test]
+async fn a_camera_whose_clock_jumps_falls_silent_and_goes_away_raises_an_alert_for_each() {
+    let camera = ScriptedCamera::behaving(Behaviour::default()).await;
+    let server = Server::start(json!({
+        "paths": { "cam": { "source": camera.url(), "stalled_after": "1s", "reconnect_after": "1m" } },
+        "rules": [
+            { "preset": "camera_clock_jump" },
+            { "preset": "camera_stalled", "for": "1s" },
+            { "preset": "camera_offline", "for": "1s" },
+        ],
+    }))
+    .await;
+    server.state("cam", "ready").await;
+    // What its counter says at the first look is where it began: it jumps, an hour at a time, until that is seen.
+    tokio::select! {
+        () = raised(&server, "camera_clock_jump") => {}
+        () = async {
+            loop {
+                camera.change(|camera| camera.timestamp_offset = camera.timestamp_offset.wrapping_add(324_000_000));
+                sleep(Duration::from_secs(1)).await;
+            }
+        } => {}
+    }
+    camera.change(|camera| camera.silent = true);
+    raised(&server, "camera_stalled").await;
+    drop(camera);
+    raised(&server, "camera_offline").await;
+}
+
+/// Waits for the alert of a rule about the camera.
+async fn raised(server: &Server, rule: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let alerts = server.json("/api/v1/alerts").await;
+        let items = alerts["items"].as_array().cloned().unwrap_or_default();
+        if items.iter().any(|alert| alert["rule"] == rule && alert["path"] == "cam") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no {rule}: {alerts:#}");
+        sleep(Duration::from_millis(100)).await;
+    }
 }

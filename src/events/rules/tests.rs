@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 use proptest::prelude::*;
 
 use super::{
-    CameraSample, CameraStanding, Change, Device, DiskRoom, Occurrence, Reading, Rules, SavedRules, Subject,
-    phase::Truth,
+    CameraSample, CameraStanding, Change, Device, DiskRoom, KeyPicture, Occurrence, PictureFigures, Reading, Rules,
+    SavedRules, Subject, phase::Truth,
 };
 use crate::{
     base::{Moment, Monotonic, SensorId, WallTime},
-    config::{Rule, RuleConfig, RuleId},
+    config::{Rule, RuleConfig, RuleId, rules::Preset},
     events::payload::ReadingValue,
 };
 
@@ -207,6 +207,78 @@ fn fast_changes_camera_troubles_and_a_full_disk_raise() {
         (84, "-", &["clear camera_offline yard"]),
         (140, "-", &["clear disk_low server"]),
     ]);
+}
+
+/// A minute in which everything is well, then one in which something is not; what only that preset's rule says of it.
+#[test]
+fn every_preset_raises_for_what_its_page_says_and_for_nothing_before() {
+    /// A camera in good order, and with one trouble.
+    fn films(house: &mut House, second: u64, trouble: Option<&str>) -> Vec<String> {
+        let bad = |word: &str| trouble == Some(word);
+        let picture = PictureFigures {
+            per_second: if bad("camera_low_frame_rate") { 10.0 } else { 25.0 },
+            bit_rate_bps: if bad("camera_bit_rate_collapse") { 400_000 } else { 4_000_000 },
+            key: Some(KeyPicture { number: second / 2, digest: if bad("camera_frozen") { 7 } else { second / 2 } }),
+        };
+        let standing = match trouble {
+            Some("camera_offline") => CameraStanding::Away,
+            Some("camera_stalled") => CameraStanding::Stalled,
+            _ => CameraStanding::Ready,
+        };
+        let sample = CameraSample {
+            path: "yard".parse().unwrap(),
+            title: "The yard".into(),
+            standing,
+            picture: (standing == CameraStanding::Ready).then_some(picture),
+            jumps: u64::from(bad("camera_clock_jump")),
+        };
+        house.rules.handle_camera(&sample, moment(second, 100));
+        told(&mut house.rules)
+    }
+
+    // The preset, what happens in the second minute if it is no camera's trouble, and what is told.
+    let table = [
+        ("temperature", "attic=36", "attic warning 36"),
+        ("motion", "motion!yard", "yard info motion"),
+        ("smoke", "smoke=true", "smoke critical true"),
+        ("water_leak", "leak=true", "leak critical true"),
+        ("door", "door=true", "door info true"),
+        ("doorbell", "doorbell_pressed!yard", "yard info doorbell_pressed"),
+        ("face", "face_recognized!yard", "yard info face_recognized"),
+        ("person", "person_detected!yard", "yard info person_detected"),
+        ("camera_offline", "", "yard critical offline"),
+        ("camera_stalled", "", "yard warning stalled"),
+        ("camera_frozen", "", "yard warning frozen"),
+        ("camera_low_frame_rate", "", "yard warning low_frame_rate"),
+        ("camera_bit_rate_collapse", "", "yard warning bit_rate_collapse"),
+        ("camera_clock_jump", "", "yard warning clock_jump"),
+        ("disk_low", "disk:4", "server critical 4"),
+        ("sensor_silent", "-", "attic warning no_data"),
+    ];
+    assert_eq!(table.map(|(preset, ..)| preset), Preset::ALL.map(Preset::name));
+    for (preset, happens, expected) in table {
+        let mut house = House::new(&[&format!("preset: {preset}")]);
+        for (id, kind) in [("smoke", "smoke"), ("leak", "water")] {
+            house.rules.handle_device(device(id, kind, None), moment(0, 100));
+        }
+        for second in 1..=60 {
+            for well in ["attic=20", "door=false", "smoke=false", "leak=false", "disk:50"] {
+                assert_eq!(house.at(second, well), [""; 0], "{preset}, second {second}");
+            }
+            assert_eq!(films(&mut house, second, None), [""; 0], "{preset}, second {second}");
+        }
+        let mut said = Vec::new();
+        for second in 61..=125 {
+            said.extend(match happens {
+                "" => films(&mut house, second, Some(preset)),
+                "-" => house.at(second, happens),
+                _ if second == 61 || happens.starts_with("disk") => house.at(second, happens),
+                _ => house.at(second, "-"),
+            });
+        }
+        let raised: Vec<_> = said.iter().filter(|word| word.starts_with("raise")).collect();
+        assert_eq!(raised, [&format!("raise {preset} {expected}")], "{said:?}");
+    }
 }
 
 #[test]
