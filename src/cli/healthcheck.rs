@@ -62,7 +62,9 @@ pub(super) fn run(shared: &Shared, arguments: &HealthcheckArguments) -> Result<(
                 last = Error::new(Kind::Unavailable, format!("server at {}: status {status}", target.address));
             }
             Err(error) => {
-                last = Error::new(Kind::Unavailable, format!("server at {}", target.address)).caused_by(error);
+                last = Error::new(Kind::Unavailable, format!("server at {}", target.address))
+                    .with_hint("is it running? Another server is asked by --url http://host:port")
+                    .caused_by(error);
             }
         }
     }

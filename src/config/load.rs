@@ -15,7 +15,7 @@ use super::{
     problem::{Problem, Problems},
     substitute::substitute,
     tls::TlsConfig,
-    tree::{Key, Node, Place, Route, Value},
+    tree::{Key, Node, Place, Route, Value, shown},
     yaml,
 };
 use crate::base::Secret;
@@ -122,8 +122,14 @@ fn decode_paths(section: Key, paths: Node, wrong: &mut Vec<Route>, problems: &mu
     };
     for (key, mut node) in entries {
         let route = base.then(&key.text);
-        match key.text.parse::<PathKey>() {
-            Ok(name) => {
+        match (key.text.parse::<PathKey>(), node.text()) {
+            (Ok(_), Some(text)) if !node.is_null() && !node.damaged => {
+                let message = format!("expected an object, found {}", shown(text));
+                let hint = "what feeds a path stands below its name: `source: rtsp://…`, or `source: demo`";
+                problems.add(Problem::new(node.place, route.clone(), message).with_hint(hint));
+                wrong.push(route);
+            }
+            (Ok(name), _) => {
                 let (path, undecoded) = decode::<PathConfig>(&mut node, &route, problems);
                 // What is wrong as a whole is no path.
                 if !undecoded.contains(&route) {
@@ -131,7 +137,7 @@ fn decode_paths(section: Key, paths: Node, wrong: &mut Vec<Route>, problems: &mu
                 }
                 wrong.extend(undecoded);
             }
-            Err(error) => {
+            (Err(error), _) => {
                 problems.add(Problem::new(key.place, route.clone(), error.to_string()));
                 wrong.push(route);
             }

@@ -229,6 +229,7 @@ async fn healthcheck_asks_the_server_and_exits_by_its_answer() {
     let gone = ask(&["healthcheck", "--url", &url, "--timeout", "500ms"]).await;
     assert_eq!(gone.status.code(), Some(1));
     assert!(gone.stderr.starts_with(&format!("error: server at {address}: Connection refused")), "{}", gone.stderr);
+    assert!(gone.stderr.contains("\nhint: is it running?"), "{}", gone.stderr);
 }
 
 #[tokio::test]

@@ -520,11 +520,12 @@ fn many_cameras_with_many_errors_are_read_in_time() {
 #[test]
 fn paths_that_are_no_objects_are_found() {
     let empty = "the key `source` is missing\nhint: write the camera's URL, `source: rtsp://…`, or `source: demo` for the built-in camera";
+    let below = "hint: what feeds a path stands below its name: `source: rtsp://…`, or `source: demo`";
     let table = [
         ("paths: [a]", "error: campanile.yaml:1:1: paths: expected an object: the paths by name".to_owned()),
         (
             "paths: { a: rtsp://cam/, b: { source: demo } }",
-            "error: campanile.yaml:1:13: paths.a: expected an object, found `rtsp://cam/`".to_owned(),
+            format!("error: campanile.yaml:1:13: paths.a: expected an object, found `rtsp://cam/`\n{below}"),
         ),
         (
             "paths: { a: [demo] }",
@@ -533,7 +534,7 @@ fn paths_that_are_no_objects_are_found() {
         ("paths: { a: }", format!("error: campanile.yaml:1:10: paths.a: {empty}")),
         (
             "default_path: a\npaths: { a: demo }",
-            "error: campanile.yaml:2:13: paths.a: expected an object, found `demo`".to_owned(),
+            format!("error: campanile.yaml:2:13: paths.a: expected an object, found `demo`\n{below}"),
         ),
     ];
     for (text, expected) in table {
