@@ -7,6 +7,7 @@
 mod accounts;
 mod api;
 pub mod assets;
+mod body;
 mod caller;
 mod challenges;
 mod cors;

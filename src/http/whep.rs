@@ -11,9 +11,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{
+    body,
     front::Front,
     link,
     problem::{Problem, ProblemBody},
@@ -43,8 +43,6 @@ const SESSION_TAKES: &str = "PATCH, DELETE, OPTIONS";
 
 /// The largest body that is read; offers and fragments have tighter bounds of their own.
 const BODY_MAX: usize = 256 * 1024;
-/// How long a body may take once the head is there.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Answers any request of the endpoint, or of one of its sessions.
 pub(super) async fn serve(
@@ -120,7 +118,7 @@ async fn open(front: &Front, parts: &Parts, caller: &Caller, body: Body, place: 
     let webrtc = webrtc(front)?;
     let grant = front.rooms.gate.check::<View>(caller, &place.path)?;
     let asked = asked(place, parts.uri.query())?;
-    let offer = text(body).await?;
+    let offer = text(&parts.headers, body).await?;
     if offer.trim().is_empty() {
         return Err(no_offer());
     }
@@ -166,7 +164,7 @@ async fn patch(
     front.rooms.gate.check::<View>(caller, &place.path)?;
     content_type(&parts.headers, &FRAGMENT, ACCEPT_PATCH)?;
     let id = SessionId::parse(id).ok_or_else(no_session)?;
-    let fragment = text(body).await?;
+    let fragment = text(&parts.headers, body).await?;
     match webrtc.patch(&place.path, id, if_match(&parts.headers), &fragment).await {
         Ok(patched) => Ok(accepted(patched)),
         Err(refused) => Err(refuse_patch(refused)),
@@ -231,20 +229,9 @@ fn content_type(headers: &HeaderMap, wanted: &HeaderValue, announce: HeaderName)
     Err(problem.with_header(announce, wanted.clone()))
 }
 
-async fn text(body: Body) -> Result<String, Problem> {
-    let read = tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_MAX).collect()).await;
-    let collected = read.map_err(|_| {
-        Problem::of_http(StatusCode::REQUEST_TIMEOUT, "body_timeout", "the body did not come to its end in time")
-    })?;
-    let collected = collected.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            let message = format!("a body has at most {BODY_MAX} bytes here");
-            Problem::of_http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
-        } else {
-            Problem::of_http(StatusCode::BAD_REQUEST, "body_unreadable", "the body broke off")
-        }
-    })?;
-    String::from_utf8(collected.to_bytes().into()).map_err(|_| {
+async fn text(headers: &HeaderMap, body: Body) -> Result<String, Problem> {
+    let collected = body::whole(headers, body, BODY_MAX).await?;
+    String::from_utf8(collected.into()).map_err(|_| {
         Error::new(Kind::InvalidArgument, "a session description is a text in UTF-8").with_code("invalid_offer").into()
     })
 }

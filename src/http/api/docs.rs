@@ -126,6 +126,7 @@ const CODES: &[(&str, &str)] = &[
     ("too_many_tokens", "There are as many tokens of programs as may be; withdraw some."),
     ("unauthenticated", "This needs a credential, or a caller on the server's own machine."),
     ("unavailable", "It does not work now and may work later."),
+    ("unsupported_encoding", "The body is packed; it has to come as it is, without `Content-Encoding`."),
     ("unsupported_event", "An event of this type or form is not taken."),
     ("unsupported_media_type", "The body is of another type than this URL takes."),
     ("user_exists", "There is a user of this name."),

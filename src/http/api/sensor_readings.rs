@@ -1,20 +1,18 @@
 //! `POST /api/v1/sensors/{id}/readings`: readings in our own form, as plain values, as InfluxDB's line protocol.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
-    body::Body,
     extract::{Request, State},
     response::Response,
 };
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     super::{
+        body,
         front::Front,
         grant::{Named, OnServer},
         problem::{Problem, ProblemBody},
@@ -30,8 +28,6 @@ use crate::{
 
 /// The largest body of readings.
 const BODY_MAX: usize = 1 << 20;
-/// How long it may take once the head is there.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// What became of readings.
 #[derive(Debug, Serialize, ToSchema)]
@@ -89,7 +85,7 @@ pub(super) async fn take(
     let (parts, body) = request.into_parts();
     let form = form(&parts.headers)?;
     let precision = precision(parts.uri.query())?;
-    let body = read(body).await?;
+    let body = body::whole(&parts.headers, body, BODY_MAX).await?;
     let entries = match form {
         Form::Json => json::read(id.as_str(), &body),
         Form::Text => json::read_any(id.as_str(), &body),
@@ -142,20 +138,5 @@ fn precision(query: Option<&str>) -> Result<line_protocol::Precision, Problem> {
         None => Ok(line_protocol::Precision::default()),
         Some((_, word)) => line_protocol::Precision::parse(&word)
             .ok_or_else(|| invalid("precision is one of `ns`, `us`, `ms`, `s`".to_owned())),
-    }
-}
-
-async fn read(body: Body) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(BODY_TIME, Limited::new(body, BODY_MAX).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("a body has at most {BODY_MAX} bytes here");
-            Err(Problem::of_http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message))
-        }
-        Ok(Err(_)) => Err(Problem::of_http(StatusCode::BAD_REQUEST, "body_unreadable", "the body broke off")),
-        Err(_elapsed) => {
-            let message = "the body did not come to its end in time";
-            Err(Problem::of_http(StatusCode::REQUEST_TIMEOUT, "body_timeout", message))
-        }
     }
 }

@@ -7,10 +7,9 @@ use axum::{
     extract::{FromRequest, Request},
 };
 use http::{StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use super::super::{caller::Asking, front::Front, problem::Problem};
+use super::super::{body, caller::Asking, front::Front, problem::Problem};
 use crate::{
     auth::Subject,
     base::{Error, Kind, WallTime},
@@ -48,15 +47,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Front>> for SentByAnybody<T> {
     async fn from_request(request: Request, _: &Arc<Front>) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let named = parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-        let body = Limited::new(body, MOST).collect().await.map_err(|error| {
-            if error.downcast_ref::<LengthLimitError>().is_some() {
-                let message = format!("this URL takes at most {MOST} bytes");
-                Problem::of_http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
-            } else {
-                invalid("the body did not come whole".to_owned()).into()
-            }
-        })?;
-        let bytes = body.to_bytes();
+        let bytes = body::whole(&parts.headers, body, MOST).await?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         // RFC 8259 §11; a structured suffix (RFC 6839 §3.1) is JSON too. Without a name it is taken for what it should be.
         let media = named.map(|named| named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());

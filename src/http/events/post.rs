@@ -1,6 +1,6 @@
 //! `POST /api/v1/events`: something happened, says somebody. The answer comes after the commit.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     body::Body,
@@ -8,13 +8,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{
     super::{
+        body,
         caller::Asking,
         front::Front,
         grant::OnServer,
@@ -33,8 +32,6 @@ use crate::{
 
 /// The largest event.
 const BODY_MAX: usize = 64 * 1024;
-/// How long a body may take once the head is there.
-const BODY_TIME: Duration = Duration::from_secs(10);
 /// The sender's name for an event that it may send again (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -123,20 +120,7 @@ async fn read(front: &Front, headers: &HeaderMap, body: Body) -> std::result::Re
         return Err(Problem::of_http(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message));
     }
     let given = key(headers)?;
-    let body = match timeout(BODY_TIME, Limited::new(body, BODY_MAX).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let message = format!("an event has at most {BODY_MAX} bytes");
-            return Err(Problem::of_http(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
-        }
-        Ok(Err(_)) => {
-            return Err(Error::new(Kind::InvalidArgument, "the body ended early").with_code("body_unreadable").into());
-        }
-        Err(_elapsed) => {
-            let message = "the body took too long";
-            return Err(Problem::of_http(StatusCode::REQUEST_TIMEOUT, "body_timeout", message));
-        }
-    };
+    let body = body::whole(headers, body, BODY_MAX).await?;
     let mut incoming = Incoming::read(&body, front.rooms.clock.wall())?;
     incoming.key = given.or(incoming.key).filter(|key| key.len() <= 4 * KEY_MAX);
     Ok(incoming)

@@ -1,7 +1,7 @@
 //! What the door says, statement by statement of WHEP (WH-01 …). Sessions themselves are tried by the room `webrtc`, and
 //! the two together by `tests/it`.
 
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 
 use super::*;
 use crate::{
@@ -144,9 +144,13 @@ fn tracks_left_out_and_notices_are_named_in_headers() {
     assert_eq!(header(&response, "campanile-notice"), "reordered-pictures;track=0;text=\"B-frames\"");
 }
 
+async fn text_of(body: Body) -> Result<String, Problem> {
+    text(&HeaderMap::new(), body).await
+}
+
 #[tokio::test]
 async fn a_body_is_bounded_and_a_text() {
-    let read = |bytes: Vec<u8>| text(Body::new(Full::from(bytes)));
+    let read = |bytes: Vec<u8>| text_of(Body::new(Full::from(bytes)));
     assert_eq!(read(b"v=0".to_vec()).await.unwrap(), "v=0");
     assert_eq!(status_of(read(vec![b'x'; BODY_MAX + 1]).await.unwrap_err()).0, 413);
     assert_eq!(status_of(read(vec![0xff, 0xfe]).await.unwrap_err()).0, 400);
@@ -155,7 +159,7 @@ async fn a_body_is_bounded_and_a_text() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_ends_is_given_up() {
     let never = Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
-    assert_eq!(status_of(text(never).await.unwrap_err()).0, 408);
+    assert_eq!(status_of(text_of(never).await.unwrap_err()).0, 408);
 }
 
 #[test]
