@@ -82,7 +82,7 @@ impl UserBook {
                 .with_hint("`campanile user passwd` changes a password"));
         }
         if users.len() >= MOST {
-            return Err(Error::new(Kind::ResourceExhausted, format!("there are {MOST} users, as many as may be")));
+            return Err(Error::new(Kind::FailedPrecondition, format!("there are {MOST} users, as many as may be")));
         }
         self.write(&user.name, Some(user.to_stored())).await
     }

@@ -175,7 +175,7 @@ async fn nobody_sends_the_server_to_the_machines_behind_it() {
     assert_eq!(ask(&server, reqwest::Method::POST, SUBSCRIPTIONS, Some(&one)).await.0, 201);
     let (status, said) =
         ask(&server, reqwest::Method::POST, SUBSCRIPTIONS, Some(&subscribe("https://push.example/2"))).await;
-    assert_eq!((status, &said["code"]), (503, &json!("too_many_subscriptions")), "{said}");
+    assert_eq!((status, &said["code"]), (409, &json!("too_many_subscriptions")), "{said}");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ impl Logins {
         let own = all.iter().filter(|entry| entry.token.user == *known.name()).count();
         if own >= OF_USER || all.len() >= MOST {
             let message = format!("there are as many tokens as may be: {OF_USER} of one user, {MOST} in all");
-            return Err(Error::new(Kind::ResourceExhausted, message).with_code("too_many_tokens"));
+            return Err(Error::new(Kind::FailedPrecondition, message).with_code("too_many_tokens"));
         }
         ApiToken::new(name, known.name().clone(), permissions, until, now)
     }

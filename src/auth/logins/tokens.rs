@@ -178,7 +178,7 @@ impl Logins {
         };
         if limit.as_ref().is_some_and(|limit| limit.len() > token::PERMISSIONS_MAX) {
             let message = format!("a token of this kind has {} permissions at most", token::PERMISSIONS_MAX);
-            return Err(Error::new(Kind::ResourceExhausted, message).with_code("too_many_permissions"));
+            return Err(Error::new(Kind::FailedPrecondition, message).with_code("too_many_permissions"));
         }
         // A ticket opens what the login that asked for it could have kept open; it ends with that.
         let (id, ends) = match purpose {

@@ -235,7 +235,7 @@ impl Alerts {
     /// `by` does not want to hear of something. The silence's id comes back.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`]: no end, or one that is past. [`Kind::ResourceExhausted`]: there are too many.
+    /// [`Kind::InvalidArgument`]: no end, or one that is past. [`Kind::FailedPrecondition`]: there are too many.
     pub async fn silence(&self, options: SilenceOptions, by: String) -> Result<String> {
         let now = self.clock.wall();
         let unfit = |message| Error::new(Kind::InvalidArgument, message).with_code("invalid_silence");
@@ -305,7 +305,7 @@ impl From<AlarmError> for Error {
             AlarmError::UnknownAlert => (Kind::NotFound, "alert_not_found"),
             AlarmError::Over => (Kind::FailedPrecondition, "alert_over"),
             AlarmError::UnknownSilence => (Kind::NotFound, "silence_not_found"),
-            AlarmError::TooManySilences => (Kind::ResourceExhausted, "too_many_silences"),
+            AlarmError::TooManySilences => (Kind::FailedPrecondition, "too_many_silences"),
         };
         Self::new(kind, error.to_string()).with_code(code)
     }

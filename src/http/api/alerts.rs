@@ -307,6 +307,7 @@ pub(super) struct HushOptions {
         (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "There are as many silences as may be.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -238,6 +238,7 @@ pub(super) async fn who_am_i(
 #[utoipa::path(post, path = "/api/v1/tokens/events", tag = "auth", operation_id = "events_ticket", responses(
     (status = 200, description = "A ticket for `?token=`.", body = NewToken),
     (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "The caller has more permissions than a ticket holds.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn events_ticket(
     State(front): State<Arc<Front>>,

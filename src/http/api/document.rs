@@ -106,18 +106,26 @@ pub(super) static JSON: LazyLock<Bytes> = LazyLock::new(|| {
     Bytes::from(text + "\n")
 });
 
-/// Whatever may ask for a credential may also refuse the one it gets: said here once for all.
+/// Whatever may ask for a credential may also refuse the one it gets, and a request that cannot be understood; whatever
+/// takes a body, one that it cannot read: said here once for all.
 fn guarded(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
-    const REFUSALS: [(&str, &str); 2] = [
+    const REFUSALS: [(&str, &str); 3] = [
+        ("400", "The request names no host, or its URL or its body is not what can be."),
         ("403", "The credential does not let do this."),
         ("429", "Too many logins failed, or too much is sent; `Retry-After` says when to come back."),
+    ];
+    const BODIES: [(&str, &str); 3] = [
+        ("408", "The body did not come to its end in time."),
+        ("413", "The body is too large."),
+        ("415", "The body is of another type, or packed."),
     ];
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             let responses = &mut operation.responses.responses;
             let Some(RefOr::T(unknown)) = responses.get("401").cloned() else { continue };
-            for (status, description) in REFUSALS {
+            let bodies = operation.request_body.iter().flat_map(|_| BODIES);
+            for (status, description) in REFUSALS.into_iter().chain(bodies) {
                 let mut refusal = unknown.clone();
                 refusal.description = description.to_owned();
                 responses.entry(status.to_owned()).or_insert(RefOr::T(refusal));

@@ -137,7 +137,8 @@ pub(super) async fn list(
         (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "The configuration has no channel of Web Push.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "There are too many.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "There are as many as may be.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The store cannot be written.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn add(

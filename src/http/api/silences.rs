@@ -147,7 +147,8 @@ pub(super) async fn list(
         (status = 201, description = "It holds, or will.", body = Added),
         (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "There are too many.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "There are as many as may be.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn add(

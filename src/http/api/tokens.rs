@@ -107,7 +107,8 @@ pub(super) async fn list(
     (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "There are too many, or it cannot be kept.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "There are as many as may be.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, description = "It cannot be kept.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn add(
     State(front): State<Arc<Front>>,

@@ -116,10 +116,10 @@ pub(super) async fn list(State(front): State<Arc<Front>>, Asking(caller): Asking
     (status = 201, description = "The user was added."),
     (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 409, description = "There is one of this name, or auth is off.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 409, description = "There is one of this name, there are as many as may be, or auth is off.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 503, description = "The store cannot be written, or there are too many.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 503, description = "The store cannot be written.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn add(
     State(front): State<Arc<Front>>,

@@ -98,7 +98,7 @@ async fn what_makes_no_token_is_refused_in_words() {
     for n in 0..50 {
         assert_eq!(make(&house, json!({ "name": "a" })).await.status, 201, "{n}");
     }
-    assert_eq!(make(&house, json!({ "name": "a" })).await.problem(503), "too_many_tokens");
+    assert_eq!(make(&house, json!({ "name": "a" })).await.problem(409), "too_many_tokens");
     house.credential = None;
     assert_eq!(make(&house, json!({ "name": "a" })).await.problem(401), "unauthenticated");
     assert_eq!(house.get("/api/v1/tokens").await.problem(401), "unauthenticated");

@@ -123,7 +123,7 @@ impl Push {
     /// Takes a subscription, or a new wish of one that is known; whether it is new. It is on the disk when this returns.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`] naming the field; [`Kind::ResourceExhausted`]: there are too many; the store's.
+    /// [`Kind::InvalidArgument`] naming the field; [`Kind::FailedPrecondition`]: there are too many; the store's.
     pub async fn subscribe(
         &self,
         brought: Brought<'_>,
@@ -140,7 +140,7 @@ impl Push {
             }
         } else if self.known().len() >= self.most {
             let message = format!("{} browsers have subscribed, which is as many as may", self.most);
-            return Err(Error::new(Kind::ResourceExhausted, message)
+            return Err(Error::new(Kind::FailedPrecondition, message)
                 .with_code("too_many_subscriptions")
                 .with_hint("`max_subscriptions` of the channel, or remove one of those that are listed"));
         }
