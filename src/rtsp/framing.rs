@@ -269,16 +269,21 @@ fn with_whole_line_ends(head: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// The length of the body (§12.14); `None` if it is no number.
+/// The length of the body (§12.14); `None` if it is no number, or two: what a proxy and we read otherwise would hide a
+/// request in a body (RFC 9112 §11.2).
 fn content_length(head: &[u8]) -> Option<usize> {
+    let mut length = None;
     for line in head.split(|byte| *byte == b'\n') {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         if line[..colon].trim_ascii().eq_ignore_ascii_case(b"content-length") {
             let value = std::str::from_utf8(line[colon + 1..].trim_ascii()).ok()?;
-            return value.parse().ok();
+            let value = value.parse().ok().filter(|_| value.bytes().all(|digit| digit.is_ascii_digit()))?;
+            if *length.get_or_insert(value) != value {
+                return None;
+            }
         }
     }
-    Some(0)
+    Some(length.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -357,6 +362,11 @@ mod tests {
                 FramingError::Malformed { offset: 0 },
             ),
             ("OPTIONS * RTSP/1.0\r\nContent-Length: -1\r\n\r\n".into(), FramingError::Malformed { offset: 0 }),
+            ("OPTIONS * RTSP/1.0\r\nContent-Length: +5\r\n\r\n".into(), FramingError::Malformed { offset: 0 }),
+            (
+                "OPTIONS * RTSP/1.0\r\nContent-Length: 5\r\ncontent-length: 50\r\n\r\n".into(),
+                FramingError::Malformed { offset: 0 },
+            ),
             ("OPTIONS * RTSP/3.0\r\n\r\n".into(), FramingError::OtherVersion),
             ("OPTIONS * RTSP/1.10\nCSeq: 1\n\n".into(), FramingError::OtherVersion),
             ("OPTIONS * RTSP/1\r\n\r\n".into(), FramingError::Malformed { offset: 0 }),
