@@ -35,6 +35,7 @@ mod repository;
 mod robustness;
 mod rtsp_clients;
 mod rtsp_readers;
+mod schemathesis;
 mod sensors;
 mod shutdown;
 mod start;

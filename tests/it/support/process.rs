@@ -87,6 +87,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let (true, Ok(Some(status))) = (thread::panicking(), self.child.try_wait()) {
+            eprintln!("--- {} had ended by itself: {status}", self.name);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
