@@ -79,8 +79,21 @@ struct Finding {
 
 type Rule = fn(&Source) -> Vec<Finding>;
 
-const RULES: &[Rule] =
-    &[doors, crates, sans_io, tasks, threads, channels, unsafe_code, sql, lint_exceptions, names, headers, length];
+const RULES: &[Rule] = &[
+    doors,
+    crates,
+    sans_io,
+    tasks,
+    threads,
+    processes,
+    channels,
+    unsafe_code,
+    sql,
+    lint_exceptions,
+    names,
+    headers,
+    length,
+];
 
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap()
@@ -220,6 +233,11 @@ fn threads(source: &Source) -> Vec<Finding> {
         &PATTERN,
         "threads and runtimes are started at the bottom (media threads) and at the top (the process)",
     )
+}
+
+fn processes(source: &Source) -> Vec<Finding> {
+    static PATTERN: LazyLock<Regex> = LazyLock::new(|| regex(r"\bprocess::(?:\{[^}]*\b)?Command\b|\bCommand::new\b"));
+    matching(source, &PATTERN, "no program is started: what a stranger writes can reach no shell")
 }
 
 fn channels(source: &Source) -> Vec<Finding> {
@@ -363,6 +381,8 @@ fn planted_violations_are_found_on_their_line() {
         ("rtsp/machine.rs", "use tokio::net::TcpStream;", "know no runtime"),
         ("hub/x.rs", "fn f() { tokio::spawn(async {}); }", "base::Tasks::spawn"),
         ("hls/x.rs", "fn f() { std::thread::spawn(|| {}); }", "threads and runtimes"),
+        ("notify/x.rs", "std::process::Command::new(hook).arg(name);", "no program is started"),
+        ("jpeg/x.rs", "use std::process::{Child, Command};", "no program is started"),
         ("hub/x.rs", "let (tx, rx) = mpsc::unbounded_channel::<u8>();", "every queue has a bound"),
         ("hub/x.rs", "let (tx, rx) = std::sync::mpsc::channel();", "every queue has a bound"),
         ("hub/x.rs", "fn f() { unsafe { g() } }", "unsafe code stands in one file"),

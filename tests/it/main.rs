@@ -43,5 +43,6 @@ mod support;
 mod tls;
 mod tokens;
 mod users;
+mod vulnerabilities;
 mod whep;
 mod whep_peers;
