@@ -4,6 +4,7 @@
 mod browser;
 mod gates;
 mod lag;
+mod logins;
 mod whep_browser;
 mod whep_turn;
 mod whep_weather;

@@ -113,7 +113,13 @@ const CLASSES: &[(&str, &[(&str, &str)])] = &[
             ("tests/it/matrix.rs", "every_door_that_the_server_names_has_a_row"),
         ],
     ),
-    ("enumeration", &[("src/http/tests/mod.rs", "without_a_credential_known_and_unknown_paths_look_the_same")]),
+    (
+        "enumeration and timing",
+        &[
+            ("src/http/tests/mod.rs", "without_a_credential_known_and_unknown_paths_look_the_same"),
+            ("tests/it/alone/logins.rs", "enumeration_a_user_who_is_not_there_takes_as_long_as_a_wrong_password"),
+        ],
+    ),
     (
         "algorithm confusion and forged tokens",
         &[
@@ -234,6 +240,7 @@ const CLASSES: &[(&str, &[(&str, &str)])] = &[
     (
         "brute force",
         &[
+            ("tests/it/alone/logins.rs", "brute_force_of_a_hundred_logins_a_second_harms_neither_viewers_nor_alerts"),
             ("src/http/tests/mod.rs", "who_guesses_too_often_is_told_when_to_come_back"),
             ("src/auth/throttle.rs", "who_guesses_elsewhere_or_for_another_name_keeps_nobody_out"),
             ("src/auth/throttle.rs", "an_address_that_tries_many_names_waits_too"),
