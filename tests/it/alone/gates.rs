@@ -1,11 +1,16 @@
 //! Figures with a limit. `make bench` holds a release build to the limits (`CAMPANILE_GATES`); `make test` allows ten
 //! times as much, so that it finds what is broken and not what is busy. What was measured is printed.
 
+#[path = "../../../benches/stage/login.rs"]
+mod login;
+
 use std::{
     env,
+    hint::black_box,
     time::{Duration, Instant},
 };
 
+use login::Login;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -38,6 +43,25 @@ fn holds(what: &str, mut figures: Vec<f64>, limit: f64, unit: &str) {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
+}
+
+#[tokio::test]
+async fn a_token_shown_before_is_judged_in_5_us() {
+    const BATCH: u32 = 1000;
+    // Ciphers without optimisation take ten times as long.
+    let limit = if cfg!(debug_assertions) { 50.0 } else { 5.0 };
+    let login = Login::new().await;
+    for (what, header) in [("token", &login.token), ("password", &login.password)] {
+        let mut figures = Vec::new();
+        for _ in 0..rounds(200) {
+            let begun = Instant::now();
+            for _ in 0..BATCH {
+                black_box(login.decide(black_box(header)));
+            }
+            figures.push(begun.elapsed().as_secs_f64() * 1e6 / f64::from(BATCH));
+        }
+        holds(&format!("decision, {what}"), figures, limit, "µs");
+    }
 }
 
 #[tokio::test]
