@@ -36,6 +36,7 @@ mod robustness;
 mod rtsp_clients;
 mod rtsp_readers;
 mod schemathesis;
+mod security;
 mod sensors;
 mod shutdown;
 mod start;

@@ -52,9 +52,14 @@ impl Issuer {
         issuer
     }
 
+    /// Where its keys are.
+    pub fn jwks_url(&self) -> String {
+        format!("http://{}/keys", self.address)
+    }
+
     /// The section `auth.jwt` that names it.
     pub fn config(&self) -> Value {
-        json!({ "jwks_url": format!("http://{}/keys", self.address), "issuer": "https://id.test", "audience": "campanile" })
+        json!({ "jwks_url": self.jwks_url(), "issuer": "https://id.test", "audience": "campanile" })
     }
 
     /// It signs with another key from now on, and publishes that one alone.
@@ -86,11 +91,15 @@ impl Issuer {
     /// The same, for another audience.
     pub fn token_for(&self, audience: &str, name: &str, lasts: i64, permissions: Value) -> String {
         let now = jiff::Timestamp::now().as_second();
-        let head = json!({ "alg": "ES256", "kid": self.kid.to_string(), "typ": "at+jwt" });
-        let body = json!({
+        self.sign(json!({
             "iss": "https://id.test", "aud": [audience], "sub": name, "iat": now, "exp": now + lasts,
             "campanile": permissions,
-        });
+        }))
+    }
+
+    /// A token that says this.
+    pub fn sign(&self, body: Value) -> String {
+        let head = json!({ "alg": "ES256", "kid": self.kid.to_string(), "typ": "at+jwt" });
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(head), part(body));
         let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
