@@ -74,7 +74,7 @@ pub(super) fn credential(headers: &HeaderMap) -> Result<Option<Credential>, Malf
 pub(super) const COOKIE: &str = "campanile_session";
 
 /// The token in our cookie (RFC 6265 §5.4). A browser sends one; with two, somebody else put one of them there.
-pub(super) fn session_cookie(headers: &HeaderMap) -> Option<&str> {
+pub fn session_cookie(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut ours = pairs.filter(|(name, value)| *name == COOKIE && !value.is_empty()).map(|(_, value)| value);

@@ -45,6 +45,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 pub use self::{
     accounts::{Account, Accounts, NewAccount},
     api::info::{OpenDoor, ServerInfo, Warning},
+    caller::session_cookie,
     challenges::serve_challenges,
     events::EventDoorOptions,
     graphql::{GraphQlOptions, admit as admit_graphql},

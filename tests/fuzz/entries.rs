@@ -22,7 +22,7 @@ use campanile::{
         inbound::{Inbound, Incoming, MESSAGE_MAX},
         session::Session as WsSession,
     },
-    http::admit_graphql,
+    http::{admit_graphql, session_cookie},
     media::{
         ClockRate, CodecParameters, MediaKind, PictureSize, Track, TrackId, TrackSet, av1, h264, h265, jpeg, nal,
         plan::{Body, PAYLOAD_MAX},
@@ -96,6 +96,7 @@ pub const ENTRIES: &[Entry] = &[
     ("vp8_packets", vp8_packets),
     ("vp9_packets", vp9_packets),
     ("authorization", authorization),
+    ("cookie", cookie),
     ("path_matcher", path_matcher),
     ("token", token),
     ("ws_handshake", ws_handshake),
@@ -635,6 +636,18 @@ pub fn authorization(data: &[u8]) {
             LazyLock::new(|| Some(DigestKeys::new(&"anna".parse().ok()?, &Secret::new("a password"))));
         assert!(!answer.is_right("DESCRIBE", KEYS.as_ref()) && !answer.is_right("DESCRIBE", None));
     }
+}
+
+/// What stands in `Cookie`, a line each: one token of ours, or none; and no token that nobody signed.
+pub fn cookie(data: &[u8]) {
+    let mut headers = http::HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        let Ok(line) = http::HeaderValue::from_bytes(line) else { return };
+        headers.append(http::header::COOKIE, line);
+    }
+    let Some(text) = session_cookie(&headers) else { return };
+    assert!(!text.is_empty() && !text.contains(';'));
+    token(text.as_bytes());
 }
 
 /// The paths of a permission: a glob without `**` stays within its segments.
