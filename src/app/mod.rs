@@ -10,6 +10,7 @@ mod events;
 mod http;
 mod issuer;
 mod notify;
+mod outside;
 mod process;
 mod resident;
 mod rtsp;

@@ -8,7 +8,7 @@ use tracing::{info_span, warn};
 
 use super::{
     addresses::Addresses,
-    issuer,
+    issuer, outside,
     tokens::{TokenBook, TokenWatch},
 };
 use crate::{
@@ -194,7 +194,10 @@ pub(super) async fn start(
     if let Some(jwt) = &section.jwt {
         issuer::start(jwt, section.groups.clone(), &gate, documents.clone(), tasks).await;
     }
-    if count == 0 && addresses.are_open() {
+    if let Some(http) = &section.http {
+        outside::start(http, &gate);
+    }
+    if count == 0 && addresses.are_open() && section.http.is_none() {
         let message = "a listener is open to other machines, and there are no users";
         return Err(Error::new(Kind::FailedPrecondition, message).with_code("no_users").with_hint(
             "add one: `campanile user add admin --admin`; or write `auth: off` to let everybody do everything",

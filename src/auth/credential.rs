@@ -81,6 +81,11 @@ impl Credential {
         Ok(Self::Password { user: user.to_owned(), password: Secret::new(password) })
     }
 
+    /// Whether it is a token.
+    pub const fn is_token(&self) -> bool {
+        matches!(self, Self::Token { .. })
+    }
+
     /// RFC 6750 §2.1: letters, digits and `-._~+/`, then `=`.
     ///
     /// # Errors

@@ -3,19 +3,22 @@
 //! Without a credential the answer is the same for paths that exist and paths that do not. With one that lacks the right,
 //! a path is not there, and an action is not allowed.
 
+mod outside;
+mod programs;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Action, ApiToken, Credential, DigestAnswer, Grant, Issued, IssuerDesk, Opened, Permission, Purpose, Reach,
-    Standing, Subject, TokenKey, TryLater, User, logins::Logins,
+    Action, ApiToken, Credential, Deed, DigestAnswer, Grant, Issued, IssuerDesk, Knock, Opened, OutsideDesk, Outsider,
+    Permission, Purpose, Reach, Standing, Subject, TokenKey, TryLater, User, decisions::Verdict, logins::Logins,
 };
 use crate::{
     base::{Error, Kind, Moment, PathName, Result, Secret, WallTime},
@@ -43,6 +46,8 @@ pub enum Identity {
     Refused,
     /// Somebody who is known.
     Known(Arc<Standing>),
+    /// Somebody about whom the server that decides is asked (`auth.http`): known as soon as it allowed something.
+    Outside(Arc<Outsider>),
 }
 
 impl Caller {
@@ -64,6 +69,7 @@ impl Caller {
     fn known(&self) -> Option<&Arc<Standing>> {
         match &self.identity {
             Identity::Known(known) if !known.is_over() => Some(known),
+            Identity::Outside(outsider) => outsider.known(),
             _ => None,
         }
     }
@@ -104,6 +110,7 @@ pub struct Gate {
     /// As long as callers on this machine may read without a login; it fires when they no longer may.
     local: Arc<RwLock<CancellationToken>>,
     logins: Arc<Logins>,
+    outside: Arc<OnceLock<Arc<OutsideDesk>>>,
     shelf: Shelf,
 }
 
@@ -208,71 +215,18 @@ impl Gate {
         self.logins.handle_timeout(now.wall);
     }
 
-    /// Tokens of programs are kept here.
-    pub fn set_shelf(&self, shelf: Box<dyn TokenShelf>) {
-        // Whoever comes second is not the start.
-        let _ = self.shelf.0.set(shelf);
-    }
-
-    /// These are the tokens of programs from now on, and when each was last shown, in milliseconds since 1970. What those
-    /// opened that are gone ends.
-    pub fn set_api_tokens(&self, tokens: Vec<ApiToken>, used: &HashMap<String, i64>) {
-        self.logins.set_api_tokens(tokens, used);
-    }
-
-    /// Makes a token for programs of somebody who is known by a password or a login; its text comes back, once.
-    ///
-    /// # Errors
-    /// [`Kind::PermissionDenied`]: known otherwise; [`Kind::InvalidArgument`]; too many; it cannot be kept.
-    pub async fn add_api_token(
-        &self,
-        known: &Standing,
-        name: &str,
-        permissions: Option<Vec<PermissionConfig>>,
-        until: Option<WallTime>,
-        now: WallTime,
-    ) -> Result<(ApiToken, Secret)> {
-        let (token, text) = self.logins.make_api_token(known, name, permissions, until, now)?;
-        self.keep(&token.id, Some(token.to_stored())).await?;
-        self.logins.add_api_token(token.clone());
-        Ok((token, text))
-    }
-
-    /// Withdraws a token of a program: what it opened ends.
-    ///
-    /// # Errors
-    /// As [`Gate::api_tokens`]; [`Kind::NotFound`]: there is none of this id that is theirs; it cannot be written down.
-    pub async fn remove_api_token(&self, known: &Standing, id: &str) -> Result<()> {
-        if !self.logins.api_tokens(known)?.iter().any(|seen| seen.token.id == id) {
-            let message = "there is no such token";
-            return Err(Error::new(Kind::NotFound, message).with_code("token_not_found"));
-        }
-        self.keep(id, None).await?;
-        self.logins.remove_api_token(id);
-        Ok(())
-    }
-
-    /// The tokens of programs that somebody may see and withdraw, by id: their own; all of them, for an admin.
-    ///
-    /// # Errors
-    /// [`Kind::PermissionDenied`]: known otherwise than by a password or a login.
-    pub fn api_tokens(&self, known: &Standing) -> Result<Vec<ApiTokenSeen>> {
-        self.logins.api_tokens(known)
-    }
-
-    /// All tokens of programs, for whoever writes down when they were shown.
-    pub fn api_tokens_used(&self) -> Vec<ApiTokenSeen> {
-        self.logins.api_tokens_used()
-    }
-
-    async fn keep(&self, id: &str, token: Option<String>) -> Result<()> {
-        let missing = || Error::new(Kind::Unavailable, "tokens cannot be kept").with_code("store_unavailable");
-        self.shelf.0.get().ok_or_else(missing)?.put(id.to_owned(), token).await
-    }
-
     /// Why a caller of whom nothing is known, or what is known no more, gets no further.
     pub fn nobody(&self, caller: &Caller) -> Error {
-        unauthenticated(!matches!(caller.identity, Identity::Nobody))
+        match &caller.identity {
+            Identity::Nobody => unauthenticated(false),
+            Identity::Outside(outsider) if outsider.is_unanswered() => {
+                let message = "the server that decides about callers does not answer";
+                let hint = "`auth.http` of the configuration names it, and the log says what is wrong";
+                Error::new(Kind::Unavailable, message).with_code("auth_unavailable").with_hint(hint)
+            }
+            Identity::Outside(outsider) => unauthenticated(outsider.shown().1.is_some()),
+            Identity::Refused | Identity::Known(_) => unauthenticated(true),
+        }
     }
 
     /// Who gives this answer to a challenge, from an address, in a request of this method.
@@ -292,12 +246,12 @@ impl Gate {
 
     fn trusts_this_machine(&self) -> bool {
         !matches!(self.policy, GatePolicy::Closed)
-            || !self.local.read().unwrap_or_else(std::sync::PoisonError::into_inner).is_cancelled()
+            || !self.local.read().unwrap_or_else(PoisonError::into_inner).is_cancelled()
     }
 
     /// With the second user, callers on this machine need a login as everybody does; what they read without one ends.
     fn set_count(&self, count: usize) {
-        let mut local = self.local.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut local = self.local.write().unwrap_or_else(PoisonError::into_inner);
         if count > 1 {
             local.cancel();
         } else if local.is_cancelled() {
@@ -375,14 +329,14 @@ impl Gate {
                     Action::View | Action::Playback | Action::Alerts | Action::Sensors | Action::Stats
                 );
                 if reads && caller.is_local() && !refused {
-                    let local = self.local.read().unwrap_or_else(std::sync::PoisonError::into_inner).child_token();
+                    let local = self.local.read().unwrap_or_else(PoisonError::into_inner).child_token();
                     if !local.is_cancelled() {
                         return Ok((Subject::Loopback, local));
                     }
                 }
             }
         }
-        Err(unauthenticated(refused))
+        Err(self.nobody(caller))
     }
 }
 

@@ -243,8 +243,18 @@ impl Logins {
         }
     }
 
+    /// Whether this names nobody who is a user here.
+    pub(super) fn is_strange(&self, credential: &Credential) -> bool {
+        matches!(credential, Credential::Password { user, .. } if self.find(user).is_none())
+    }
+
+    /// What was counted turned out to be no failure.
+    pub(super) fn tried_well(&self, user: &str, from: IpAddr) {
+        self.throttle().succeeded(user, from);
+    }
+
     /// Counts an attempt, unless it comes too soon.
-    fn may_try(&self, user: &str, from: IpAddr, now: Monotonic) -> Result<(), TryLater> {
+    pub(super) fn may_try(&self, user: &str, from: IpAddr, now: Monotonic) -> Result<(), TryLater> {
         self.throttle().attempt(user, from, now).map_err(|TooSoon { wait, first }| {
             if first {
                 tracing::warn!(%from, "too many wrong passwords for one name, or from one address: further ones wait");
@@ -320,7 +330,7 @@ mod tests {
         match logins.identify(credential, HERE, at(now)).await.unwrap() {
             Identity::Known(standing) => Some(standing),
             Identity::Refused => None,
-            Identity::Nobody => panic!("a credential is somebody's or nobody's"),
+            Identity::Nobody | Identity::Outside(_) => panic!("a credential is somebody's or nobody's"),
         }
     }
 

@@ -7,6 +7,7 @@
 mod api_token;
 mod api_tokens;
 mod credential;
+mod decisions;
 mod digest;
 mod fetches;
 mod gate;
@@ -16,8 +17,11 @@ mod issuer;
 mod issuer_desk;
 mod issuer_keys;
 mod logins;
+mod outside_desk;
+mod outsider;
 pub mod password;
 mod permissions;
+mod question;
 mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -35,8 +39,11 @@ pub use grant::{
 pub use issuer_desk::IssuerDesk;
 pub use issuer_keys::KeySetError;
 pub use logins::{Issued, Opened, TryLater};
+pub use outside_desk::{Decide, OutsideDesk};
+pub use outsider::Outsider;
 pub use permissions::Permissions;
 use permissions::limited;
+pub use question::{Deed, Knock, Question};
 pub use standing::{Standing, TokenFacts};
 pub use token::{Purpose, TokenKey, Way};
 pub use user::{DigestKeys, REALM, User, digest_of};

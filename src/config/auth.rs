@@ -9,7 +9,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{JwtConfig, PermissionConfig};
+use super::{AuthHttpConfig, JwtConfig, PermissionConfig};
 use crate::base::Secret;
 
 /// Who may do what.
@@ -37,6 +37,8 @@ pub struct UsersConfig {
     pub groups: BTreeMap<String, Vec<PermissionConfig>>,
     /// An issuer whose tokens are taken.
     pub jwt: Option<Box<JwtConfig>>,
+    /// A server that decides about callers who are not known here.
+    pub http: Option<Box<AuthHttpConfig>>,
 }
 
 /// One user.

@@ -8,7 +8,7 @@ use std::{io, path::Path};
 use serde_saphyr::granit_parser::Span;
 
 use super::{
-    Config, PathConfig, PathKey, PathsConfig, Source,
+    AuthConfig, Config, PathConfig, PathKey, PathsConfig, Source,
     check::Complaint,
     decode::decode,
     environment::{Environment, overlay},
@@ -215,7 +215,11 @@ fn read_files(config: &mut Config, tree: &Node, files: &dyn Files, problems: &mu
         .sensors
         .iter()
         .filter_map(|(id, sensor)| Some((Route::of(["sensors", id.as_str(), "pull"]), &sensor.pull.as_ref()?.tls)));
-    for (base, tls) in brokers.chain(channels).chain(pulls) {
+    let outside = match &config.auth {
+        AuthConfig::On(auth) => auth.http.as_ref().map(|http| (Route::of(["auth", "http"]), &http.tls)),
+        AuthConfig::Off => None,
+    };
+    for (base, tls) in brokers.chain(channels).chain(pulls).chain(outside) {
         for (key, path) in
             [("ca_file", &tls.ca_file), ("certificate_file", &tls.certificate_file), ("key_file", &tls.key_file)]
         {

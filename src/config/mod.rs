@@ -8,6 +8,7 @@ pub mod acme;
 pub mod address;
 pub mod alert_topic;
 pub mod auth;
+pub mod auth_http;
 pub mod bit_rate;
 pub mod camera;
 pub mod check;
@@ -62,6 +63,7 @@ pub use acme::{AcmeConfig, DomainName};
 pub use address::ListenAddresses;
 pub use alert_topic::{AlertTopic, MqttChannelConfig};
 pub use auth::{AuthConfig, PasswordHash, UserConfig, UserName, UsersConfig};
+pub use auth_http::AuthHttpConfig;
 pub use bit_rate::BitRate;
 pub use camera::{
     CameraTlsConfig, Fingerprint, QuirksConfig, SessionIdQuirk, SourceTransport, StrayDataQuirk, UnknownSenderQuirk,

@@ -28,7 +28,7 @@ use super::{
     forwarded,
     graphql::{GraphQl, asks_for_socket},
     hls_viewers::HlsViewers,
-    link,
+    link, outside,
     pace::Pace,
     problem::{Failure, Problem},
     router,
@@ -137,7 +137,9 @@ impl Surface {
         let secret = link::is_secret(&parts);
         let (page, admitted) = self.admit(&parts, peer, door);
         let admitted = match admitted {
-            Ok(caller) if shows_something(&parts, door) => self.identified(&parts, caller, door).await,
+            Ok(caller) if shows_something(&parts, door) || self.front.rooms.gate.asks_outside() => {
+                self.identified(&parts, caller, door).await
+            }
             admitted => admitted,
         };
         let mut response = match (admitted, door) {
@@ -220,15 +222,23 @@ impl Surface {
         }
         let (credential, by_cookie) = match shown(parts, door) {
             Ok(Some(shown)) => shown,
-            Ok(None) => return Ok(caller),
+            Ok(None) => {
+                let identity = rooms.gate.meet_nobody(&caller, || outside::knock(&caller, &parts.uri, door));
+                return self.asked_about(parts, Caller { identity, ..caller }, door).await;
+            }
             Err(Malformed) => return Ok(Caller { identity: Identity::Refused, ..caller }),
         };
-        let identity = match rooms.gate.recall(&credential, rooms.clock.moment()) {
+        let (now, knock) = (rooms.clock.moment(), || outside::knock(&caller, &parts.uri, door));
+        let at_once = match by_cookie {
+            true => rooms.gate.recall(&credential, now),
+            false => rooms.gate.meet_at_once(&credential, knock, now),
+        };
+        let identity = match at_once {
             // A cookie that ended is what a browser has left over, no attempt.
             Some(Identity::Refused) if by_cookie => Identity::Nobody,
             Some(identity) => identity,
             // In a place of its own, so that other requests do not carry room for it.
-            None => Box::pin(rooms.gate.identify(&credential, caller.peer.ip(), rooms.clock.moment()))
+            None => Box::pin(rooms.gate.meet(&credential, knock(), now))
                 .await
                 .map_err(|late| too_many_attempts(late).into_response())?,
         };
@@ -245,7 +255,17 @@ impl Surface {
                 .with_hint("GET /api/v1/auth/whoami tells it");
             return Err(Problem::from(problem).into_response());
         }
-        Ok(Caller { identity, ..caller })
+        self.asked_about(parts, Caller { identity, ..caller }, door).await
+    }
+
+    /// The caller, after whoever decides was asked about this request, if that is somebody else.
+    async fn asked_about(&self, parts: &Parts, caller: Caller, door: HttpDoor) -> Result<Caller, Response> {
+        if matches!(caller.identity, Identity::Outside(_))
+            && let Some(deed) = outside::deed(&parts.uri, door)
+        {
+            Box::pin(self.front.ask_about(&caller, &deed)).await.map_err(IntoResponse::into_response)?;
+        }
+        Ok(caller)
     }
 
     fn preflight(&self, page: Page, door: HttpDoor) -> Response {

@@ -48,6 +48,7 @@ impl<P: Permission> FromRequestParts<Arc<Front>> for OnPath<P> {
         let Asking(caller) = Asking::from_request_parts(parts, front).await?;
         let Named(text) = Named::from_request_parts(parts, front).await?;
         let name = path_name(&text)?;
+        front.ask(&caller, P::ACTION, &name).await?;
         Ok(Self(front.rooms.gate.check(&caller, &name)?))
     }
 }

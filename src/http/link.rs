@@ -11,9 +11,12 @@ use crate::auth::{Caller, Identity, Purpose};
 
 /// The token in a request's URL, if that is how the caller is known: what the answer names carries it on.
 pub(super) fn carried(parts: &Parts, caller: &Caller) -> Option<String> {
-    let Identity::Known(known) = &caller.identity else { return None };
-    known.token().filter(|token| token.purpose == Purpose::Media)?;
-    query_token(&parts.uri)
+    let by_link = match &caller.identity {
+        Identity::Known(known) => known.token().is_some_and(|token| token.purpose == Purpose::Media),
+        Identity::Outside(outsider) => outsider.came_by_link(),
+        Identity::Nobody | Identity::Refused => false,
+    };
+    by_link.then(|| query_token(&parts.uri)).flatten()
 }
 
 /// Whether a request's URL holds what nobody else should see.

@@ -48,7 +48,8 @@ fn snapshot(front: &Front) -> MetricsSnapshot {
         panics: panics(),
         streams: streams.collect(),
         traffic: rooms.sessions.traffic(),
-        sessions: rooms.sessions.totals(),
+        sessions_opened: rooms.sessions.opened(),
+        sessions_refused: rooms.sessions.refused(),
         webrtc_dropped: rooms.webrtc.as_ref().map(WebRtc::dropped).unwrap_or_default(),
         webrtc_relay: rooms.webrtc.as_ref().map(WebRtc::relay_delays),
         webrtc_reused: WebRtc::numbers_reused(),
@@ -59,6 +60,7 @@ fn snapshot(front: &Front) -> MetricsSnapshot {
         requests: front.requests.all(),
         refusals: front.requests.refusals().to_vec(),
         connections_refused: rooms.connections.refused(),
+        decisions: rooms.gate.outside_figures(),
     }
 }
 

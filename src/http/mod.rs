@@ -21,6 +21,7 @@ mod hls;
 mod hls_viewers;
 mod link;
 mod metrics;
+mod outside;
 mod pace;
 mod pages;
 mod problem;

@@ -82,6 +82,11 @@ impl Problem {
             .with_header(header::ALLOW, HeaderValue::from_static(allow))
     }
 
+    /// The error, for doors that have no status.
+    pub(super) fn into_error(self) -> Error {
+        self.error
+    }
+
     /// The same problem with a status that only its door has.
     #[must_use]
     pub(super) const fn with_status(mut self, status: StatusCode) -> Self {

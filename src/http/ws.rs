@@ -23,7 +23,7 @@ use super::{
     upgrade::Upgrade,
 };
 use crate::{
-    auth::{Ack, Admin, Caller, Control, Credential, Gate, Identity, Subject, View, Way},
+    auth::{Ack, Action, Admin, Caller, Control, Credential, Gate, Identity, Subject, View, Way},
     base::{Error, Kind, PathName, Result, WallTime},
     events::{
         Cursor, Scope,
@@ -128,7 +128,7 @@ fn rights(gate: &Gate, caller: &Caller) -> Rights {
 fn until(caller: &Caller) -> Option<WallTime> {
     match &caller.identity {
         Identity::Known(known) => known.token().filter(|token| token.ends()).map(|token| token.until),
-        Identity::Nobody | Identity::Refused => None,
+        Identity::Nobody | Identity::Refused | Identity::Outside(_) => None,
     }
 }
 
@@ -145,7 +145,20 @@ struct Visitor {
 }
 
 impl Host for Visitor {
-    fn urls(&self, request: &VideoRequest) -> Result<(String, Vec<StreamUrl>)> {
+    fn urls<'a>(&'a self, request: &'a VideoRequest) -> BoxFuture<'a, Result<(String, Vec<StreamUrl>)>> {
+        self.urls_of(request).boxed()
+    }
+
+    fn renew<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Renewed>> {
+        self.renewed(token).boxed()
+    }
+}
+
+/// The kinds of doors, the liveliest first.
+const KINDS: [&str; 3] = ["whep", "hls", "rtsp"];
+
+impl Visitor {
+    async fn urls_of(&self, request: &VideoRequest) -> Result<(String, Vec<StreamUrl>)> {
         let rooms = &self.front.rooms;
         let named = request.path.as_deref().map(str::parse::<PathName>).transpose().map_err(|error| {
             Error::new(Kind::InvalidArgument, "path is no camera's name")
@@ -154,6 +167,7 @@ impl Host for Visitor {
         })?;
         let none = || Error::new(Kind::NotFound, "there is no camera").with_code("path_not_found");
         let name = named.or_else(|| rooms.info.default_path.clone()).ok_or_else(none)?;
+        self.front.ask(&self.caller, Action::View, &name).await.map_err(Problem::into_error)?;
         let grant = rooms.gate.check::<View>(&self.caller, &name)?;
         rooms.hub.path(&grant)?;
         let accepted = |kind: &&str| request.accepts.is_empty() || request.accepts.iter().any(|word| word == kind);
@@ -168,37 +182,28 @@ impl Host for Visitor {
         Ok((name.to_string(), urls))
     }
 
-    fn renew<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Renewed>> {
-        async move {
-            let (rooms, wrong) = (&self.front.rooms, Error::new(Kind::Unauthenticated, "the token is not valid"));
-            let Ok(shown) = Credential::of_token(token, Way::Message) else {
-                return Err(wrong.with_code("invalid_credential"));
-            };
-            let (from, now) = (self.caller.peer.ip(), rooms.clock.moment());
-            let identity = Box::pin(rooms.gate.identify(&shown, from, now)).await.map_err(|_later| {
-                Error::new(Kind::Unavailable, "too many logins failed, or are tried at once")
-                    .with_code("too_many_attempts")
-            })?;
-            let (Identity::Known(before), Identity::Known(known)) = (&self.caller.identity, &identity) else {
-                return Err(wrong.with_code("invalid_credential"));
-            };
-            if before.name() != known.name() {
-                let message = "the token is another user's: open a connection of its own";
-                return Err(Error::new(Kind::PermissionDenied, message).with_code("another_user"));
-            }
-            let caller = Caller { identity, ..self.caller.clone() };
-            let scope = scope(&rooms.gate, &caller)?;
-            let (until, rights) = (until(&caller), rights(&rooms.gate, &caller));
-            Ok(Renewed { until, scope, rights, host: Arc::new(Self { front: self.front.clone(), caller }) })
+    async fn renewed(&self, token: &str) -> Result<Renewed> {
+        let (rooms, wrong) = (&self.front.rooms, Error::new(Kind::Unauthenticated, "the token is not valid"));
+        let Ok(shown) = Credential::of_token(token, Way::Message) else {
+            return Err(wrong.with_code("invalid_credential"));
+        };
+        let (from, now) = (self.caller.peer.ip(), rooms.clock.moment());
+        let identity = Box::pin(rooms.gate.identify(&shown, from, now)).await.map_err(|_later| {
+            Error::new(Kind::Unavailable, "too many logins failed, or are tried at once").with_code("too_many_attempts")
+        })?;
+        let (Identity::Known(before), Identity::Known(known)) = (&self.caller.identity, &identity) else {
+            return Err(wrong.with_code("invalid_credential"));
+        };
+        if before.name() != known.name() {
+            let message = "the token is another user's: open a connection of its own";
+            return Err(Error::new(Kind::PermissionDenied, message).with_code("another_user"));
         }
-        .boxed()
+        let caller = Caller { identity, ..self.caller.clone() };
+        let scope = scope(&rooms.gate, &caller)?;
+        let (until, rights) = (until(&caller), rights(&rooms.gate, &caller));
+        Ok(Renewed { until, scope, rights, host: Arc::new(Self { front: self.front.clone(), caller }) })
     }
-}
 
-/// The kinds of doors, the liveliest first.
-const KINDS: [&str; 3] = ["whep", "hls", "rtsp"];
-
-impl Visitor {
     fn url(&self, kind: &str, name: &PathName) -> Option<StreamUrl> {
         let door = self.front.rooms.info.doors.iter().find(|door| door.name == kind)?;
         let url = match kind {

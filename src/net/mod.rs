@@ -8,6 +8,7 @@ pub mod dial;
 pub mod fetch;
 pub mod interfaces;
 pub mod listen;
+pub mod post;
 pub mod reach;
 pub mod self_signed;
 pub mod stream;

@@ -73,6 +73,11 @@ impl Claims {
         Claimable { id, claims, room: self.clone() }
     }
 
+    /// The path of a session.
+    pub(super) fn path(&self, id: SessionId) -> Option<PathName> {
+        self.owners().get(&id).map(|owner| owner.path.clone())
+    }
+
     /// Asks the holder of a session for it; `None` if there is none, or it is not the caller's.
     pub(super) fn claim(&self, id: SessionId, caller: &Caller, gate: &Gate) -> Option<oneshot::Receiver<Box<Held>>> {
         let owners = self.owners();

@@ -34,8 +34,8 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    auth::{Caller, Credential, Identity},
-    base::{Error, Kind, Monotonic, Result, id::SessionId},
+    auth::{Caller, Credential, Deed, Identity, Knock},
+    base::{Error, Kind, Monotonic, Result, Secret, id::SessionId},
 };
 
 /// Answers that may wait for a client that asks and does not read.
@@ -65,8 +65,9 @@ pub(super) struct Connection {
     shared: Arc<Shared>,
     caller: Caller,
     /// A password that is still to be verified.
-    unverified: Option<Credential>,
+    unverified: Option<(Credential, Knock)>,
     local: SocketAddr,
+    id: u128,
     span: Span,
     io: Io,
     session: Session,
@@ -95,12 +96,14 @@ impl Connection {
             seed: rand::random(),
             nonce: rand::random(),
             basic: wire.is_encrypted() || shared.options.allow_basic,
+            plain: shared.gate.asks_outside(),
         };
         Self {
             shared,
             caller: Caller::direct(peer),
             unverified: None,
             local,
+            id: rand::random(),
             span: info_span!("rtsp", %peer),
             io: Io::new(wire),
             session: Session::new(options, now),
@@ -228,21 +231,33 @@ impl Connection {
 
     /// Takes note of who the client says it is. A password that was not seen before is verified on the way to the path.
     fn look_at(&mut self, request: &Request<Vec<u8>>) {
-        let (gate, from) = (&self.shared.gate, self.caller.peer.ip());
         self.unverified = None;
+        let (gate, from, id) = (&self.shared.gate, self.caller.peer.ip(), self.id);
+        let knock = || Knock {
+            protocol: "rtsp",
+            id: Some(uuid(id)),
+            query: Secret::new(request.request_uri().and_then(|url| url.query()).unwrap_or_default()),
+            ..Knock::from(from)
+        };
+        let mut unverified = None;
         self.caller.identity = match self.session.shown(request) {
             // A client that has shown who it is stays who it is.
-            Shown::Nothing => return,
+            Shown::Nothing if !matches!(self.caller.identity, Identity::Nobody) => return,
+            Shown::Nothing => gate.meet_nobody(&self.caller, knock),
             Shown::Wrong if gate.is_off() => Identity::Nobody,
             Shown::Wrong => Identity::Refused,
             Shown::Digest(answer) => {
                 gate.identify_by_digest(&answer, request.method().into(), from, self.shared.clock.moment())
             }
-            Shown::Password(credential) => gate.recall(&credential, self.shared.clock.moment()).unwrap_or_else(|| {
-                self.unverified = Some(credential);
-                Identity::Refused
-            }),
+            Shown::Password(credential) => {
+                let met = gate.meet_at_once(&credential, knock, self.shared.clock.moment());
+                met.unwrap_or_else(|| {
+                    unverified = Some((credential, knock()));
+                    Identity::Refused
+                })
+            }
         };
+        self.unverified = unverified;
     }
 
     /// Some of what waited was written.
@@ -369,9 +384,14 @@ impl Connection {
 
     /// Asks whoever holds a session for it.
     fn claim(&self, id: SessionId) -> BoxFuture<'static, Outcome> {
-        let held = self.shared.claims.claim(id, &self.caller, &self.shared.gate);
+        let (shared, caller) = (self.shared.clone(), self.caller.clone());
         let limit = self.shared.options.request_timeout;
         Box::pin(async move {
+            if let Some(path) = shared.claims.path(id) {
+                // Whoever has to wait is refused below.
+                let _ = shared.gate.ask(&caller, &Deed::Read(path), shared.clock.moment()).await;
+            }
+            let held = shared.claims.claim(id, &caller, &shared.gate);
             let Some(held) = held else { return Outcome::Claimed(None) };
             Outcome::Claimed(tokio::time::timeout(limit, held).await.ok().and_then(std::result::Result::ok))
         })
@@ -543,4 +563,11 @@ async fn call(calls: Option<&mut Calls>, yields: bool) -> Call {
         Some(calls) => calls.next(yields).await,
         None => pending().await,
     }
+}
+
+/// A connection by its number, for whoever decides elsewhere: a UUID of a form of its own (RFC 9562 §5.8).
+fn uuid(number: u128) -> String {
+    let group = |shift: u32, bits: u32| (number >> shift) & ((1 << bits) - 1);
+    let (a, b, c) = (group(96, 32), group(80, 16), group(64, 12));
+    format!("{a:08x}-{b:04x}-8{c:03x}-{:04x}-{:012x}", 0x8000 | group(48, 14), group(0, 48))
 }

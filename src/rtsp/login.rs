@@ -16,6 +16,8 @@ pub(super) struct Login {
     nonce: String,
     /// Passwords may be sent as they are: the connection is encrypted, or the configuration says so.
     basic: bool,
+    /// Whoever decides needs the password itself: where it may be sent, nothing else is asked for.
+    plain: bool,
     stale: bool,
 }
 
@@ -34,8 +36,8 @@ pub(super) enum Shown {
 
 impl Login {
     /// `number` is one that nobody may guess.
-    pub(super) fn new(number: u128, basic: bool) -> Self {
-        Self { nonce: format!("{number:032x}"), basic, stale: false }
+    pub(super) fn new(number: u128, basic: bool, plain: bool) -> Self {
+        Self { nonce: format!("{number:032x}"), basic, plain, stale: false }
     }
 
     /// What a request shows.
@@ -69,12 +71,14 @@ impl Login {
     /// The value of `WWW-Authenticate`. Players read one challenge a line and take the last one they know, which is MD5 for
     /// most (live555, ffmpeg, GStreamer); the lines stand in one value because a header has one in `rtsp-types`.
     pub(super) fn challenge(&self) -> String {
-        let digest = |algorithm| {
+        let digest = |algorithm: &&str| {
             let stale = if self.stale { ", stale=true" } else { "" };
             format!("Digest realm=\"{REALM}\", nonce=\"{}\", algorithm={algorithm}{stale}", self.nonce)
         };
         let basic = self.basic.then(|| format!("Basic realm=\"{REALM}\""));
-        let lines: Vec<_> = basic.into_iter().chain(["SHA-256", "MD5"].map(digest)).collect();
+        // A player answers the strongest it knows, which is nothing to a server that decides elsewhere.
+        let algorithms: &[&str] = if self.basic && self.plain { &[] } else { &["SHA-256", "MD5"] };
+        let lines: Vec<_> = basic.into_iter().chain(algorithms.iter().map(digest)).collect();
         lines.join("\r\nWWW-Authenticate: ")
     }
 }
@@ -104,19 +108,21 @@ mod tests {
     fn basic_is_taken_and_asked_for_only_where_it_may_be_sent() {
         let basic = "Basic YW5uYTpwYXNz";
         for (allowed, lines) in [(false, 2), (true, 3)] {
-            let mut login = Login::new(7, allowed);
+            let mut login = Login::new(7, allowed, false);
             let shown = login.read(&request(Some(basic)));
             assert_eq!(matches!(shown, Shown::Password(_)), allowed, "{shown:?}");
             assert_eq!(login.challenge().lines().count(), lines);
             assert!(login.challenge().ends_with("algorithm=MD5"), "{}", login.challenge());
         }
-        assert_eq!(Login::new(7, false).read(&request(None)), Shown::Nothing);
-        assert_eq!(Login::new(7, true).read(&request(Some("Negotiate x"))), Shown::Wrong);
+        assert_eq!(Login::new(7, false, true).challenge().lines().count(), 2, "a password never in the clear");
+        assert_eq!(Login::new(7, true, true).challenge(), "Basic realm=\"campanile\"");
+        assert_eq!(Login::new(7, false, false).read(&request(None)), Shown::Nothing);
+        assert_eq!(Login::new(7, true, false).read(&request(Some("Negotiate x"))), Shown::Wrong);
     }
 
     #[test]
     fn the_number_of_another_connection_is_stale_and_not_wrong() {
-        let mut login = Login::new(7, false);
+        let mut login = Login::new(7, false, false);
         let with = |nonce: &str| {
             request(Some(&format!(
                 r#"Digest username="a", realm="campanile", nonce="{nonce}", uri="rtsp://h/cam", response="r""#

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Shared, agreement::Found, target::Target, transport::Transports};
 use crate::{
-    auth::{Caller, Credential, Grant, Identity, View},
+    auth::{Caller, Credential, Deed, Grant, Identity, Knock, View},
     base::{Error, Kind, Result},
     hub::Stream,
 };
@@ -23,15 +23,17 @@ pub(super) struct Pulled {
 pub(super) async fn pull(
     shared: Arc<Shared>,
     mut caller: Caller,
-    shown: Option<Credential>,
+    shown: Option<(Credential, Knock)>,
     target: Target,
 ) -> Result<(Pulled, Identity)> {
-    if let Some(shown) = shown {
-        let identified = shared.gate.identify(&shown, caller.peer.ip(), shared.clock.moment()).await;
-        caller.identity = identified.map_err(|_later| {
-            Error::new(Kind::Unavailable, "too many logins failed, or are tried at once").with_code("too_many_attempts")
-        })?;
+    let too_many = |_later| {
+        Error::new(Kind::Unavailable, "too many logins failed, or are tried at once").with_code("too_many_attempts")
+    };
+    if let Some((shown, knock)) = shown {
+        caller.identity = shared.gate.meet(&shown, knock, shared.clock.moment()).await.map_err(too_many)?;
     }
+    let deed = Deed::Read(target.path.clone());
+    shared.gate.ask(&caller, &deed, shared.clock.moment()).await.map_err(too_many)?;
     let grant = shared.gate.check::<View>(&caller, &target.path)?;
     let path = shared.hub.path(&grant)?;
     let stream = shared.hub.stream(&grant, target.rendition)?;

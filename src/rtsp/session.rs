@@ -43,6 +43,8 @@ pub(super) struct SessionOptions {
     pub(super) nonce: u128,
     /// Passwords may be sent as they are.
     pub(super) basic: bool,
+    /// Whoever decides about callers needs the password itself.
+    pub(super) plain: bool,
 }
 
 /// What is to be done next.
@@ -96,7 +98,7 @@ impl Session {
         Self {
             options,
             numbers: Numbers::new(options.seed),
-            login: Login::new(options.nonce, options.basic),
+            login: Login::new(options.nonce, options.basic, options.plain),
             echo: Echo::default(),
             pending: None,
             described: None,
@@ -554,6 +556,7 @@ mod tests {
                 seed: 7,
                 nonce: 7,
                 basic: false,
+                plain: false,
             };
             Self { session: Session::new(options, at(0)), tracks: 2, refuse: None, done: Vec::new() }
         }

@@ -99,8 +99,10 @@ pub struct MetricsSnapshot {
     pub streams: Vec<StreamMetrics>,
     /// What viewers did, by path, rendition and protocol.
     pub traffic: BTreeMap<(PathName, Rendition, Protocol), Traffic>,
-    /// Sessions opened and refused.
-    pub sessions: (u64, u64),
+    /// Sessions opened.
+    pub sessions_opened: u64,
+    /// Sessions refused, by the limit that did.
+    pub sessions_refused: Vec<(&'static str, u64)>,
     /// Datagrams of WebRTC viewers that were dropped, by reason.
     pub webrtc_dropped: Vec<(&'static str, u64)>,
     /// From a picture's arrival to its last packet to the last of a send thread's WebRTC viewers.
@@ -121,6 +123,8 @@ pub struct MetricsSnapshot {
     pub refusals: Vec<(&'static str, u64)>,
     /// Connections beyond those of one address.
     pub connections_refused: u64,
+    /// What came of questions to the server that decides about callers; nothing where there is none.
+    pub decisions: Vec<(&'static str, u64)>,
 }
 
 impl MetricsSnapshot {
@@ -261,8 +265,9 @@ impl MetricsSnapshot {
         families.counters(lost, rows(|traffic| traffic.packets_lost))?;
         let refused = ("path_sent_packets_refused", "Packets too large for the viewer's transport", None);
         families.counters(refused, rows(|traffic| traffic.packets_refused))?;
-        families.counters(("sessions_opened", "Sessions opened", None), one(self.sessions.0))?;
-        families.counters(("sessions_refused", "Sessions refused by a limit", None), one(self.sessions.1))?;
+        families.counters(("sessions_opened", "Sessions opened", None), one(self.sessions_opened))?;
+        let rows = self.sessions_refused.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
+        families.counters(("sessions_refused", "Sessions refused, by the limit that did", None), rows)?;
         let rows = self.webrtc_dropped.iter().map(|(reason, count)| (vec![("reason", *reason)], *count));
         families
             .counters(("webrtc_datagrams_dropped", "Datagrams to the WebRTC listener that were dropped", None), rows)?;
@@ -318,7 +323,9 @@ impl MetricsSnapshot {
         let rows = self.refusals.iter().map(|(code, count)| (vec![("reason", *code)], *count));
         families.counters(("http_requests_refused", "HTTP requests that a limit refused", None), rows)?;
         let help = "Connections to the HTTP and RTSP listeners beyond those of one address";
-        families.counters(("connections_refused", help, None), one(self.connections_refused))
+        families.counters(("connections_refused", help, None), one(self.connections_refused))?;
+        let rows = self.decisions.iter().map(|(outcome, count)| (vec![("outcome", *outcome)], *count));
+        families.counters(("auth_http_decisions", "Questions about callers, by what came of them", None), rows)
     }
 }
 
@@ -358,7 +365,8 @@ mod tests {
                 age_seconds: Some(0.02),
             }],
             traffic: BTreeMap::from([((path, Rendition::Main, Protocol::Rtsp), traffic)]),
-            sessions: (7, 1),
+            sessions_opened: 7,
+            sessions_refused: vec![("path", 1)],
             webrtc_dropped: vec![("unknown", 3)],
             webrtc_relay: Some(relay.snapshot()),
             webrtc_reused: 0,
@@ -372,6 +380,7 @@ mod tests {
             requests: vec![(HttpDoor::Api, "2xx", 12)],
             refusals: vec![("too_many_requests", 3)],
             connections_refused: 2,
+            decisions: vec![("silent", 4)],
         }
     }
 
@@ -393,9 +402,10 @@ mod tests {
             "campanile_events_delivered_total{door=\"websocket\"} 9",
             "campanile_event_clients_refused_total{door=\"websocket\",reason=\"limit\"} 2",
             "campanile_http_requests_total{door=\"api\",class=\"2xx\"} 12",
-            "campanile_sessions_refused_total 1",
+            "campanile_sessions_refused_total{reason=\"path\"} 1",
             "campanile_http_requests_refused_total{reason=\"too_many_requests\"} 3",
             "campanile_connections_refused_total 2",
+            "campanile_auth_http_decisions_total{outcome=\"silent\"} 4",
             "campanile_webrtc_relay_seconds_bucket{le=\"0.00025\"} 0",
             "campanile_webrtc_relay_seconds_bucket{le=\"0.0005\"} 1",
             "campanile_webrtc_relay_seconds_bucket{le=\"+Inf\"} 1",

@@ -141,8 +141,11 @@ struct Shared {
     /// Held for an insert, a removal or a copy of the list.
     list: Mutex<List>,
     opened: AtomicU64,
-    refused: AtomicU64,
+    refused: [AtomicU64; REFUSALS.len()],
 }
+
+/// The limits that refuse sessions, as the metrics name them: of the server, of a path, of an address.
+const REFUSALS: [&str; 3] = ["server", "path", "address"];
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -205,7 +208,7 @@ fn traffic_key(details: &SessionDetails) -> TrafficKey {
 impl Sessions {
     /// An empty list with these limits; `path_limit` knows the paths that have a limit of their own.
     pub fn new(limits: SessionLimits, path_limit: PathLimit) -> Self {
-        let (list, opened, refused) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
+        let (list, opened, refused) = (Mutex::default(), AtomicU64::new(0), Default::default());
         Self { shared: Arc::new(Shared { limits, path_limit, list, opened, refused }) }
     }
 
@@ -240,16 +243,16 @@ impl Sessions {
             own.map_or((limits.per_path, "limits.sessions_per_path"), |own| (own, "the path's max_readers"));
         let mut list = self.list();
         let count = |count: Option<&usize>| count.copied().unwrap_or(0);
+        // In the order of `REFUSALS`.
         let bounds = [
             (list.sessions.len(), limits.total, "limits.sessions"),
             (count(list.per_path.get(&path)), on_path_limit, on_path_option),
             (count(list.per_address.get(&address)), limits.per_address, "limits.sessions_per_address"),
         ];
-        let reached =
-            bounds.into_iter().find(|(open, limit, _)| open >= limit).map(|(_, limit, option)| (option, limit));
-        if let Some((option, limit)) = reached {
+        let reached = bounds.into_iter().zip(&self.shared.refused).find(|((open, limit, _), _)| open >= limit);
+        if let Some(((_, limit, option), refused)) = reached {
             drop(list);
-            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+            refused.fetch_add(1, Ordering::Relaxed);
             return Err(Error::new(Kind::ResourceExhausted, format!("path {path}: {limit} sessions are open"))
                 .with_code("too_many_sessions")
                 .with_hint(format!("raise {option}, or close a session")));
@@ -302,9 +305,14 @@ impl Sessions {
         traffic
     }
 
-    /// Sessions opened and refused since the start.
-    pub fn totals(&self) -> (u64, u64) {
-        (self.shared.opened.load(Ordering::Relaxed), self.shared.refused.load(Ordering::Relaxed))
+    /// Sessions opened since the start.
+    pub fn opened(&self) -> u64 {
+        self.shared.opened.load(Ordering::Relaxed)
+    }
+
+    /// Sessions refused since the start, by the limit that did: `server`, `path`, `address`.
+    pub fn refused(&self) -> Vec<(&'static str, u64)> {
+        REFUSALS.into_iter().zip(self.shared.refused.iter().map(|count| count.load(Ordering::Relaxed))).collect()
     }
 }
 
@@ -413,7 +421,7 @@ mod tests {
         let elsewhere = SessionDetails { peer: "127.0.0.2:1".parse().unwrap(), ..details("c", Protocol::Hls) };
         let fourth = sessions.open(elsewhere).unwrap();
         assert!(refusal("d").contains("limits.sessions,"));
-        assert_eq!(sessions.totals(), (4, 4));
+        assert_eq!((sessions.opened(), sessions.refused()), (4, vec![("server", 1), ("path", 2), ("address", 1)]));
         drop(fourth);
         assert!(refusal("d").contains("limits.sessions_per_address"), "what ended is not counted");
     }

@@ -28,6 +28,7 @@ mod matrix;
 mod misbehaviour;
 mod mqtt_alerts;
 mod notify;
+mod outside;
 mod probe;
 mod proxies;
 mod push;

@@ -13,7 +13,7 @@ use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{issuer::Issuer, rtsp_client::RtspClient, server::Server};
+use crate::support::{decider::Decider, issuer::Issuer, rtsp_client::RtspClient, server::Server};
 
 /// What a request came with, in the order of a row's answers.
 const CREDENTIALS: [&str; 6] = ["none", "wrong", "expired", "wrong audience", "wrong path", "right"];
@@ -252,6 +252,38 @@ async fn every_route_answers_every_credential_as_its_row_says() {
         }
     }
     assert!(odd.is_empty(), "{CREDENTIALS:?}\n{}", odd.join("\n"));
+}
+
+/// What a server that decides elsewhere cannot give: to administer, to log in here, and to say what happens at cameras.
+fn is_of_users_here(method: &str, route: &str) -> bool {
+    let of_users = ["users", "rules", "channels", "dead-letters", "tokens", "auth/", "events", "sensors"];
+    let admin = of_users.iter().any(|part| route.starts_with(&format!("/api/v1/{part}")));
+    admin && !(method == "GET" && ["/api/v1/events", "/api/v1/auth/whoami"].contains(&route))
+}
+
+#[tokio::test]
+async fn every_route_lets_those_in_whom_another_server_allows_everything() {
+    let decider = Decider::judging(|_| Some(200)).await;
+    let password = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$RqJ4hs3y0J9XbMPjvIPXEw";
+    let user = |name: &str| json!({ "name": name, "password": password, "permissions": [{ "action": "admin" }] });
+    let server = Server::start(json!({
+        "auth": { "http": decider.config(&json!({})), "users": [user("one"), user("two")] },
+        "paths": { "cam": { "source": "demo" }, "elsewhere": { "source": "demo" } },
+    }))
+    .await;
+    let shapes = SHAPES.iter().map(|(_, method, url, answers)| (*method, *url, answers[5]));
+    let rows = ROUTES.iter().map(|(method, route, answers)| (*method, *route, answers[5])).chain(shapes);
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let mut odd = Vec::new();
+    for (method, route, right) in rows.filter(|(_, route, _)| !route.starts_with("/ws/")) {
+        let verb = Method::from_bytes(method.as_bytes()).unwrap();
+        let request = client.request(verb, server.http(&filled(route))).basic_auth("anna", Some("pass"));
+        let given = request.send().await.unwrap().status().as_u16();
+        if given != right && !(given == 403 && is_of_users_here(method, route)) {
+            odd.push(format!("{method} {route}: {given}, not {right}"));
+        }
+    }
+    assert!(odd.is_empty(), "{}", odd.join("\n"));
 }
 
 #[tokio::test]

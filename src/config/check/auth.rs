@@ -6,8 +6,10 @@ use std::collections::BTreeSet;
 use url::Host;
 
 use super::{
-    super::{AuthConfig, Config, HttpUrl, HumanDuration, JwtConfig, tree::Route},
-    Complaints, secs,
+    super::{AuthConfig, AuthHttpConfig, Config, HttpUrl, HumanDuration, JwtConfig, tree::Route},
+    Complaints,
+    notify::check_https,
+    secs,
 };
 
 /// Users of the file, groups, and permissions of one of them.
@@ -33,6 +35,9 @@ impl Config {
         }
         if let Some(jwt) = &auth.jwt {
             check_jwt(jwt, &at("jwt"), all);
+        }
+        if let Some(http) = &auth.http {
+            check_http(http, &at("http"), all);
         }
         let mut names = BTreeSet::new();
         for (i, user) in auth.users.iter().enumerate() {
@@ -75,6 +80,16 @@ fn check_jwt(jwt: &JwtConfig, at: &Route, all: &mut Complaints) {
     all.range(at.then("leeway"), jwt.leeway, HumanDuration::from_secs(0)..=secs(60));
 }
 
+fn check_http(http: &AuthHttpConfig, at: &Route, all: &mut Complaints) {
+    if !is_safe(&http.url) && !http.allow_http {
+        all.add(at.then("url"), "passwords would go to another machine in the clear: expected `https://`")
+            .hint_at("if nobody can listen between, write `allow_http: true`");
+    }
+    check_https(&http.url, &http.tls, at, all);
+    all.range(at.then("timeout"), http.timeout, HumanDuration::from_millis(100)..=secs(30));
+    all.range(at.then("remember"), http.remember, HumanDuration::from_secs(0)..=secs(600));
+}
+
 /// TLS, or this machine.
 fn is_safe(url: &HttpUrl) -> bool {
     let url = url.url();
@@ -90,6 +105,25 @@ fn is_safe(url: &HttpUrl) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_go_out_over_tls_or_where_that_is_written_out() {
+        let complaints = |http: serde_json::Value| {
+            let auth = serde_json::from_value(serde_json::json!({ "http": http })).unwrap();
+            let config = Config { auth, ..Config::default() };
+            config.check().iter().map(super::super::Complaint::key).collect::<Vec<_>>()
+        };
+        for fine in [
+            serde_json::json!({ "url": "https://id.example/ask" }),
+            serde_json::json!({ "url": "http://localhost:9000/ask", "timeout": "100ms", "remember": "10m" }),
+            serde_json::json!({ "url": "http://backend:9000/ask", "allow_http": true, "remember": "0s" }),
+        ] {
+            assert_eq!(complaints(fine), [""; 0]);
+        }
+        assert_eq!(complaints(serde_json::json!({ "url": "http://backend:9000/ask" })), ["auth.http.url"]);
+        let wide = serde_json::json!({ "url": "https://id.example/ask", "timeout": "31s", "remember": "11m" });
+        assert_eq!(complaints(wide), ["auth.http.timeout", "auth.http.remember"]);
+    }
 
     #[test]
     fn keys_of_an_issuer_come_over_tls_or_from_this_machine() {

@@ -119,7 +119,7 @@ impl Answers {
             ClientMessage::Resume { after } => self.resume(session, follower, &after),
             ClientMessage::Ack(ack) => self.acknowledge(session, ack).await,
             ClientMessage::Command(command) => self.command(session, command).await,
-            ClientMessage::RequestVideoStream(request) => self.video(session, &request),
+            ClientMessage::RequestVideoStream(request) => self.video(session, &request).await,
             ClientMessage::Message { to, text } => self.message(session, &to, &text),
             ClientMessage::Token { token } => self.renew(session, follower, &token).await,
         };
@@ -202,8 +202,8 @@ impl Answers {
         }
     }
 
-    fn video(&self, session: &mut Session, request: &VideoRequest) -> Result<()> {
-        let (path, urls) = self.host.urls(request)?;
+    async fn video(&self, session: &mut Session, request: &VideoRequest) -> Result<()> {
+        let (path, urls) = in_time(self.host.urls(request)).await?;
         let stream_url = urls.first().map(|first| first.url.clone()).unwrap_or_default();
         session.say(&ServerMessage::StreamUrl { path, stream_url, urls });
         Ok(())

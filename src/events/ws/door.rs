@@ -53,7 +53,7 @@ pub trait Host: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The caller may not, there is no such camera, or nothing it can play.
-    fn urls(&self, request: &VideoRequest) -> Result<(String, Vec<StreamUrl>)>;
+    fn urls<'a>(&'a self, request: &'a VideoRequest) -> BoxFuture<'a, Result<(String, Vec<StreamUrl>)>>;
 
     /// What the caller may do who shows another token on its connection.
     ///

@@ -26,8 +26,8 @@ use crate::{
 struct NoHost;
 
 impl Host for NoHost {
-    fn urls(&self, _: &VideoRequest) -> Result<(String, Vec<StreamUrl>)> {
-        Ok(("cam".into(), Vec::new()))
+    fn urls<'a>(&'a self, _: &'a VideoRequest) -> BoxFuture<'a, Result<(String, Vec<StreamUrl>)>> {
+        async { Ok(("cam".into(), Vec::new())) }.boxed()
     }
 
     fn renew<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Renewed>> {

@@ -156,7 +156,7 @@ pub(super) async fn log_in(
     let identity = Box::pin(gate.identify(&shown, caller.peer.ip(), front.rooms.clock.moment())).await;
     match identity.map_err(caller::too_many_attempts)? {
         Identity::Known(known) => logged_in(&front, &known, secure),
-        Identity::Nobody | Identity::Refused => Err(wrong().into()),
+        Identity::Nobody | Identity::Refused | Identity::Outside(_) => Err(wrong().into()),
     }
 }
 
@@ -209,6 +209,7 @@ pub(super) async fn who_am_i(
     let Some(subject) = gate.subject(&caller) else { return Err(gate.nobody(&caller).into()) };
     let known = match &caller.identity {
         Identity::Known(known) => Some(known),
+        Identity::Outside(outsider) => outsider.known(),
         Identity::Nobody | Identity::Refused => None,
     };
     let of = |known: &Arc<Standing>| {
@@ -287,6 +288,11 @@ pub(super) fn user(caller: &Caller) -> Result<&Arc<Standing>, Error> {
     match &caller.identity {
         Identity::Known(known) if !known.is_over() => Ok(known),
         Identity::Known(_) | Identity::Refused => Err(wrong()),
+        Identity::Outside(outsider) if outsider.known().is_none() => Err(wrong()),
+        Identity::Outside(_) => {
+            let message = "another server decides about you (`auth.http`): there is no login here";
+            Err(Error::new(Kind::PermissionDenied, message).with_code("not_allowed"))
+        }
         Identity::Nobody => Err(Error::new(Kind::Unauthenticated, "this needs a login")),
     }
 }

@@ -24,6 +24,10 @@ const CODES: &[(&str, &str)] = &[
     ("alert_over", "The alert is over; there is nothing to take note of."),
     ("another_user", "A connection goes on with a token of its own user, and with no other."),
     ("auth_off", "`auth: off`: there are no users, and nobody logs in."),
+    (
+        "auth_unavailable",
+        "The server that decides about callers (`auth.http`) gives no answer, and so nobody is let in.",
+    ),
     ("batch_not_taken", "A GraphQL request stands alone in its body."),
     ("body_timeout", "The body of the request did not come to its end in time."),
     ("body_too_large", "The body of the request is larger than `http.max_body_size`, or than this URL takes."),

@@ -234,6 +234,7 @@ pub(super) async fn list(
     Asking(caller): Asking,
     page: PageOf,
 ) -> Result<Response, Problem> {
+    front.ask_about_all(&caller).await?;
     let (items, next) = visible(&front, &caller, &page)?;
     Ok(momentary(&Listing { items, next }))
 }

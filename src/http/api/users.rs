@@ -274,7 +274,7 @@ fn myself(front: &Front, caller: &Caller) -> Result<(Arc<dyn Accounts>, UserName
         Identity::Known(known) => {
             known.token().is_none_or(|token| matches!(token.purpose, Purpose::Session | Purpose::Access))
         }
-        Identity::Nobody | Identity::Refused => false,
+        Identity::Nobody | Identity::Refused | Identity::Outside(_) => false,
     };
     match gate.subject(caller) {
         Some(Subject::User(name)) if whole => Ok((accounts, name)),

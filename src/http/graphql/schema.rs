@@ -19,6 +19,7 @@ use super::{
             statistics::Statistics,
         },
         front::Front,
+        problem::Problem,
     },
     GraphQlOptions,
     events::{EventFilter, EventPage, newest_or_after},
@@ -26,7 +27,7 @@ use super::{
     subscriptions::Subscription,
 };
 use crate::{
-    auth::{Alerts, Caller, Permission, Sensors as SeeSensors, Stats, View},
+    auth::{Action, Alerts, Caller, Permission, Sensors as SeeSensors, Stats, View},
     base::{Error, Kind, PathName, SensorId},
 };
 
@@ -148,6 +149,7 @@ impl Query {
         #[graphql(desc = "Begin after the entry of this key: `next` of the page before.")] after: Option<String>,
     ) -> async_graphql::Result<Page<Path>> {
         let asker = asker(context)?;
+        asker.front.ask_about_all(&asker.caller).await.map_err(Problem::into_error)?;
         Ok(paths::visible(&asker.front, &asker.caller, &PageOf::of(limit, after)?)?.into())
     }
 
@@ -160,6 +162,7 @@ impl Query {
         let asker = asker(context)?;
         let unfit = |error| Error::new(Kind::InvalidArgument, format!("name: {error}")).with_code("invalid_path_name");
         let name = name.parse::<PathName>().map_err(unfit)?;
+        asker.front.ask(&asker.caller, Action::View, &name).await.map_err(Problem::into_error)?;
         let grant = asker.front.rooms.gate.check::<View>(&asker.caller, &name)?;
         Ok(paths::describe(&asker.front, &asker.front.rooms.hub.path(&grant)?))
     }

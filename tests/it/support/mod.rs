@@ -5,6 +5,7 @@ pub mod browser;
 pub mod camera;
 pub mod clients;
 pub mod coturn;
+pub mod decider;
 pub mod followers;
 pub mod hls_client;
 pub mod issuer;

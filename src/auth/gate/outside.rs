@@ -1,0 +1,105 @@
+//! Callers who are not known here, at the gate: whoever they are, a server that decides is asked about what they want.
+
+use super::*;
+
+impl Gate {
+    /// Callers who are not known here are asked about from now on.
+    pub fn set_outside(&self, desk: Arc<OutsideDesk>) {
+        // Whoever comes second is not the start.
+        let _ = self.outside.set(desk);
+    }
+
+    /// Whether callers are asked about elsewhere. Such a server needs the password itself: an answer to a challenge is
+    /// nothing to it.
+    pub fn asks_outside(&self) -> bool {
+        self.outside.get().is_some()
+    }
+
+    /// What came of questions to the server that decides, by name; nothing where there is none.
+    pub fn outside_figures(&self) -> Vec<(&'static str, u64)> {
+        self.outside.get().map(|desk| desk.figures()).unwrap_or_default()
+    }
+
+    /// [`Gate::recall`] for somebody at a door: who is not known here may be known elsewhere.
+    pub fn meet_at_once(
+        &self,
+        credential: &Credential,
+        knock: impl FnOnce() -> Knock,
+        now: Moment,
+    ) -> Option<Identity> {
+        match self.recall(credential, now) {
+            Some(Identity::Refused) if self.asks_outside() => {
+                Some(self.receive(Some(credential), knock).unwrap_or(Identity::Refused))
+            }
+            None if self.logins.is_strange(credential) => self.receive(Some(credential), knock),
+            known => known,
+        }
+    }
+
+    /// [`Gate::identify`] for somebody at a door.
+    ///
+    /// # Errors
+    /// As [`Gate::identify`].
+    pub async fn meet(
+        &self,
+        credential: &Credential,
+        knock: Knock,
+        now: Moment,
+    ) -> std::result::Result<Identity, TryLater> {
+        if let Some(met) = self.meet_at_once(credential, || knock.clone(), now) {
+            return Ok(met);
+        }
+        match self.identify(credential, knock.from, now).await? {
+            Identity::Refused if credential.is_token() => {
+                Ok(self.receive(Some(credential), || knock).unwrap_or(Identity::Refused))
+            }
+            met => Ok(met),
+        }
+    }
+
+    /// Somebody who shows nothing.
+    pub fn meet_nobody(&self, caller: &Caller, knock: impl FnOnce() -> Knock) -> Identity {
+        let here = caller.is_local() && self.trusts_this_machine();
+        if !self.asks_outside() || self.is_off() || here {
+            return Identity::Nobody;
+        }
+        self.receive(None, knock).unwrap_or(Identity::Nobody)
+    }
+
+    fn receive(&self, credential: Option<&Credential>, knock: impl FnOnce() -> Knock) -> Option<Identity> {
+        let outsider = self.outside.get()?.receive(credential, knock())?;
+        Some(Identity::Outside(Arc::new(outsider)))
+    }
+
+    /// Asks about a deed, if that is to be asked elsewhere: what is checked next knows the answer. Whatever is not asked
+    /// first is refused to callers from outside.
+    ///
+    /// # Errors
+    /// They have to wait first: they failed too often, or too many ask at the same time.
+    pub async fn ask(&self, caller: &Caller, deed: &Deed, now: Moment) -> std::result::Result<(), TryLater> {
+        let (Identity::Outside(outsider), Some(desk)) = (&caller.identity, self.outside.get()) else { return Ok(()) };
+        if outsider.may(deed) {
+            return Ok(());
+        }
+        let verdict = match desk.recall(&desk.key_of(outsider, Some(deed)), now.monotonic) {
+            Some(verdict) => verdict,
+            None => {
+                let (user, secret) = outsider.shown();
+                // Who shows nothing guesses nothing, and who is known lacks a right at most.
+                let guesses = secret.is_some() && !desk.is_proven(outsider, now.monotonic);
+                if guesses && outsider.counts() {
+                    self.logins.may_try(user, caller.peer.ip(), now.monotonic)?;
+                }
+                let verdict = desk.clone().ask(outsider, deed).await?;
+                match verdict {
+                    // That nobody answers is no fault of theirs.
+                    Verdict::Allowed | Verdict::Silent if guesses => self.logins.tried_well(user, caller.peer.ip()),
+                    Verdict::Allowed | Verdict::Refused | Verdict::Silent => {}
+                }
+                verdict
+            }
+        };
+        outsider.take(deed, verdict);
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Tokens of programs, at the gate: made, withdrawn, and kept.
+
+use super::*;
+
+impl Gate {
+    /// Tokens of programs are kept here.
+    pub fn set_shelf(&self, shelf: Box<dyn TokenShelf>) {
+        // Whoever comes second is not the start.
+        let _ = self.shelf.0.set(shelf);
+    }
+
+    /// These are the tokens of programs from now on, and when each was last shown, in milliseconds since 1970. What those
+    /// opened that are gone ends.
+    pub fn set_api_tokens(&self, tokens: Vec<ApiToken>, used: &HashMap<String, i64>) {
+        self.logins.set_api_tokens(tokens, used);
+    }
+
+    /// Makes a token for programs of somebody who is known by a password or a login; its text comes back, once.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`]: known otherwise; [`Kind::InvalidArgument`]; too many; it cannot be kept.
+    pub async fn add_api_token(
+        &self,
+        known: &Standing,
+        name: &str,
+        permissions: Option<Vec<PermissionConfig>>,
+        until: Option<WallTime>,
+        now: WallTime,
+    ) -> Result<(ApiToken, Secret)> {
+        let (token, text) = self.logins.make_api_token(known, name, permissions, until, now)?;
+        self.keep(&token.id, Some(token.to_stored())).await?;
+        self.logins.add_api_token(token.clone());
+        Ok((token, text))
+    }
+
+    /// Withdraws a token of a program: what it opened ends.
+    ///
+    /// # Errors
+    /// As [`Gate::api_tokens`]; [`Kind::NotFound`]: there is none of this id that is theirs; it cannot be written down.
+    pub async fn remove_api_token(&self, known: &Standing, id: &str) -> Result<()> {
+        if !self.logins.api_tokens(known)?.iter().any(|seen| seen.token.id == id) {
+            let message = "there is no such token";
+            return Err(Error::new(Kind::NotFound, message).with_code("token_not_found"));
+        }
+        self.keep(id, None).await?;
+        self.logins.remove_api_token(id);
+        Ok(())
+    }
+
+    /// The tokens of programs that somebody may see and withdraw, by id: their own; all of them, for an admin.
+    ///
+    /// # Errors
+    /// [`Kind::PermissionDenied`]: known otherwise than by a password or a login.
+    pub fn api_tokens(&self, known: &Standing) -> Result<Vec<ApiTokenSeen>> {
+        self.logins.api_tokens(known)
+    }
+
+    /// All tokens of programs, for whoever writes down when they were shown.
+    pub fn api_tokens_used(&self) -> Vec<ApiTokenSeen> {
+        self.logins.api_tokens_used()
+    }
+
+    async fn keep(&self, id: &str, token: Option<String>) -> Result<()> {
+        let missing = || Error::new(Kind::Unavailable, "tokens cannot be kept").with_code("store_unavailable");
+        self.shelf.0.get().ok_or_else(missing)?.put(id.to_owned(), token).await
+    }
+}

@@ -1,0 +1,168 @@
+//! Somebody of whom nothing is known here, and about whom a server that decides is asked (`auth.http`): what was shown,
+//! how, and what was allowed so far. It is as old as one request, or as one connection of RTSP or of a WebSocket. Sans-IO.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    Credential, Permissions, Purpose, Standing, TokenFacts, Way,
+    decisions::Verdict,
+    question::{Deed, Knock, Question},
+};
+use crate::{
+    base::{Secret, WallTime},
+    config::{PermissionConfig, UserName},
+};
+
+/// Somebody about whom is asked.
+#[derive(Debug)]
+pub struct Outsider {
+    /// Nothing: they showed nothing.
+    credential: Option<Credential>,
+    knock: Knock,
+    standing: Arc<Standing>,
+    said: Mutex<Said>,
+    counted: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    allowed: Vec<PermissionConfig>,
+    silent: bool,
+}
+
+impl Outsider {
+    /// Somebody who shows this, or nothing. `mark` tells them from others who have no name that is one here.
+    pub(super) fn new(credential: Option<Credential>, knock: Knock, mark: &str) -> Option<Self> {
+        let named = match &credential {
+            Some(Credential::Password { user, .. }) => user.parse::<UserName>().ok(),
+            _ => None,
+        };
+        let name = match named {
+            Some(name) => name,
+            None => format!("outside-{mark}").parse().ok()?,
+        };
+        let facts = TokenFacts {
+            id: String::new(),
+            purpose: Purpose::Foreign,
+            until: WallTime::from_unix_nanos(i64::MAX),
+            auth_time: 0,
+            limit: None,
+        };
+        let standing = Arc::new(Standing::of_token(name, Permissions::default(), facts));
+        Some(Self { credential, knock, standing, said: Mutex::default(), counted: AtomicBool::new(false) })
+    }
+
+    /// Who it is, once something was allowed: until then the credential may be anybody's invention.
+    pub fn known(&self) -> Option<&Arc<Standing>> {
+        (!self.said().allowed.is_empty() && !self.standing.is_over()).then_some(&self.standing)
+    }
+
+    /// Whether it came by a link.
+    pub fn came_by_link(&self) -> bool {
+        matches!(&self.credential, Some(Credential::Token { way: Way::Link, .. }))
+    }
+
+    /// Whether nothing was allowed, and the server that decides said nothing at least once.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let said = self.said();
+        said.silent && said.allowed.is_empty()
+    }
+
+    /// Whether this was allowed before.
+    pub(super) fn may(&self, deed: &Deed) -> bool {
+        let wanted = deed.permissions();
+        let said = self.said();
+        wanted.iter().all(|one| said.allowed.contains(one))
+    }
+
+    /// Takes what came of a question.
+    pub(super) fn take(&self, deed: &Deed, verdict: Verdict) {
+        let mut said = self.said();
+        match verdict {
+            Verdict::Allowed => {
+                let news = deed.permissions().into_iter();
+                let news: Vec<_> = news.filter(|one| !said.allowed.contains(one)).collect();
+                said.allowed.extend(news);
+                self.standing.change(Permissions::new(&said.allowed));
+            }
+            Verdict::Refused => {}
+            Verdict::Silent => said.silent = true,
+        }
+    }
+
+    /// Whether this is the first question that may turn out to be a wrong password: one request is one attempt.
+    pub(super) fn counts(&self) -> bool {
+        !self.counted.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) const fn knock(&self) -> &Knock {
+        &self.knock
+    }
+
+    /// The name and the secret that were shown.
+    pub(super) fn shown(&self) -> (&str, Option<&Secret>) {
+        match &self.credential {
+            Some(Credential::Password { user, password }) => (user, Some(password)),
+            Some(Credential::Token { token, .. }) => ("", Some(token)),
+            None => ("", None),
+        }
+    }
+
+    /// The question about a deed.
+    pub(super) fn question(&self, deed: Deed) -> Question {
+        let none = Secret::default;
+        let (user, password, token) = match &self.credential {
+            Some(Credential::Password { user, password }) => (user.clone(), password.clone(), none()),
+            Some(Credential::Token { token, .. }) => (String::new(), none(), token.clone()),
+            None => (String::new(), none(), none()),
+        };
+        Question { user, password, token, deed, knock: self.knock.clone() }
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Action;
+
+    fn outsider(credential: Option<Credential>) -> Outsider {
+        Outsider::new(credential, Knock::from([10, 0, 0, 9].into()), "0011aabb").unwrap()
+    }
+
+    #[test]
+    fn an_outsider_is_nobody_until_something_was_allowed_and_then_no_more_than_that() {
+        let front: crate::base::PathName = "front".parse().unwrap();
+        let back: crate::base::PathName = "back".parse().unwrap();
+        let anna = outsider(Credential::of_password("anna", "pass").ok());
+        anna.take(&Deed::Read(back.clone()), Verdict::Refused);
+        assert!(anna.known().is_none() && !anna.is_unanswered());
+        anna.take(&Deed::Read(back.clone()), Verdict::Silent);
+        assert!(anna.known().is_none() && anna.is_unanswered());
+        anna.take(&Deed::Read(front.clone()), Verdict::Allowed);
+        let known = anna.known().unwrap();
+        assert_eq!(known.name().as_str(), "anna");
+        let may = known.permissions();
+        assert!(may.allow(Action::View, &front) && !may.allow(Action::View, &back));
+        assert!(anna.may(&Deed::Read(front)) && !anna.may(&Deed::Read(back)) && !anna.may(&Deed::Api));
+        assert!(!anna.is_unanswered(), "somebody known lacks a right");
+        assert!(anna.counts() && !anna.counts());
+    }
+
+    #[test]
+    fn names_that_are_none_here_get_one() {
+        for shown in
+            [None, Credential::of_token("abc", Way::Header).ok(), Credential::of_password("anna smith", "x").ok()]
+        {
+            let outsider = outsider(shown);
+            outsider.take(&Deed::Metrics, Verdict::Allowed);
+            assert_eq!(outsider.known().unwrap().name().as_str(), "outside-0011aabb");
+        }
+    }
+}
