@@ -3,6 +3,7 @@
 mod accounts;
 pub mod addresses;
 mod alerts;
+mod audit;
 mod certificates;
 mod descriptors;
 mod directory;
@@ -126,6 +127,7 @@ impl Server {
         let records = Tasks::new();
         let events = Events::start(&store, &incidents, events::retention(&config), clock, &records).await;
         events::say_status(&events, clock, "running");
+        audit::start(gate.clone(), events.clone(), clock, &tasks);
         let sessions = sessions(&config);
         let info = server_info(&config, &addresses, clock);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

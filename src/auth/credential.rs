@@ -81,6 +81,14 @@ impl Credential {
         Ok(Self::Password { user: user.to_owned(), password: Secret::new(password) })
     }
 
+    /// The name that was shown, if one was.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Password { user, .. } => Some(user),
+            Self::Token { .. } => None,
+        }
+    }
+
     /// Whether it is a token.
     pub const fn is_token(&self) -> bool {
         matches!(self, Self::Token { .. })

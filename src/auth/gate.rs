@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use futures_util::future::BoxFuture;
@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Action, ApiToken, Credential, Deed, DigestAnswer, Grant, Issued, IssuerDesk, Knock, Opened, OutsideDesk, Outsider,
-    Permission, Purpose, Reach, Standing, Subject, TokenKey, TryLater, User, decisions::Verdict, logins::Logins,
+    Permission, Purpose, Reach, Sighting, Standing, Subject, TokenKey, TryLater, User, decisions::Verdict,
+    logins::Logins, sightings::Sightings,
 };
 use crate::{
-    base::{Error, Kind, Moment, PathName, Result, Secret, WallTime},
+    base::{Error, Kind, Moment, Monotonic, PathName, Result, Secret, WallTime},
     config::PermissionConfig,
 };
 
@@ -111,6 +112,7 @@ pub struct Gate {
     local: Arc<RwLock<CancellationToken>>,
     logins: Arc<Logins>,
     outside: Arc<OnceLock<Arc<OutsideDesk>>>,
+    sightings: Arc<Mutex<Sightings>>,
     shelf: Shelf,
 }
 
@@ -158,7 +160,14 @@ impl Gate {
         from: IpAddr,
         now: Moment,
     ) -> std::result::Result<Identity, TryLater> {
-        if self.is_off() { Ok(Identity::Nobody) } else { self.logins.identify(credential, from, now).await }
+        if self.is_off() {
+            return Ok(Identity::Nobody);
+        }
+        let identified = self.logins.identify(credential, from, now).await;
+        if matches!(identified, Ok(Identity::Refused) | Err(_)) {
+            self.saw_refused(from, credential.user(), now);
+        }
+        identified
     }
 
     /// These keys sign and prove tokens from now on, the newest first.
@@ -231,7 +240,14 @@ impl Gate {
 
     /// Who gives this answer to a challenge, from an address, in a request of this method.
     pub fn identify_by_digest(&self, answer: &DigestAnswer, method: &str, from: IpAddr, now: Moment) -> Identity {
-        if self.is_off() { Identity::Nobody } else { self.logins.identify_by_digest(answer, method, from, now) }
+        if self.is_off() {
+            return Identity::Nobody;
+        }
+        let identified = self.logins.identify_by_digest(answer, method, from, now);
+        if matches!(identified, Identity::Refused) {
+            self.saw_refused(from, Some(&answer.user), now);
+        }
+        identified
     }
 
     /// What a caller is called, whatever it may do; nothing for one of whom nothing is known.

@@ -22,6 +22,7 @@ mod outsider;
 pub mod password;
 mod permissions;
 mod question;
+mod sightings;
 mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -44,6 +45,7 @@ pub use outsider::Outsider;
 pub use permissions::Permissions;
 use permissions::limited;
 pub use question::{Deed, Knock, Question};
+pub use sightings::Sighting;
 pub use standing::{Standing, TokenFacts};
 pub use token::{Purpose, TokenKey, Way};
 pub use user::{DigestKeys, REALM, User, digest_of};

@@ -111,8 +111,21 @@ impl Events {
 
     /// Writes down that somebody did something; that it cannot be written is said, and is no reason not to do it.
     pub fn write_down(&self, action: &str, by: String, target: String, at: WallTime) {
-        let deed = AuditEvent { action: action.to_owned(), by, target, note: None, command: None };
-        if let Err(error) = self.enqueue(alarms::of_deed(&deed, None, at)) {
+        self.write_down_with(action, by, target, None, None, at);
+    }
+
+    /// The same with a note, and with how bad it is.
+    pub fn write_down_with(
+        &self,
+        action: &str,
+        by: String,
+        target: String,
+        note: Option<String>,
+        severity: Option<Severity>,
+        at: WallTime,
+    ) {
+        let deed = AuditEvent { action: action.to_owned(), by, target, note, command: None };
+        if let Err(error) = self.enqueue(Draft { severity, ..alarms::of_deed(&deed, None, at) }) {
             tracing::warn!("`{action}` is not in the audit: {}", error.chain());
         }
     }

@@ -15,6 +15,7 @@ mod acme;
 mod alerts;
 mod alone;
 mod architecture;
+mod audit;
 mod cameras;
 mod cli;
 mod crowd;

@@ -1,4 +1,5 @@
-//! Callers who are not known here, at the gate: whoever they are, a server that decides is asked about what they want.
+//! Callers who are not known here, at the gate: whoever they are, a server that decides is asked about what they want; and
+//! whom the gate refuses is remembered, for those who are to hear of it.
 
 use super::*;
 
@@ -30,6 +31,10 @@ impl Gate {
         match self.recall(credential, now) {
             Some(Identity::Refused) if self.asks_outside() => {
                 Some(self.receive(Some(credential), knock).unwrap_or(Identity::Refused))
+            }
+            Some(Identity::Refused) => {
+                self.saw_refused(knock().from, credential.user(), now);
+                Some(Identity::Refused)
             }
             None if self.logins.is_strange(credential) => self.receive(Some(credential), knock),
             known => known,
@@ -94,6 +99,7 @@ impl Gate {
                 match verdict {
                     // That nobody answers is no fault of theirs.
                     Verdict::Allowed | Verdict::Silent if guesses => self.logins.tried_well(user, caller.peer.ip()),
+                    Verdict::Refused if guesses => self.saw_refused(caller.peer.ip(), Some(user), now),
                     Verdict::Allowed | Verdict::Refused | Verdict::Silent => {}
                 }
                 verdict
@@ -101,5 +107,14 @@ impl Gate {
         };
         outsider.take(deed, verdict);
         Ok(())
+    }
+
+    /// Whom callers were refused of late, for those who are to hear of it. To be called once a second or so.
+    pub fn sightings(&self, now: Monotonic) -> Vec<Sighting> {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner).poll(now)
+    }
+
+    pub(super) fn saw_refused(&self, from: IpAddr, user: Option<&str>, now: Moment) {
+        self.sightings.lock().unwrap_or_else(PoisonError::into_inner).note(from, user, now.monotonic);
     }
 }

@@ -155,7 +155,12 @@ pub(super) async fn log_in(
     let shown = Credential::of_password(&login.name, login.password.reveal()).map_err(|_malformed| wrong())?;
     let identity = Box::pin(gate.identify(&shown, caller.peer.ip(), front.rooms.clock.moment())).await;
     match identity.map_err(caller::too_many_attempts)? {
-        Identity::Known(known) => logged_in(&front, &known, secure),
+        Identity::Known(known) => {
+            let (by, from) = (known.name().to_string(), caller.peer.ip().to_string());
+            let response = logged_in(&front, &known, secure)?;
+            front.rooms.events.write_down("login", by, from, front.rooms.clock.wall());
+            Ok(response)
+        }
         Identity::Nobody | Identity::Refused | Identity::Outside(_) => Err(wrong().into()),
     }
 }
@@ -188,7 +193,10 @@ pub(super) async fn log_out(
     Asking(caller): Asking,
     secure: Secure,
 ) -> Result<Response, Problem> {
-    front.rooms.gate.log_out(user(&caller)?, front.rooms.clock.moment());
+    let known = user(&caller)?;
+    front.rooms.gate.log_out(known, front.rooms.clock.moment());
+    let (by, from) = (known.name().to_string(), caller.peer.ip().to_string());
+    front.rooms.events.write_down("logout", by, from, front.rooms.clock.wall());
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(header::SET_COOKIE, cookie(secure, "", 0)?);
     Ok(response)
