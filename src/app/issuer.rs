@@ -1,14 +1,14 @@
 //! The issuer whose tokens are taken (`auth.jwt`): fetches its keys when they are due, and keeps the last good ones in the
 //! store, so that a start while the issuer is out of reach shuts nobody out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tracing::{debug, info_span, warn};
 
 use crate::{
     auth::{Gate, IssuerDesk},
-    base::{Clock, Error, Kind, Result, Tasks},
+    base::{Clock, Error, Kind, Result, Secret, Tasks, WallTime},
     config::{JwtConfig, PermissionConfig, ServiceTlsConfig},
     net::fetch::{self, Fetched, Source},
     store::{DocumentChange, Documents},
@@ -48,6 +48,17 @@ pub(super) async fn start(
             take(&desk, fetched, &documents).await;
         }
     });
+}
+
+/// Whether a token of the issuer would be taken now, by the keys that were kept of it.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn takes(config: &JwtConfig, state_dir: &Path, token: &Secret, now: WallTime) -> Result<bool> {
+    let (documents, _) = Documents::open(state_dir, Clock).await;
+    let desk = IssuerDesk::new(config.clone(), BTreeMap::new());
+    let kept = documents.one(KEYS, config.jwks_url.to_string()).await?;
+    Ok(kept.is_some_and(|kept| desk.recall_keys(kept.as_bytes()).is_ok()) && desk.takes(token, now))
 }
 
 async fn fetch(config: &JwtConfig) -> Result<Bytes> {

@@ -9,10 +9,11 @@ use tracing::{info_span, warn};
 use super::{
     addresses::Addresses,
     issuer, outside,
+    token_keys::KeyWatch,
     tokens::{TokenBook, TokenWatch},
 };
 use crate::{
-    auth::{DigestKeys, Gate, GatePolicy, TokenKey, User, password},
+    auth::{DigestKeys, Gate, GatePolicy, User, password},
     base::{Clock, Error, Kind, Result, Secret, Tasks},
     config::{Action, AuthConfig, Config, PasswordHash, PathMatcher, PermissionConfig, UserName, UsersConfig},
     store::{DocumentChange, Documents},
@@ -29,11 +30,6 @@ const DONE: &str = "auth";
 const FIRST_START: &str = "first_start";
 /// Logins that were ended before their tokens ended by themselves.
 const ENDED: &str = "ended_logins";
-/// Where the store keeps the keys of tokens, by name.
-const KEYS: &str = "token_keys";
-/// A key signs until it is a month old at a start of the server, and proves for another month.
-const KEY_OLD_MS: i64 = 30 * 86_400_000;
-const KEY_FORGOTTEN_MS: i64 = 2 * KEY_OLD_MS;
 /// How often is looked whether users changed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -185,7 +181,12 @@ pub(super) async fn start(
         }
     };
     let count = set(&gate, section, &stored);
-    keep_tokens(&gate, documents).await;
+    recall_ended(&gate, documents).await;
+    let mut keys = KeyWatch::new(section.tokens.clone());
+    if let Err(error) = keys.look(&gate, documents).await {
+        // The gate keeps the key it has, and all logins end with this process.
+        warn!("tokens: their keys cannot be kept: {}", error.chain());
+    }
     gate.set_shelf(Box::new(TokenBook::new(documents.clone())));
     let mut programs = TokenWatch::default();
     if let Err(error) = programs.look(&gate, documents).await {
@@ -203,7 +204,7 @@ pub(super) async fn start(
             "add one: `campanile user add admin --admin`; or write `auth: off` to let everybody do everything",
         ));
     }
-    watch(gate.clone(), section.clone(), documents.clone(), stored, programs, tasks);
+    watch(gate.clone(), section.clone(), documents.clone(), stored, (programs, keys), tasks);
     Ok((gate, first))
 }
 
@@ -256,7 +257,7 @@ fn watch(
     section: UsersConfig,
     documents: Documents,
     mut before: Vec<(String, String)>,
-    mut programs: TokenWatch,
+    (mut programs, mut keys): (TokenWatch, KeyWatch),
     tasks: &Tasks,
 ) {
     let stopping = tasks.stopping().clone();
@@ -276,6 +277,7 @@ fn watch(
             }
             // What cannot be read is said of the users.
             let _ = programs.look(&gate, &documents).await;
+            let _ = keys.look(&gate, &documents).await;
             match documents.all(USERS).await {
                 Ok(now) if now != before => {
                     let count = set(&gate, &section, &now);
@@ -294,43 +296,14 @@ fn watch(
     });
 }
 
-/// Gives the gate the keys of tokens, made anew when the newest is old, and the logins that were ended before. Without a
-/// store it keeps the key it has, and all logins end with this process.
-async fn keep_tokens(gate: &Gate, documents: &Documents) {
-    let now = Clock.wall().unix_millis();
-    let kept = async {
-        let mut keys: Vec<(i64, TokenKey)> = Vec::new();
-        let mut changes = Vec::new();
-        for (id, body) in documents.all(KEYS).await? {
-            let read: Option<StoredKey> = serde_json::from_str(&body).ok();
-            let key = read.and_then(|stored| Some((stored.made_ms, TokenKey::of_stored(&id, &stored.secret)?)));
-            match key.filter(|(made, _)| now - made < KEY_FORGOTTEN_MS) {
-                Some(key) => keys.push(key),
-                None => changes.push(DocumentChange { collection: KEYS, key: id, body: None }),
-            }
+/// Gives the gate the logins that were ended before.
+async fn recall_ended(gate: &Gate, documents: &Documents) {
+    match documents.one(DONE, ENDED.to_owned()).await {
+        Ok(ended) => {
+            let ended: Option<Vec<(String, i64)>> = ended.and_then(|body| serde_json::from_str(&body).ok());
+            ended.iter().flatten().for_each(|(id, until)| gate.end_login(id, *until));
         }
-        keys.sort_by_key(|(made, _)| std::cmp::Reverse(*made));
-        if keys.first().is_none_or(|(made, _)| now - made > KEY_OLD_MS) {
-            let key = TokenKey::random();
-            let stored = StoredKey { secret: key.to_stored(), made_ms: now };
-            let body = serde_json::to_string(&stored).unwrap_or_default();
-            changes.push(DocumentChange { collection: KEYS, key: key.id.clone(), body: Some(body) });
-            keys.insert(0, (now, key));
-        }
-        if !changes.is_empty() {
-            documents.apply(changes).await?;
-        }
-        gate.set_keys(keys.into_iter().map(|(_, key)| key).collect());
-        for (key, body) in documents.all(DONE).await? {
-            if key == ENDED {
-                let ended: Vec<(String, i64)> = serde_json::from_str(&body).unwrap_or_default();
-                ended.iter().for_each(|(id, until)| gate.end_login(id, *until));
-            }
-        }
-        Ok::<_, Error>(())
-    };
-    if let Err(error) = kept.await {
-        warn!("tokens: their keys cannot be kept: {}", error.chain());
+        Err(error) => warn!("tokens: the logins that ended cannot be read: {}", error.chain()),
     }
 }
 
@@ -340,13 +313,6 @@ async fn write_ended(documents: &Documents, ended: &[(String, i64)]) {
     if let Err(error) = documents.apply(vec![change]).await {
         warn!("tokens: the logins that ended cannot be kept: {}", error.chain());
     }
-}
-
-/// A key as the store keeps it. No `Debug`: the secret stands in it as it is.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct StoredKey {
-    secret: String,
-    made_ms: i64,
 }
 
 /// Shows the first password. On standard output, not in the log: a log is kept.

@@ -88,9 +88,20 @@ impl ApiToken {
 
     /// Whether a text looks like one.
     pub fn is_one(text: &str) -> bool {
-        let Some((id, secret)) = text.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')) else { return false };
+        Self::id_of(text).is_some()
+    }
+
+    /// The id that stands in a text that looks like one.
+    pub(super) fn id_of(text: &str) -> Option<&str> {
+        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
         let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
-        id.len() == 16 && secret.len() == (SECRET * 4).div_ceil(3) && secret.bytes().all(plain)
+        let fits = id.len() == 16 && secret.len() == (SECRET * 4).div_ceil(3) && secret.bytes().all(plain);
+        fits.then_some(id)
+    }
+
+    /// Whether this is its text. For people who look at their own: it takes longer the more of it is right.
+    pub fn is_text(&self, text: &Secret) -> bool {
+        hash(text.reveal().trim()) == self.hash
     }
 
     /// What the store keeps. It holds secrets: it goes nowhere else.

@@ -19,7 +19,7 @@ use super::{
     issuer_keys::{KeyPrint, KeySetError},
 };
 use crate::{
-    base::{Clock, Monotonic, WallTime},
+    base::{Clock, Monotonic, Secret, WallTime},
     config::{JwtConfig, PermissionConfig},
 };
 
@@ -67,6 +67,11 @@ impl IssuerDesk {
 
     pub(super) fn judge(&self, token: &str, now: WallTime) -> Verdict {
         self.read().judge(token, now)
+    }
+
+    /// Whether a token is taken now, by the keys it has.
+    pub fn takes(&self, token: &Secret, now: WallTime) -> bool {
+        matches!(self.judge(token.reveal(), now), Verdict::Right(_))
     }
 
     pub(super) fn has(&self, key: &KeyPrint) -> bool {

@@ -13,6 +13,7 @@ mod fetches;
 mod gate;
 mod grant;
 mod held;
+mod inspect;
 mod issuer;
 mod issuer_desk;
 mod issuer_keys;
@@ -28,6 +29,7 @@ mod standing;
 pub(crate) mod testing;
 mod throttle;
 mod token;
+mod token_key;
 mod user;
 
 pub use api_token::ApiToken;
@@ -37,6 +39,7 @@ pub use gate::{ApiTokenSeen, Caller, Gate, GatePolicy, Identity, TokenShelf, pat
 pub use grant::{
     Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Publish, Reach, Sensors, Stats, Subject, View,
 };
+pub use inspect::{Holds, Inspected, InspectedJwt, Signer};
 pub use issuer_desk::IssuerDesk;
 pub use issuer_keys::KeySetError;
 pub use logins::{Issued, Opened, TryLater};
@@ -47,5 +50,6 @@ use permissions::limited;
 pub use question::{Deed, Knock, Question};
 pub use sightings::Sighting;
 pub use standing::{Standing, TokenFacts};
-pub use token::{Purpose, TokenKey, Way};
+pub use token::{Purpose, Way};
+pub use token_key::TokenKey;
 pub use user::{DigestKeys, REALM, User, digest_of};

@@ -1,15 +1,13 @@
-//! Tokens of our own: JWTs (RFC 7519, RFC 8725) that are signed with HS256 (RFC 7515 §A.1) and a key of this server. What
-//! algorithm a key is for stands here, never in a token; kinds of tokens never pass for each other.
+//! Tokens of our own: JWTs (RFC 7519, RFC 8725) that a key of this server signed. What algorithm that is for stands with the
+//! key, never in a token; kinds of tokens never pass for each other.
 
-use std::fmt;
-
-use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::TokenKey;
 use crate::{
     base::{Error, Kind, Result, WallTime},
-    config::{PermissionConfig, UserName},
+    config::{PermissionConfig, TokenAlgorithm, UserName},
 };
 
 /// What a token is for, and so by which way it may come.
@@ -109,48 +107,12 @@ pub(super) struct Wanted {
     pub(super) limit: Option<Vec<PermissionConfig>>,
 }
 
-/// A key of this server, by the name that stands in tokens.
-#[derive(Clone)]
-pub struct TokenKey {
-    /// `kid`.
-    pub id: String,
-    secret: Vec<u8>,
-}
-
-/// The length of a key, in bytes (RFC 7518 §3.2).
-const KEY: usize = 32;
 /// Clocks that differ by less do not matter.
 const LEEWAY: i64 = 5;
 /// Permissions of one token at most.
 pub(super) const PERMISSIONS_MAX: usize = 32;
 
-impl fmt::Debug for TokenKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenKey({})", self.id)
-    }
-}
-
 impl TokenKey {
-    /// A new one.
-    pub fn random() -> Self {
-        Self { id: format!("{:016x}", rand::random::<u64>()), secret: rand::random::<[u8; KEY]>().to_vec() }
-    }
-
-    /// One that was kept; nothing if that is none.
-    pub fn of_stored(id: &str, secret: &str) -> Option<Self> {
-        let secret = super::user::of_hexadecimal(secret)?;
-        (secret.len() == KEY).then(|| Self { id: id.to_owned(), secret })
-    }
-
-    /// What is to be kept of it. It holds the secret: it goes nowhere else.
-    pub fn to_stored(&self) -> String {
-        super::user::hexadecimal(&self.secret)
-    }
-
-    fn mac(&self) -> hmac::Key {
-        hmac::Key::new(hmac::HMAC_SHA256, &self.secret)
-    }
-
     /// Signs a token.
     ///
     /// # Errors
@@ -170,23 +132,22 @@ impl TokenKey {
             ends: wanted.ends,
             campanile: wanted.limit,
         };
-        let head = Head { typ: Type::Jwt, alg: Algorithm::Hs256, kid: self.id.clone() };
+        let head = Head { typ: Type::Jwt, alg: self.algorithm(), kid: self.id.clone() };
         let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| URL_SAFE_NO_PAD.encode(json));
         let head = part(serde_json::to_vec(&head)).map_err(|_| failed())?;
         let body = part(serde_json::to_vec(&claims)).map_err(|_| failed())?;
         let message = format!("{head}.{body}");
-        let tag = hmac::sign(&self.mac(), message.as_bytes());
-        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag));
+        let token = format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.seal(message.as_bytes())));
         Ok((token, claims))
     }
 }
 
-/// The head of a token. There is one algorithm, and nothing else may stand in it (RFC 8725 §3.1).
+/// The head of a token. Its algorithm is that of its key, and nothing else may stand in it (RFC 8725 §3.1).
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Head {
     typ: Type,
-    alg: Algorithm,
+    alg: TokenAlgorithm,
     kid: String,
 }
 
@@ -196,20 +157,16 @@ enum Type {
     Jwt,
 }
 
-#[derive(Serialize, Deserialize)]
-enum Algorithm {
-    #[serde(rename = "HS256")]
-    Hs256,
-}
-
 /// What a token says, if one of these keys signed it and it holds now. Nothing of its body is read before that.
 pub(super) fn verify(keys: &[TokenKey], token: &str, now: WallTime) -> Option<Claims> {
     // RFC 7515 §7.1
     let (message, tag) = token.rsplit_once('.')?;
     let (head, body) = message.split_once('.')?;
     let head: Head = part(head)?;
-    let key = keys.iter().find(|key| key.id == head.kid)?;
-    hmac::verify(&key.mac(), message.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
+    let key = keys.iter().find(|key| key.id == head.kid && key.algorithm() == head.alg)?;
+    if !key.sealed(message.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).ok()?) {
+        return None;
+    }
     let claims: Claims = part(body)?;
     let now = now.unix_millis().div_euclid(1000);
     let few = claims.campanile.as_ref().is_none_or(|permissions| permissions.len() <= PERMISSIONS_MAX);
@@ -248,17 +205,17 @@ mod tests {
 
     #[test]
     fn a_token_holds_from_its_beginning_to_its_end_under_every_key_that_is_kept() {
-        let keys = [TokenKey::random(), TokenKey::random()];
-        let (token, claims) = signed(&keys[1]);
-        for (now, holds) in [(1000, true), (995, true), (994, false), (1059, true), (1060, false)] {
-            assert_eq!(verify(&keys, &token, at(now)).is_some(), holds, "{now}");
+        for algorithm in [TokenAlgorithm::Hs256, TokenAlgorithm::EdDsa] {
+            let keys = [TokenKey::random(), TokenKey::new(algorithm).unwrap()];
+            let (token, claims) = signed(&keys[1]);
+            for (now, holds) in [(1000, true), (995, true), (994, false), (1059, true), (1060, false)] {
+                assert_eq!(verify(&keys, &token, at(now)).is_some(), holds, "{now}");
+            }
+            assert_eq!(verify(&keys, &token, at(1000)), Some(claims));
+            assert_eq!(verify(&keys[..1], &token, at(1000)), None, "its key is gone");
+            let kept = TokenKey::of_stored(&keys[1].id, algorithm, &keys[1].to_stored()).unwrap();
+            assert!(verify(&[kept], &token, at(1000)).is_some());
         }
-        assert_eq!(verify(&keys, &token, at(1000)), Some(claims));
-        assert_eq!(verify(&keys[..1], &token, at(1000)), None, "its key is gone");
-        let kept = TokenKey::of_stored(&keys[1].id, &keys[1].to_stored()).unwrap();
-        assert!(verify(&[kept], &token, at(1000)).is_some());
-        assert!(TokenKey::of_stored("a", "abc").is_none() && TokenKey::of_stored("a", "").is_none());
-        assert!(!format!("{:?}", keys[1]).contains(&keys[1].to_stored()));
     }
 
     #[test]
@@ -269,8 +226,7 @@ mod tests {
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let sign = |header: &str, body: &str| {
             let message = format!("{}.{}", part(header), part(body));
-            let tag = hmac::sign(&key.mac(), message.as_bytes());
-            format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(key.seal(message.as_bytes())))
         };
         let header = |alg: &str| json!({ "alg": alg, "kid": key.id, "typ": "JWT" }).to_string();
         let body = serde_json::to_value(&claims).unwrap();
@@ -310,6 +266,19 @@ mod tests {
         for forged in table {
             assert_eq!(verify(std::slice::from_ref(&key), &forged, at(1000)), None, "{forged}");
         }
+    }
+
+    /// The public half of a key is no secret that HS256 could use (RFC 8725 §2.1), and its secret none for the other.
+    #[test]
+    fn jw_02_a_key_of_one_algorithm_proves_nothing_of_another() {
+        let pair = TokenKey::new(TokenAlgorithm::EdDsa).unwrap();
+        let same = TokenKey::of_stored(&pair.id, TokenAlgorithm::Hs256, &pair.to_stored()).unwrap();
+        let ((by_pair, _), (by_secret, _)) = (signed(&pair), signed(&same));
+        assert!(verify(std::slice::from_ref(&pair), &by_secret, at(1000)).is_none());
+        assert!(verify(std::slice::from_ref(&same), &by_pair, at(1000)).is_none());
+        let relabelled =
+            by_secret.replacen(by_secret.split('.').next().unwrap(), by_pair.split('.').next().unwrap(), 1);
+        assert!(verify(&[pair, same], &relabelled, at(1000)).is_none());
     }
 
     #[test]

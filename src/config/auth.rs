@@ -9,7 +9,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use super::{AuthHttpConfig, JwtConfig, PermissionConfig};
+use super::{AuthHttpConfig, JwtConfig, PermissionConfig, TokensConfig};
 use crate::base::Secret;
 
 /// Who may do what.
@@ -35,6 +35,8 @@ pub struct UsersConfig {
     pub users: Vec<UserConfig>,
     /// Permissions by the name of a group, for all users who are in it.
     pub groups: BTreeMap<String, Vec<PermissionConfig>>,
+    /// How this server signs tokens of its own.
+    pub tokens: TokensConfig,
     /// An issuer whose tokens are taken.
     pub jwt: Option<Box<JwtConfig>>,
     /// A server that decides about callers who are not known here.

@@ -49,6 +49,7 @@ mod template;
 mod text;
 pub mod threads;
 pub mod tls;
+pub mod tokens;
 mod tree;
 pub mod unit;
 pub mod webrtc;
@@ -106,6 +107,7 @@ pub use size::ByteSize;
 pub use source::{CameraUrl, Credentials, Source};
 pub use threads::MediaThreads;
 pub use tls::{TlsConfig, TlsFiles};
+pub use tokens::{TokenAlgorithm, TokensConfig};
 pub use unit::Unit;
 pub use webrtc::WebRtcConfig;
 

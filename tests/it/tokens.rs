@@ -89,7 +89,8 @@ async fn tokens_of_programs_are_made_shown_and_withdrawn_from_the_command_line()
     let mut server = Server::start(closed.clone()).await;
     server.log_line(|line| line.contains("The first user is `admin`")).await;
     said(&server, &["user", "add", "anna", "--allow", "view"], "correct horse\n");
-    let made = said(&server, &["token", "add", "tile", "--user", "anna", "--allow", "view=demo", "--lasts", "90d"], "");
+    let made =
+        said(&server, &["token", "create", "tile", "--user", "anna", "--allow", "view=demo", "--lasts", "90d"], "");
     let token = made.trim().to_owned();
     until_status(&server, "/api/v1/paths/demo", &token, 200).await;
     assert_eq!(status(&server, "/api/v1/paths/other", &token).await, 404);
@@ -110,7 +111,10 @@ async fn tokens_of_programs_are_made_shown_and_withdrawn_from_the_command_line()
         "{list}"
     );
     assert!(!list.contains(&token));
-    said(&server, &["token", "remove", list.split(' ').next().unwrap()], "");
+    let inspected = said(&server, &["token", "inspect"], &token);
+    assert!(inspected.contains("which holds") && inspected.contains(": view=demo"), "{inspected}");
+    assert!(!inspected.contains(&token));
+    said(&server, &["token", "revoke", list.split(' ').next().unwrap()], "");
     until_status(&server, "/api/v1/paths/demo", &token, 401).await;
     let secret = token.rsplit('_').next().unwrap();
     assert!(!server.log().iter().any(|line| line.contains(secret)));
@@ -118,4 +122,54 @@ async fn tokens_of_programs_are_made_shown_and_withdrawn_from_the_command_line()
         let bytes = std::fs::read(entry.unwrap().path()).unwrap_or_default();
         assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
+}
+
+#[tokio::test]
+async fn keys_rotate_while_the_server_runs_and_nobody_is_logged_out() {
+    let closed = |algorithm: &str| json!({ "auth": { "tokens": { "algorithm": algorithm } }, "paths": { "demo": { "source": "demo" } } });
+    let mut server = Server::start(closed("HS256")).await;
+    server.log_line(|line| line.contains("The first user is `admin`")).await;
+    said(&server, &["user", "add", "anna", "--allow", "view"], "correct horse\n");
+    async fn log_in(server: &Server) -> String {
+        let login = json!({ "name": "anna", "password": "correct horse" });
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let asked = server.client().post(server.http("/api/v1/auth/login")).json(&login).send().await.unwrap();
+            if asked.status() == 200 {
+                let said: Value = asked.json().await.unwrap();
+                return said["access_token"].as_str().unwrap().to_owned();
+            }
+            assert!(Instant::now() < deadline, "she cannot log in");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let kid = |token: &str| said(&server, &["token", "inspect", token], "");
+    let first = log_in(&server).await;
+    let of_first = kid(&first);
+    assert!(
+        of_first.contains("of this server") && of_first.contains("\"alg\": \"HS256\"") && of_first.contains("anna")
+    );
+    assert!(!of_first.contains(first.rsplit('.').next().unwrap()), "the signature is not shown");
+    said(&server, &["token", "rotate"], "");
+    let key = |text: &str| text.split("by key ").nth(1).unwrap()[..16].to_owned();
+    let deadline = Instant::now() + PATIENCE;
+    let second = loop {
+        let second = log_in(&server).await;
+        if key(&kid(&second)) != key(&of_first) {
+            break second;
+        }
+        assert!(Instant::now() < deadline, "the new key never signs");
+    };
+    for token in [&first, &second] {
+        assert_eq!(status(&server, "/api/v1/paths/demo", token).await, 200);
+    }
+    let server = server.restart(closed("EdDSA")).await;
+    let third = log_in(&server).await;
+    assert!(said(&server, &["token", "inspect", &third], "").contains("\"alg\": \"EdDSA\""));
+    for token in [&first, &second, &third] {
+        assert_eq!(status(&server, "/api/v1/paths/demo", token).await, 200, "the algorithm of keys to come changed");
+    }
+    let forged = format!("{}{}", &third[..third.len() - 4], if third.ends_with("AAAA") { "BBBB" } else { "AAAA" });
+    assert!(said(&server, &["token", "inspect", &forged], "").contains("did not sign it"));
+    assert_eq!(status(&server, "/api/v1/paths/demo", &forged).await, 401);
 }

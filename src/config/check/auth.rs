@@ -36,6 +36,7 @@ impl Config {
         if let Some(jwt) = &auth.jwt {
             check_jwt(jwt, &at("jwt"), all);
         }
+        all.range(at("tokens").then("rotate"), auth.tokens.rotate, secs(3600)..=secs(365 * 86_400));
         if let Some(http) = &auth.http {
             check_http(http, &at("http"), all);
         }
