@@ -23,12 +23,15 @@ use super::{
     upgrade::Upgrade,
 };
 use crate::{
-    auth::{Ack, Action, Admin, Caller, Control, Credential, Gate, Identity, Subject, View, Way},
+    auth::{
+        Ack, Action, Admin, Caller, Control, Credential, Deed, Gate, Identity, Knock, Subject, TryLater, View, Way,
+    },
     base::{Error, Kind, PathName, Result, WallTime},
     events::{
         Cursor, Scope,
         ws::{
-            Arrival, Host, Preset, Renewed, Rights,
+            Arrival, Host, Login, Preset, Renewed, Rights,
+            encoding::Encoding,
             handshake::{self, Agreed, Refusal},
             messages::{StreamUrl, VideoRequest},
         },
@@ -53,25 +56,77 @@ pub(super) async fn open(
             Error::new(Kind::InvalidArgument, "`after` is no `id` of a fact").with_code("invalid_cursor")
         })?),
     };
-    let gate = &front.rooms.gate;
-    let subject = gate.subject(&caller);
-    let connection = sockets.admit(Arrival {
-        encoding: agreed.encoding,
-        preset,
-        user: user(subject.as_ref()).into(),
-        named: subject.as_ref().is_some_and(Subject::is_user),
-        address: caller.peer.ip(),
-        until: until(&caller),
-        scope: scope(gate, &caller).unwrap_or_else(|_| Scope::nothing()),
-        rights: rights(gate, &caller),
-        after,
-        host: Arc::new(Visitor { front: front.clone(), caller }),
-    });
+    let place = Place { encoding: agreed.encoding, preset, after };
+    let unknown = matches!(caller.identity, Identity::Nobody) && front.rooms.gate.subject(&caller).is_none();
+    let connection = if unknown {
+        let address = caller.peer.ip();
+        sockets.admit_unknown(agreed.encoding, address, Arc::new(Stranger { front, caller, place }))
+    } else {
+        sockets.admit(place.arrival(&front, caller))
+    };
     let mut response = Upgrade::answer(HeaderValue::from_static("websocket"), move |stream, early, stopping| {
         connection.run(stream, early, stopping).boxed()
     });
     response.headers_mut().extend(agreed.headers);
     Ok(response)
+}
+
+/// What a client asked for when it came.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    encoding: Encoding,
+    preset: Preset,
+    after: Option<Cursor>,
+}
+
+impl Place {
+    fn arrival(self, front: &Arc<Front>, caller: Caller) -> Arrival {
+        let gate = &front.rooms.gate;
+        let subject = gate.subject(&caller);
+        Arrival {
+            encoding: self.encoding,
+            preset: self.preset,
+            user: user(subject.as_ref()).into(),
+            named: subject.as_ref().is_some_and(Subject::is_user),
+            address: caller.peer.ip(),
+            until: until(&caller),
+            scope: scope(gate, &caller).unwrap_or_else(|_| Scope::nothing()),
+            rights: rights(gate, &caller),
+            after: self.after,
+            host: Arc::new(Visitor { front: front.clone(), caller }),
+        }
+    }
+}
+
+/// A client that showed nothing when it came, and may say who it is.
+#[derive(Debug)]
+struct Stranger {
+    front: Arc<Front>,
+    caller: Caller,
+    place: Place,
+}
+
+impl Login for Stranger {
+    fn log_in<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arrival>> {
+        async move {
+            let rooms = &self.front.rooms;
+            let wrong = || Error::new(Kind::Unauthenticated, "the token is not valid").with_code("invalid_credential");
+            let shown = Credential::of_token(token, Way::Message).map_err(|_malformed| wrong())?;
+            let now = rooms.clock.moment();
+            let met = Box::pin(rooms.gate.meet(&shown, Knock::from(self.caller.peer.ip()), now)).await;
+            let identity = met.map_err(too_many)?;
+            let caller = Caller { identity, ..self.caller.clone() };
+            Box::pin(rooms.gate.ask(&caller, &Deed::Api, now)).await.map_err(too_many)?;
+            rooms.gate.subject(&caller).ok_or_else(wrong)?;
+            Ok(self.place.arrival(&self.front, caller))
+        }
+        .boxed()
+    }
+}
+
+fn too_many(_: TryLater) -> Error {
+    let message = "too many logins failed, or are tried at once";
+    Error::new(Kind::Unavailable, message).with_code("too_many_attempts")
 }
 
 /// Whether a request opens a WebSocket, and what is agreed on then.
@@ -188,9 +243,7 @@ impl Visitor {
             return Err(wrong.with_code("invalid_credential"));
         };
         let (from, now) = (self.caller.peer.ip(), rooms.clock.moment());
-        let identity = Box::pin(rooms.gate.identify(&shown, from, now)).await.map_err(|_later| {
-            Error::new(Kind::Unavailable, "too many logins failed, or are tried at once").with_code("too_many_attempts")
-        })?;
+        let identity = Box::pin(rooms.gate.identify(&shown, from, now)).await.map_err(too_many)?;
         let (Identity::Known(before), Identity::Known(known)) = (&self.caller.identity, &identity) else {
             return Err(wrong.with_code("invalid_credential"));
         };

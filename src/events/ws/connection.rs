@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     answers::Answers,
     close::{CloseCode, Violation},
-    door::{Arrival, Shared},
+    door::{Arrival, Shared, WebSockets},
     encoding::Encoding,
     line::{Line, Stream},
+    login::{self, Login, Waiting},
     presence::Taken,
     session::{End, Session},
     talk::{STREAK, Talk},
@@ -43,8 +44,13 @@ pub struct Connection {
 #[derive(Debug)]
 enum Standing {
     Refused(Violation),
-    Admitted(Box<(Arc<Shared>, Arrival, Taken)>),
+    Admitted(Box<Admission>),
+    /// It has to say who it is first.
+    Unknown(Box<(WebSockets, Arc<dyn Login>, Waiting)>),
 }
+
+/// What a client that was let in has.
+type Admission = (Arc<Shared>, Arrival, Taken);
 
 impl Connection {
     pub(super) const fn refused(clock: Clock, encoding: Encoding, violation: Violation) -> Self {
@@ -56,22 +62,47 @@ impl Connection {
         Self { clock, encoding, state: Standing::Admitted(Box::new((shared, arrival, taken))) }
     }
 
+    pub(super) fn unknown(door: WebSockets, encoding: Encoding, login: Arc<dyn Login>, place: Waiting) -> Self {
+        let clock = door.clock();
+        Self { clock, encoding, state: Standing::Unknown(Box::new((door, login, place))) }
+    }
+
     /// Speaks on the stream until one side ends it. `early` is what came behind the handshake; when `stopping` fires the
     /// client is told to come back.
     pub async fn run(self, stream: Box<dyn Stream>, early: Bytes, stopping: CancellationToken) {
         let mut session = Session::new(self.encoding, self.clock.now());
-        let line = Line::new(stream);
-        match self.state {
+        let mut line = Line::new(stream);
+        if !matches!(self.state, Standing::Refused(_)) {
+            session.handle_bytes(self.clock.now(), &early);
+        }
+        drop(early);
+        let state = match self.state {
+            Standing::Unknown(unknown) => {
+                let (door, login, place) = *unknown;
+                let heard = login::hear(&mut line, &mut session, &*login, self.clock, &stopping).await;
+                drop(place);
+                match heard {
+                    Ok(arrival) => door.admit(arrival).state,
+                    Err(Some(violation)) => {
+                        door.turned_away();
+                        Standing::Refused(violation)
+                    }
+                    Err(None) => return refuse(line, session, self.clock).await,
+                }
+            }
+            known => known,
+        };
+        match state {
             Standing::Refused(Violation { code, reason }) => {
                 session.close(self.clock.now(), code, reason);
                 refuse(line, session, self.clock).await;
             }
             Standing::Admitted(admitted) => {
                 let (shared, arrival, taken) = *admitted;
-                session.handle_bytes(self.clock.now(), &early);
-                drop(early);
                 serve(line, session, shared, arrival, taken, stopping).await;
             }
+            // Whoever is admitted or refused is known.
+            Standing::Unknown(_) => {}
         }
     }
 }

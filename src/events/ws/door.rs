@@ -14,6 +14,7 @@ use super::{
     connection::Connection,
     encoding::Encoding,
     herald::Herald,
+    login::{Login, Porch},
     messages::{Ack, StreamUrl, VideoRequest},
     presence::{Guest, Presence},
     wishes::Preset,
@@ -143,6 +144,7 @@ pub(super) struct Shared {
     pub(super) alarms: Option<Arc<dyn Acknowledge>>,
     pub(super) doors: Arc<EventDoors>,
     pub(super) clock: Clock,
+    porch: Porch,
     options: WebSocketOptions,
 }
 
@@ -192,7 +194,8 @@ impl WebSockets {
             }
         });
         let herald = Herald::start(available_parallelism().map_or(1, NonZero::get), &events, &doors, clock, tasks);
-        let shared = Shared { events, presence, herald, commands, alarms, doors, clock, options };
+        let porch = Porch::default();
+        let shared = Shared { events, presence, herald, commands, alarms, doors, clock, porch, options };
         Self { shared: Arc::new(shared) }
     }
 
@@ -224,6 +227,27 @@ impl WebSockets {
         };
         let taken = self.shared.presence.enter(guest, admitted);
         Connection::admitted(self.shared.clone(), arrival, taken)
+    }
+
+    /// Lets a client say who it is, since it showed nothing; with its token it is let in, or not.
+    pub fn admit_unknown(&self, encoding: Encoding, address: IpAddr, login: Arc<dyn Login>) -> Connection {
+        match self.shared.porch.take(address) {
+            Some(place) => Connection::unknown(self.clone(), encoding, login, place),
+            None => {
+                self.shared.doors.refused(EventDoor::WebSocket, Refusal::Limit);
+                let reason = "too many wait here who did not say who they are";
+                Connection::refused(self.shared.clock, encoding, Violation { code: CloseCode::TRY_LATER, reason })
+            }
+        }
+    }
+
+    /// Somebody did not say who they are, or it was nobody.
+    pub(super) fn turned_away(&self) {
+        self.shared.doors.refused(EventDoor::WebSocket, Refusal::Forbidden);
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.shared.clock
     }
 
     /// How many are connected; `user` is who asks.

@@ -17,6 +17,7 @@ pub mod handshake;
 mod herald;
 pub mod inbound;
 mod line;
+pub mod login;
 mod mailbox;
 mod message_pack;
 pub mod messages;
@@ -36,5 +37,6 @@ pub use self::{
     connection::{Connection, refusal},
     door::{Acknowledge, Arrival, Host, Renewed, Rights, WebSocketFigures, WebSocketOptions, WebSockets},
     line::{Line, Stream},
+    login::Login,
     wishes::Preset,
 };

@@ -542,13 +542,47 @@ async fn words_to_everybody_reach_everybody_are_written_down_and_have_an_end() {
     assert!(codes.contains("\"too_many_messages\""), "{codes:?}");
 }
 
+/// Somebody who comes from elsewhere and shows nothing.
+const FROM_ELSEWHERE: &str = "X-Forwarded-For: 10.0.0.9\r\n";
+
+#[tokio::test]
+async fn who_can_set_no_header_says_who_it_is_in_the_first_message() {
+    let server = Server::start().await;
+    let token = server.token("anna", 60, None).await;
+    let (_, mut anna) = server.knock("/ws/events", FROM_ELSEWHERE).await;
+    server.happen(1).await;
+    anna.send(&json!({"type": "token", "token": token})).await;
+    assert_eq!(anna.message().await["type"], "connected");
+    let status = anna.message().await;
+    assert_eq!((&status["type"], &status["user"]), (&json!("connection_status"), &json!("anna")));
+    server.happen(2).await;
+    assert_eq!(number(&anna.message().await), 2, "what happened before is not told");
+    // The same connection goes on with a fresh one.
+    anna.send(&json!({"type": "token", "token": server.token("anna", 60, None).await})).await;
+    assert_eq!(anna.message().await["status"], "renewed");
+    let narrow = server.token("berta", 60, Some(&[("view", "*")])).await;
+    let wrong = [format!("{token}x"), "nonsense".to_owned(), "no token at all".to_owned(), narrow];
+    for token in wrong {
+        let (_, mut stranger) = server.knock("/ws/events", FROM_ELSEWHERE).await;
+        stranger.send(&json!({"type": "token", "token": token})).await;
+        let (code, reason) = stranger.close().await;
+        assert!(code == 1008 && !reason.contains(&token), "{token}: {code} {reason}");
+    }
+    for other in [json!({"type": "subscribe"}), json!({"type": "resume", "after": "0-0"})] {
+        let (_, mut stranger) = server.knock("/ws/events", FROM_ELSEWHERE).await;
+        stranger.send(&other).await;
+        assert_eq!(stranger.close().await.0, 1008, "{other}");
+    }
+}
+
 #[tokio::test]
 async fn a_missing_right_and_a_limit_are_told_by_close_code() {
     let limits = FollowerLimits { per_user: 10, per_address: 2 };
     let server = Server::with(&HttpOptions::default(), GatePolicy::Local, limits).await;
     let (head, mut stranger) = server.knock("/ws/events", "X-Forwarded-For: 10.0.0.9\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101"), "a browser cannot read a refused handshake: {head}");
-    assert_eq!(stranger.close().await.0, 1008);
+    stranger.send(&json!({"type": "ping"})).await;
+    assert_eq!(stranger.close().await.0, 1008, "who says anything but who it is");
     stranger.send_raw(&masked(0x88, b"\x03\xf0")).await;
     stranger.end().await;
     let (mut one, _two) = (server.client("/ws/events").await, server.client("/ws/events").await);
