@@ -41,6 +41,19 @@ pub(super) struct OnPath<P: Permission>(pub(super) Grant<P>);
 #[derive(Debug)]
 pub(super) struct OnServer<P>(PhantomData<fn() -> P>);
 
+/// A grant for whatever the caller may do `P` on, which may be some paths alone: lists show what belongs to those.
+#[derive(Debug)]
+pub(super) struct Somewhere<P: Permission>(pub(super) Grant<P>);
+
+impl<P: Permission> FromRequestParts<Arc<Front>> for Somewhere<P> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, front: &Arc<Front>) -> Result<Self, Problem> {
+        let Asking(caller) = Asking::from_request_parts(parts, front).await?;
+        Ok(Self(front.rooms.gate.check_somewhere(&caller)?))
+    }
+}
+
 impl<P: Permission> FromRequestParts<Arc<Front>> for OnPath<P> {
     type Rejection = Problem;
 

@@ -38,6 +38,7 @@ mod robustness;
 mod rtsp_clients;
 mod rtsp_readers;
 mod schemathesis;
+mod secrecy;
 mod security;
 mod sensors;
 mod shutdown;

@@ -40,7 +40,7 @@ const fn of_known(status: u16) -> [u16; 6] {
 
 /// The fixed routes: method, route, answers. Where a right answer is 4xx the caller was let in, and the empty request or
 /// the name of nothing was looked at.
-const ROUTES: &[(&str, &str, [u16; 6])] = &[
+pub const ROUTES: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/healthz", open(200)),
     ("GET", "/readyz", open(200)),
     ("GET", "/metrics", of_server(200)),
@@ -95,11 +95,11 @@ const ROUTES: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/api/v1/events", of_known(200)),
     ("POST", "/api/v1/events", of_server(400)),
     ("GET", "/api/v1/mqtt", of_server(200)),
-    ("GET", "/api/v1/sensors", of_server(200)),
-    ("GET", "/api/v1/sensors/{id}", of_server(404)),
-    ("GET", "/api/v1/sensors/{id}/history", of_server(404)),
+    ("GET", "/api/v1/sensors", of_known(200)),
+    ("GET", "/api/v1/sensors/{id}", of_known(404)),
+    ("GET", "/api/v1/sensors/{id}/history", of_known(404)),
     ("POST", "/api/v1/sensors/{id}/readings", of_server(400)),
-    ("GET", "/api/v1/sessions", of_server(200)),
+    ("GET", "/api/v1/sessions", of_known(200)),
     ("GET", "/api/v1/statistics", of_server(200)),
     ("GET", "/api/v1/statistics/history", of_server(200)),
     ("GET", "/api/statistics", of_server(200)),

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{
     super::{
         front::Front,
-        grant::{Named, OnServer},
+        grant::{Named, Somewhere},
         graphql::scalars::{DateTime, Long, long},
         problem::{Problem, ProblemBody},
     },
@@ -109,11 +109,11 @@ pub(super) struct HistoryOf {
 )]
 pub(super) async fn history(
     State(front): State<Arc<Front>>,
-    _: OnServer<SeeSensors>,
+    Somewhere(grant): Somewhere<SeeSensors>,
     Named(id): Named,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (room, sensor) = find(&front, &id)?;
+    let (room, sensor) = find(&front, &grant, &id)?;
     let asked = Asked::read(request.uri().query().unwrap_or_default(), front.rooms.clock.wall())?;
     let history = asked.look_up(room, &sensor).await?;
     let age = max_age(sensor.expected_interval);

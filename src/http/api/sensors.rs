@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use super::{
     super::{
         front::Front,
-        grant::{Named, OnServer},
+        grant::{Named, OnServer, Somewhere},
         graphql::scalars::{DateTime, Long, json_or_none, long_or_none, moment_or_none},
         problem::{Problem, ProblemBody},
     },
@@ -29,7 +29,7 @@ use super::{
     momentary,
 };
 use crate::{
-    auth::{Sensors as SeeSensors, Stats},
+    auth::{Grant, Reach, Sensors as SeeSensors, Stats},
     base::{Error, Kind, SensorId},
     events::payload::ReadingValue,
     sensors::{self, BrokerSnapshot, SensorSnapshot, Snapshot},
@@ -145,7 +145,7 @@ pub(in crate::http) struct ReadyPages {
 /// Tags of this run of the server: versions begin anew with each.
 static RUN: LazyLock<u64> = LazyLock::new(rand::random);
 
-/// All sensors.
+/// All sensors; for a caller who may see those of some cameras, these.
 ///
 /// `Cache-Control` says how soon it is worth asking again, and with `If-None-Match` nothing comes twice.
 #[utoipa::path(get, path = "/api/v1/sensors", tag = "sensors", operation_id = "list_sensors", params(PageOf), responses(
@@ -156,11 +156,17 @@ static RUN: LazyLock<u64> = LazyLock::new(rand::random);
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
-    _: OnServer<SeeSensors>,
+    Somewhere(grant): Somewhere<SeeSensors>,
     page: PageOf,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let snapshot = front.rooms.sensors.snapshot();
+    if !matches!(grant.reach(), Reach::Server) {
+        // What is kept ready is for those who see everything.
+        let (sensors, next) = page.cut(visible(&snapshot, &grant), |sensor| sensor.id.to_string());
+        let items: Vec<Sensor> = sensors.into_iter().map(|sensor| describe(sensor)).collect();
+        return Ok(momentary(&Listing { items, next }));
+    }
     let intervals = snapshot.sensors.iter().filter_map(|sensor| sensor.expected_interval);
     let age = max_age(intervals.min());
     let etag = tag(snapshot.version);
@@ -168,6 +174,11 @@ pub(super) async fn list(
         return Ok(unchanged(etag, age));
     }
     Ok(json_body(etag, age, front.sensor_pages.page(&snapshot, page)))
+}
+
+/// The sensors that a grant holds for: of its paths, or of none where it is for the server.
+pub(in crate::http) fn visible<'a>(snapshot: &'a Snapshot, grant: &Grant<SeeSensors>) -> Vec<&'a Arc<SensorSnapshot>> {
+    snapshot.sensors.iter().filter(|sensor| grant.reach().covers(sensor.path.as_ref())).collect()
 }
 
 impl ReadyPages {
@@ -202,11 +213,11 @@ impl ReadyPages {
 )]
 pub(super) async fn show(
     State(front): State<Arc<Front>>,
-    _: OnServer<SeeSensors>,
+    Somewhere(grant): Somewhere<SeeSensors>,
     Named(id): Named,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (_, sensor) = find(&front, &id)?;
+    let (_, sensor) = find(&front, &grant, &id)?;
     let (etag, age) = (tag(sensor.version), max_age(sensor.expected_interval));
     if matches(&headers, &etag) {
         return Ok(unchanged(etag, age));
@@ -237,13 +248,14 @@ pub(super) fn sensor_id(text: &str) -> Result<SensorId, Error> {
 /// The sensor of an id, and the room it stands in.
 ///
 /// # Errors
-/// It is no id, or there is no such sensor.
+/// It is no id, or there is no such sensor that the grant holds for.
 pub(in crate::http) fn find<'a>(
     front: &'a Front,
+    grant: &Grant<SeeSensors>,
     id: &str,
 ) -> Result<(&'a sensors::Sensors, Arc<SensorSnapshot>), Error> {
     let (room, id) = (&front.rooms.sensors, sensor_id(id)?);
-    let found = room.snapshot().sensor(&id).cloned();
+    let found = room.snapshot().sensor(&id).filter(|sensor| grant.reach().covers(sensor.path.as_ref())).cloned();
     let none = || Error::new(Kind::NotFound, "there is no sensor of this id").with_code("sensor_not_found");
     Ok((room, found.ok_or_else(none)?))
 }

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::{
     super::{
         front::Front,
-        grant::{Named, OnServer},
+        grant::{Named, OnServer, Somewhere},
         graphql::scalars::{DateTime, Long},
         problem::{Problem, ProblemBody},
     },
@@ -25,7 +25,7 @@ use super::{
     momentary,
 };
 use crate::{
-    auth::{Control, Stats},
+    auth::{Control, Grant, Stats},
     base::{Error, Kind, id::SessionId},
     stats,
 };
@@ -87,15 +87,26 @@ pub(in crate::http) struct Session {
     receiver_reports: u64,
 }
 
-/// Everybody who watches.
+/// Everybody who watches what the caller may see counters of.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", operation_id = "list_sessions", params(PageOf), responses(
     (status = 200, description = "A page of sessions.", body = Listing<Session>),
     (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
-pub(super) async fn list(State(front): State<Arc<Front>>, _: OnServer<Stats>, page: PageOf) -> Response {
-    let (entries, next) = page.cut(front.rooms.sessions.all(), |entry| entry.id.to_string());
+pub(super) async fn list(
+    State(front): State<Arc<Front>>,
+    Somewhere(grant): Somewhere<Stats>,
+    page: PageOf,
+) -> Response {
+    let (entries, next) = page.cut(visible(&front, &grant), |entry| entry.id.to_string());
     momentary(&Listing { items: entries.iter().map(|entry| describe(entry)).collect(), next })
+}
+
+/// The sessions on paths that a grant holds for.
+pub(in crate::http) fn visible(front: &Front, grant: &Grant<Stats>) -> Vec<Arc<stats::Session>> {
+    let mut all = front.rooms.sessions.all();
+    all.retain(|entry| grant.reach().covers(Some(&entry.details.path)));
+    all
 }
 
 /// Ends a session.

@@ -27,7 +27,7 @@ use super::{
     subscriptions::Subscription,
 };
 use crate::{
-    auth::{Action, Alerts, Caller, Permission, Sensors as SeeSensors, Stats, View},
+    auth::{Action, Alerts, Caller, Grant, Permission, Sensors as SeeSensors, Stats, View},
     base::{Error, Kind, PathName, SensorId},
 };
 
@@ -61,6 +61,11 @@ pub(super) fn asker<'a>(context: &Context<'a>) -> Result<&'a Asker, Error> {
 }
 
 impl Asker {
+    /// A grant for whatever the caller may do `P` on.
+    pub(super) fn somewhere<P: Permission>(&self) -> Result<Grant<P>, Error> {
+        self.front.rooms.gate.check_somewhere(&self.caller)
+    }
+
     fn may<P: Permission>(&self) -> Result<(), Error> {
         self.front.rooms.gate.check_server::<P>(&self.caller).map(drop)
     }
@@ -206,9 +211,9 @@ impl Query {
         #[graphql(desc = "Begin after the entry of this key: `next` of the page before.")] after: Option<String>,
     ) -> async_graphql::Result<Page<Sensor>> {
         let asker = asker(context)?;
-        asker.may::<SeeSensors>()?;
+        let grant = asker.somewhere::<SeeSensors>()?;
         let snapshot = asker.front.rooms.sensors.snapshot();
-        let all = snapshot.sensors.iter().collect();
+        let all = sensors::visible(&snapshot, &grant);
         let (found, next) = PageOf::of(limit, after)?.cut(all, |sensor| sensor.id.to_string());
         let items = found.into_iter().map(|sensor| sensors::describe(sensor)).collect();
         Ok(Page { items, next })
@@ -221,8 +226,7 @@ impl Query {
         #[graphql(desc = "Its id, as it stands in every URL.")] id: String,
     ) -> async_graphql::Result<Sensor> {
         let asker = asker(context)?;
-        asker.may::<SeeSensors>()?;
-        let (_, sensor) = sensors::find(&asker.front, &id)?;
+        let (_, sensor) = sensors::find(&asker.front, &asker.somewhere()?, &id)?;
         Ok(sensors::describe(&sensor))
     }
 
@@ -258,8 +262,7 @@ impl Query {
         #[graphql(desc = "Begin after the entry of this key: `next` of the page before.")] after: Option<String>,
     ) -> async_graphql::Result<Page<Session>> {
         let asker = asker(context)?;
-        asker.may::<Stats>()?;
-        let all = asker.front.rooms.sessions.all();
+        let all = sessions::visible(&asker.front, &asker.somewhere()?);
         let (found, next) = PageOf::of(limit, after)?.cut(all, |entry| entry.id.to_string());
         Ok(Page { items: found.iter().map(|entry| sessions::describe(entry)).collect(), next })
     }

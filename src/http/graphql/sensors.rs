@@ -31,7 +31,7 @@ impl Sensor {
         let now = asker.front.rooms.clock.wall();
         let asked = Asked::of(from, to, step, agg.unwrap_or(Shown::All), now)?;
         // It was seen, so that it may be seen; it may have gone since.
-        let (room, sensor) = find(&asker.front, &self.id)?;
+        let (room, sensor) = find(&asker.front, &asker.somewhere()?, &self.id)?;
         Ok(asked.look_up(room, &sensor).await?)
     }
 }
