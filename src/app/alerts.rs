@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
@@ -17,7 +16,7 @@ use crate::{
         rules::{CameraSample, CameraStanding, DiskRoom, KeyPicture, PictureFigures},
     },
     hub::{Hub, Stream, StreamState},
-    media::MediaKind,
+    media::{Codec, MediaKind, likeness::likeness},
 };
 
 /// The rules of the file and what they look at.
@@ -66,7 +65,7 @@ impl HubCameras {
             PictureFigures {
                 per_second: figures.units_per_second,
                 bit_rate_bps: figures.bit_rate_bps,
-                key: self.key(name, stream),
+                key: self.key(name, stream, track.codec()),
             }
         });
         Some(CameraSample {
@@ -78,15 +77,13 @@ impl HubCameras {
         })
     }
 
-    fn key(&self, name: &PathName, stream: &Stream) -> Option<KeyPicture> {
+    fn key(&self, name: &PathName, stream: &Stream, codec: Codec) -> Option<KeyPicture> {
         let unit = stream.newest_random_access()?;
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = keys.get(name).filter(|known| known.number == unit.index) {
             return Some(*known);
         }
-        let mut hasher = DefaultHasher::new();
-        unit.payload.hash(&mut hasher);
-        let key = KeyPicture { number: unit.index, digest: hasher.finish() };
+        let key = KeyPicture { number: unit.index, digest: likeness(codec, &unit.payload) };
         keys.insert(name.clone(), key);
         Some(key)
     }

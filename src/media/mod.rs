@@ -7,6 +7,7 @@ pub mod derived;
 pub mod h264;
 pub mod h265;
 pub mod jpeg;
+pub mod likeness;
 pub mod nal;
 pub mod opus;
 pub mod plan;

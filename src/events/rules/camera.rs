@@ -1,7 +1,8 @@
 //! What is wrong with a camera, from what its stream shows once a second. A sans-IO machine; nothing is decoded.
 //!
 //! *Usual* is a slow average of what the camera sent while it was ready. A frozen picture shows in key frames that are
-//! byte for byte the same: a living picture has noise, and no two of its key frames are equal.
+//! byte for byte the same: a living picture has noise, and no two of its key frames are equal. Of two in a row a number in
+//! the slices may differ (`idr_pic_id`, H.264 §7.4.3), so that those of a frozen picture may take turns.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub struct PictureFigures {
 pub struct KeyPicture {
     /// Its number; another number is another key frame.
     pub number: u64,
-    /// Of its bytes.
+    /// Of what is picture in it.
     pub digest: u64,
 }
 
@@ -77,6 +78,8 @@ pub(super) struct Health {
     jumps: Option<u64>,
     jumped_at: Option<Monotonic>,
     key: Option<KeyPicture>,
+    /// The digest of the one before.
+    before: Option<u64>,
     /// Since when the key frames are the same, and how many came since.
     same: Option<(Monotonic, u32)>,
 }
@@ -93,7 +96,7 @@ impl Health {
         let (low, collapsed, frozen) = match picture {
             Some(picture) => self.judge(picture, now),
             None => {
-                (self.ready_since, self.key, self.same) = (None, None, None);
+                (self.ready_since, self.key, self.before, self.same) = (None, None, None, None);
                 (false, false, false)
             }
         };
@@ -109,15 +112,13 @@ impl Health {
     }
 
     fn judge(&mut self, picture: PictureFigures, now: Monotonic) -> (bool, bool, bool) {
-        if let Some(key) = picture.key {
-            match self.key.replace(key) {
-                Some(before) if before.number == key.number => {}
-                Some(before) if before.digest == key.digest => {
-                    let (since, count) = self.same.unwrap_or((now, 0));
-                    self.same = Some((since, count + 1));
-                }
-                _ => self.same = None,
-            }
+        if let Some(key) = picture.key
+            && self.key.is_none_or(|last| last.number != key.number)
+        {
+            let last = self.key.replace(key).map(|last| last.digest);
+            let known = [last, self.before].contains(&Some(key.digest));
+            let (since, count) = self.same.unwrap_or((now, 0));
+            (self.before, self.same) = (last, known.then_some((since, count + 1)));
         }
         let frozen = self.same.is_some_and(|(since, count)| count >= SAME_KEYS && now.since(since) >= FROZEN_FOR);
         let ready_since = *self.ready_since.get_or_insert(now);
@@ -178,7 +179,7 @@ mod tests {
             CameraTrouble::ALL.into_iter().zip(troubles).filter(|(_, has)| *has).map(|(trouble, _)| trouble).collect()
         };
         let good = |second| Some((25.0, 4_000_000, second));
-        let table: [Row; 12] = [
+        let table: [Row; 14] = [
             (5, Idle, |_| None, 0, vec![]),
             (5, Away, |_| None, 0, vec![Offline]),
             (10, Ready, |second| Some((3.0, 100, second)), 0, vec![]),
@@ -188,6 +189,8 @@ mod tests {
             (60, Ready, good, 0, vec![]),
             (5, Ready, |_| Some((25.0, 4_000_000, 7)), 0, vec![]),
             (20, Ready, |_| Some((25.0, 4_000_000, 7)), 0, vec![Frozen]),
+            (9, Ready, good, 0, vec![]),
+            (20, Ready, |second| Some((25.0, 4_000_000, second / 2 % 2)), 0, vec![Frozen]),
             (5, Ready, good, 1, vec![ClockJump]),
             (60, Ready, good, 1, vec![]),
             (3, Stalled, |_| None, 1, vec![CameraTrouble::Stalled]),
