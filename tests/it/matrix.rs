@@ -13,7 +13,13 @@ use regex::Regex;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{decider::Decider, issuer::Issuer, rtsp_client::RtspClient, server::Server};
+use crate::support::{
+    decider::Decider,
+    followers::{Said, Socket},
+    issuer::Issuer,
+    rtsp_client::RtspClient,
+    server::Server,
+};
 
 /// What a request came with, in the order of a row's answers.
 const CREDENTIALS: [&str; 6] = ["none", "wrong", "expired", "wrong audience", "wrong path", "right"];
@@ -44,7 +50,7 @@ pub const ROUTES: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/healthz", open(200)),
     ("GET", "/readyz", open(200)),
     ("GET", "/metrics", of_server(200)),
-    // A browser shows no status of a handshake: the socket opens and is closed with 4401 or 4403 (http/ws/tests.rs).
+    // A browser shows no status of a handshake: the socket opens, and `SOCKETS` says what comes on it.
     ("GET", "/ws/{door}", open(101)),
     ("GET", "/graphql", of_known(400)),
     ("POST", "/graphql", of_known(415)),
@@ -135,6 +141,17 @@ const RTSP: &[(&str, [u16; 6])] = &[
     ("TEARDOWN", open(454)),
     ("ANNOUNCE", open(405)),
     ("RECORD", open(405)),
+];
+
+/// What is said first on a WebSocket that was let in.
+const GREETED: u16 = 1000;
+
+/// WebSockets: door, and for each credential what comes first once it is open, a close code or the greeting. A browser
+/// cannot read a refused handshake.
+const SOCKETS: &[(&str, [u16; 6])] = &[
+    ("events", [1008, 1008, 1008, 1008, GREETED, GREETED]),
+    ("alerts", [1008, 1008, 1008, 1008, GREETED, GREETED]),
+    ("statistics", [1008, 1008, 1008, 1008, GREETED, GREETED]),
 ];
 
 /// The doors that the server names, and a row that stands for each.
@@ -249,6 +266,50 @@ async fn every_route_answers_every_credential_as_its_row_says() {
         }
         if given != *answers {
             odd.push(format!("{method} {route}: {given:?}, not {answers:?}"));
+        }
+    }
+    assert!(odd.is_empty(), "{CREDENTIALS:?}\n{}", odd.join("\n"));
+}
+
+#[tokio::test]
+async fn every_websocket_answers_every_credential_as_its_row_says() {
+    let issuer = Issuer::start().await;
+    let server = closed(&issuer).await;
+    let doors: BTreeSet<_> = Regex::new(r#"Self::\w+ => "(\w+)""#)
+        .unwrap()
+        .captures_iter(&source("src/events/ws/wishes.rs"))
+        .map(|found| found[1].to_owned())
+        .collect();
+    assert_eq!(doors, SOCKETS.iter().map(|(door, _)| (*door).to_owned()).collect());
+    let mut odd = Vec::new();
+    for (row, (door, answers)) in SOCKETS.iter().enumerate() {
+        for way in ["header", "first message", "URL"] {
+            let mut given = [0; 6];
+            for (token, given) in tokens(&issuer, row).iter().zip(&mut given) {
+                let token = token.as_deref();
+                let (mut target, mut header) = (format!("/ws/{door}"), String::new());
+                match (way, token) {
+                    ("header", Some(token)) => header = format!("Authorization: Bearer {token}\r\n"),
+                    ("URL", Some(token)) => target = format!("{target}?token={token}"),
+                    _ => {}
+                }
+                let mut socket = Socket::knock(server.address("http"), &target, &header).await;
+                match (way, token) {
+                    ("first message", Some(token)) => socket.say(&json!({ "type": "token", "token": token })).await,
+                    (_, None) => socket.say(&json!({ "type": "ping" })).await,
+                    _ => {}
+                }
+                *given = match socket.next().await {
+                    Some(Said::Message(message)) if message["type"] == "connected" => GREETED,
+                    Some(Said::Close(code, _)) => code,
+                    other => panic!("{door} {way}: {other:?}"),
+                };
+            }
+            // A URL is seen by many: the tokens of an issuer are not taken from there.
+            let answers = if way == "URL" { &[1008; 6] } else { answers };
+            if given != *answers {
+                odd.push(format!("{door} by {way}: {given:?}, not {answers:?}"));
+            }
         }
     }
     assert!(odd.is_empty(), "{CREDENTIALS:?}\n{}", odd.join("\n"));

@@ -76,12 +76,23 @@ impl Socket {
         Self::on(socket.connect(address).await.unwrap(), target).await.1
     }
 
-    async fn on(stream: TcpStream, target: &str) -> (Value, Self) {
-        let headers = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-        let (head, line) = Line::open(stream, target, headers).await;
+    /// Opens it with more headers, and hears nothing yet.
+    pub async fn knock(address: SocketAddr, target: &str, headers: &str) -> Self {
+        Self::upgrade(TcpStream::connect(address).await.unwrap(), target, headers).await
+    }
+
+    async fn upgrade(stream: TcpStream, target: &str, headers: &str) -> Self {
+        let headers = format!(
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}"
+        );
+        let (head, line) = Line::open(stream, target, &headers).await;
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-        let mut socket = Self(line);
+        Self(line)
+    }
+
+    async fn on(stream: TcpStream, target: &str) -> (Value, Self) {
+        let mut socket = Self::upgrade(stream, target, "").await;
         let connected = socket.message().await;
         assert_eq!(connected["type"], "connected");
         assert_eq!(socket.message().await["type"], "connection_status");
@@ -131,6 +142,20 @@ impl Socket {
         let payload = bytes.get(head..head + len)?.to_vec();
         self.0.buffer.drain(..head + len);
         Some((first, payload))
+    }
+
+    /// Says something, with a key of zeros for a mask.
+    pub async fn say(&mut self, message: &Value) {
+        let text = message.to_string();
+        // A length in its shortest form, RFC 6455 §5.2.
+        let mut frame = match u8::try_from(text.len()) {
+            Ok(len @ ..126) => vec![0x81, 0x80 | len],
+            _ => [&[0x81, 0xFE][..], &u16::try_from(text.len()).unwrap().to_be_bytes()].concat(),
+        };
+        frame.extend([0; 4]);
+        frame.extend(text.as_bytes());
+        // The server may have closed already.
+        let _ = self.0.stream.write_all(&frame).await;
     }
 
     /// Says goodbye as a client has to, with a key of zeros for a mask.
