@@ -1,6 +1,10 @@
 //! The section `events` as the rooms take it, and what the server itself says: how its cameras do, and how it does.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -18,7 +22,7 @@ use crate::{
         ws::{Acknowledge, Commands, TriggerDoorbell, WebSocketOptions, WebSockets, messages::Ack},
     },
     http::{EventDoorOptions, GraphQlOptions},
-    hub::{Hub, StreamSnapshot, StreamState},
+    hub::{Hub, PathHandle, StreamSnapshot, StreamState},
     stats::EventDoors,
 };
 
@@ -102,13 +106,14 @@ pub(super) fn say_status(events: &Events, clock: Clock, status: &'static str) {
 pub(super) fn watch_cameras(hub: Hub, events: Events, clock: Clock, tasks: &Tasks) {
     let (tasks, owner) = (tasks.child(), tasks.clone());
     owner.spawn("cameras", info_span!("events"), async move {
-        let mut known = BTreeSet::new();
+        let mut known = BTreeMap::<PathName, PathHandle>::new();
         loop {
             for name in hub.names() {
-                if known.contains(&name) {
+                let Ok(path) = hub.path(&Grant::house("events", name.clone())) else { continue };
+                // A path that is changed becomes another one of the same name.
+                if known.get(&name).is_some_and(|known| known.is(&path)) {
                     continue;
                 }
-                let Ok(path) = hub.path(&Grant::house("events", name.clone())) else { continue };
                 let (mut state, events, stopping) = (path.main().watch(), events.clone(), tasks.stopping().clone());
                 let camera = name.clone();
                 let follow = async move {
@@ -126,7 +131,7 @@ pub(super) fn watch_cameras(hub: Hub, events: Events, clock: Clock, tasks: &Task
                     }
                 };
                 tasks.spawn(format!("cameras/{name}"), info_span!("events"), follow);
-                known.insert(name);
+                known.insert(name, path);
             }
             tokio::select! {
                 biased;
@@ -134,7 +139,7 @@ pub(super) fn watch_cameras(hub: Hub, events: Events, clock: Clock, tasks: &Task
                 () = sleep(LOOK_EVERY) => {}
             }
             let there: BTreeSet<_> = hub.names().into_iter().collect();
-            known.retain(|name| there.contains(name));
+            known.retain(|name, _| there.contains(name));
         }
     });
 }

@@ -155,6 +155,22 @@ impl Hub {
         Ok(path)
     }
 
+    /// Adds a path that has a name of its own, or puts it in the place of the one of that name, whose readers end.
+    pub fn put(&self, spec: PathSpec) {
+        let resident = self.shared.homes.start(spec, self.shared.clock);
+        let name = resident.path.name().clone();
+        let mut paths = self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = [paths.matched.remove(&name), paths.fixed.insert(name, resident)];
+        drop(paths);
+        before.iter().flatten().for_each(|resident| resident.path.stop());
+    }
+
+    /// Takes away a path that has a name of its own; its readers end. A pattern may make one of that name from then on.
+    pub fn remove(&self, name: &PathName) {
+        let removed = self.shared.paths.lock().unwrap_or_else(PoisonError::into_inner).fixed.remove(name);
+        removed.iter().for_each(|resident| resident.path.stop());
+    }
+
     /// The rendition of a path a grant is for.
     ///
     /// # Errors

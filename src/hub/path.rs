@@ -103,6 +103,11 @@ impl PathHandle {
         Self { shared: Arc::new(Shared { spec, main, sub, stop }) }
     }
 
+    /// Whether this is the same path, and not another one of the same name that came after it.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// What the path was made of.
     pub fn spec(&self) -> &PathSpec {
         &self.shared.spec

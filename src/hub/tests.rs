@@ -568,6 +568,14 @@ impl PathDirectory for OneCamera {
     }
 }
 
+/// The path `cam` with a source that is told what to do.
+fn puppet(policy: StreamPolicy, runs: &Arc<AtomicUsize>) -> (PathSpec, mpsc::Sender<Order>) {
+    let (orders, receiver) = mpsc::channel(64);
+    let main = Arc::new(Puppet { orders: Arc::new(receiver.into()), runs: runs.clone() });
+    let (name, ring) = ("cam".parse().unwrap(), RingLimits::default());
+    (PathSpec { name, title: None, group: None, policy, ring, main, sub: None }, orders)
+}
+
 struct Stage {
     hub: Hub,
     orders: mpsc::Sender<Order>,
@@ -577,12 +585,8 @@ struct Stage {
 
 impl Stage {
     fn new(policy: StreamPolicy) -> Self {
-        let (orders, receiver) = mpsc::channel(64);
         let runs = Arc::new(AtomicUsize::new(0));
-        let main = Arc::new(Puppet { orders: Arc::new(receiver.into()), runs: runs.clone() });
-        let name = "cam".parse().unwrap();
-        let ring = RingLimits::default();
-        let spec = PathSpec { name, title: None, group: None, policy, ring, main, sub: None };
+        let (spec, orders) = puppet(policy, &runs);
         let tasks = Tasks::new();
         let hub = Hub::start(Box::new(OneCamera(Mutex::new(Some(spec)))), Clock, &tasks);
         Self { hub, orders, runs, tasks }
@@ -630,6 +634,36 @@ async fn opening_a_reader_starts_the_source_and_the_last_one_to_leave_stops_it()
     stage.state(StreamState::Idle).await;
     assert_eq!(stage.stream().holding().0, 0, "an idle ring holds nothing");
     assert_eq!(stage.stream().tracks().tracks.len(), 2, "and knows its tracks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_put_in_the_place_of_another_ends_its_readers_and_its_source() {
+    let mut stage = Stage::new(StreamPolicy::default());
+    stage.order(Order::Begin).await;
+    stage.order(Order::Unit(access_unit(VIDEO, 0, true, 10))).await;
+    let mut reader = stage.hub.open(stage.grant("cam"), Rendition::Main, ReaderOptions::viewer()).await.unwrap();
+    assert_eq!(drain(&mut reader), ["P0"]);
+    let before = stage.hub.path(&stage.grant("cam")).unwrap();
+    let (spec, orders) = puppet(StreamPolicy::default(), &stage.runs);
+    stage.hub.put(spec);
+    let after = stage.hub.path(&stage.grant("cam")).unwrap();
+    assert!(!after.is(&before) && after.is(&stage.hub.path(&stage.grant("cam")).unwrap()));
+    drop((before, after));
+    assert_eq!(stage.hub.names().len(), 1);
+    assert!(matches!(reader.read(&mut Vec::new()).await, Read::End(EndReason::Closed)));
+    // Nobody takes orders there any more.
+    let (left, name) = (std::mem::replace(&mut stage.orders, orders), "cam".parse().unwrap());
+    tokio::time::timeout(Duration::from_secs(120), left.closed()).await.unwrap();
+    stage.order(Order::Begin).await;
+    stage.order(Order::Unit(access_unit(VIDEO, 0, true, 10))).await;
+    stage.state(StreamState::Ready).await;
+    assert_eq!(stage.runs.load(Ordering::SeqCst), 2);
+
+    stage.hub.remove(&name);
+    assert_eq!(stage.hub.path(&stage.grant("cam")).unwrap_err().code(), "path_not_found");
+    tokio::time::timeout(Duration::from_secs(120), stage.orders.closed()).await.unwrap();
+    stage.hub.remove(&name);
+    assert!(stage.hub.names().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
