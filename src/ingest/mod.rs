@@ -11,7 +11,7 @@ mod testing;
 pub use self::{
     demo::DemoSource,
     rtsp::{
-        CameraHosts, RtspSource, RtspSourceOptions,
+        CameraHosts, Forbidden, RtspSource, RtspSourceOptions, SourceGuard,
         probe::{ProbeFailure, ProbeOptions, ProbeReport, ProbeTrack, probe},
     },
 };

@@ -25,6 +25,7 @@ use super::{
     failure::{Failure, Step},
     inquiry,
     mender::Mender,
+    session::Call,
     tls,
 };
 use crate::{
@@ -34,8 +35,8 @@ use crate::{
 };
 
 /// The ports of RTSP (RFC 2326 §3.2) and of RTSP over TLS (RFC 7826 §19.3).
-const PORT: u16 = 554;
-const TLS_PORT: u16 = 322;
+pub(super) const PORT: u16 = 554;
+pub(super) const TLS_PORT: u16 = 322;
 
 /// What is read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -56,23 +57,23 @@ pub(super) struct Line {
     ends: (IpAddr, IpAddr),
 }
 
-/// Connects to the camera of a URL, with TLS if its scheme says so.
-pub(super) async fn connect(url: &Url, tls: &CameraTlsConfig, limit: Duration) -> Result<Line, Failure> {
+/// Connects to the camera of a URL, with TLS if its scheme says so; the rest is as for a call.
+pub(super) async fn connect(url: &Url, call: &Call, limit: Duration) -> Result<Line, Failure> {
     let encrypted = url.scheme() == "rtsps";
-    let stream = inquiry::connect(url, if encrypted { TLS_PORT } else { PORT }, limit).await?;
+    let stream = inquiry::connect(url, if encrypted { TLS_PORT } else { PORT }, call.guard.as_ref(), limit).await?;
     let ends = stream.local_addr().and_then(|ours| Ok((ours.ip(), stream.peer_addr()?.ip())));
     let ends = ends.map_err(|error| Failure::of_io(error, Step::Connect))?;
     let wire: Box<dyn Wire> =
-        if encrypted { Box::new(tls::secure(stream, url, tls, limit).await?) } else { Box::new(stream) };
+        if encrypted { Box::new(tls::secure(stream, url, &call.tls, limit).await?) } else { Box::new(stream) };
     Ok(Line { wire, ends })
 }
 
-/// Whether TLS is what the port of a URL without TLS wants to hear.
-pub(super) async fn expects_tls(url: &Url, limit: Duration) -> bool {
-    let Ok(stream) = inquiry::connect(url, PORT, limit).await else { return false };
+/// Whether TLS is what the port wants to hear that is called without.
+pub(super) async fn expects_tls(call: &Call, limit: Duration) -> bool {
+    let Ok(stream) = inquiry::connect(&call.url, PORT, call.guard.as_ref(), limit).await else { return false };
     // Nothing is said within: whose certificate it is does not matter.
     let anybody = CameraTlsConfig { insecure: true, ..CameraTlsConfig::default() };
-    tls::secure(stream, url, &anybody, limit).await.is_ok()
+    tls::secure(stream, &call.url, &anybody, limit).await.is_ok()
 }
 
 impl Line {
@@ -97,23 +98,18 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// Connects to the camera and opens the port on this side; `udp`: for its media, too.
-    pub(super) async fn open(
-        url: &Url,
-        tls: &CameraTlsConfig,
-        credentials: Option<Credentials>,
-        udp: bool,
-        limit: Duration,
-    ) -> Result<Self, Failure> {
-        let line = connect(url, tls, limit).await?;
+    /// Connects to the camera and opens the port on this side.
+    pub(super) async fn open(call: &Call) -> Result<Self, Failure> {
+        let (url, limit) = (&call.url, call.limit);
+        let line = connect(url, call, limit).await?;
         let ours = |error: io::Error| Failure::Protocol(Step::Connect, format!("no port on this side: {error}"));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(ours)?;
         let origin = format!("rtsp://127.0.0.1:{}", listener.local_addr().map_err(ours)?.port());
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         let dial = Url::parse(&format!("{origin}{}{query}", url.path()));
         let dial = dial.map_err(|error| Failure::Protocol(Step::Connect, error.to_string()))?;
-        let mut mender = Mender::new(url, origin, credentials);
-        if udp {
+        let mut mender = Mender::new(url, origin, call.credentials.clone());
+        if call.udp {
             mender = mender.over_udp(Datagrams::new(line.ends.1.to_canonical()));
         }
         Ok(Self { listener, line, mender, dial, limit })

@@ -7,7 +7,7 @@ use std::{fmt, io, time::Duration};
 
 use url::Url;
 
-use super::inquiry::Challenge;
+use super::{guard::Forbidden, inquiry::Challenge};
 use crate::{
     base::{Error, Kind},
     hub::Outlook,
@@ -46,6 +46,8 @@ pub(super) enum Failure {
     Refused,
     /// There is no way there.
     Unreachable(io::Error),
+    /// A camera that was added over the API may not stand there.
+    NotAllowed(Forbidden),
     Timeout(Step, Duration),
     /// The camera hung up.
     Closed(Step),
@@ -92,6 +94,9 @@ pub(super) enum Failure {
     Protocol(Step, String),
 }
 
+/// What helps where a guard says no.
+const NOT_ALLOWED_HINT: &str = "put it into the configuration file, or its network into `http.allowed_sources`";
+
 impl Failure {
     /// As others see it.
     pub(super) fn error(&self, url: &Url) -> Error {
@@ -115,6 +120,7 @@ impl Failure {
             Self::Name(_) => (Kind::Unavailable, "source_dns"),
             Self::Refused => (Kind::Unavailable, "source_refused"),
             Self::Unreachable(_) => (Kind::Unavailable, "source_unreachable"),
+            Self::NotAllowed(_) => (Kind::PermissionDenied, "source_not_allowed"),
             Self::Timeout(..) => (Kind::DeadlineExceeded, "source_timeout"),
             Self::Closed(_) | Self::Ended => (Kind::Unavailable, "source_closed"),
             Self::Unauthorized { .. } | Self::Forbidden => (Kind::FailedPrecondition, "source_unauthorized"),
@@ -142,6 +148,7 @@ impl Failure {
             Self::Name(_)
             | Self::Refused
             | Self::Unreachable(_)
+            | Self::NotAllowed(_)
             | Self::Unauthorized { .. }
             | Self::Forbidden
             | Self::NotFound(_)
@@ -183,6 +190,8 @@ impl Failure {
                 format!("the host is there, and nothing listens on port {port}: is RTSP switched on, and on this port?")
             }
             Self::Unreachable(_) => "is the camera switched on and on this network?".into(),
+            Self::NotAllowed(Forbidden::Itself) => "name the camera, not this server".into(),
+            Self::NotAllowed(_) => NOT_ALLOWED_HINT.into(),
             Self::Timeout(Step::Resolve, _) => {
                 "the name server does not answer; the camera's IP address works without".into()
             }
@@ -275,6 +284,9 @@ impl fmt::Display for Failure {
             Self::Name(_) => f.write_str("the host name cannot be resolved"),
             Self::Refused => f.write_str("connection refused"),
             Self::Unreachable(_) => f.write_str("the host cannot be reached"),
+            Self::NotAllowed(forbidden) => {
+                write!(f, "a camera that is added over the API may not be there: {forbidden}")
+            }
             Self::Timeout(step, span) => write!(f, "no answer to {step} within {} s", seconds(span)),
             Self::Closed(step) => write!(f, "the camera hung up during {step}"),
             Self::Unauthorized { challenges, answered } => {

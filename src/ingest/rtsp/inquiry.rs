@@ -3,7 +3,7 @@
 //!
 //! It reads the head of an answer, bounded, and nothing of its body.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -14,9 +14,10 @@ use url::Url;
 
 use super::{
     failure::{Failure, Step},
+    guard::SourceGuard,
     head::HEAD_MAX,
 };
-use crate::config::Credentials;
+use crate::{config::Credentials, net::interfaces};
 
 /// What the camera calls us by; some answer 401 to those that have no name.
 pub(super) const USER_AGENT: &str = concat!("campanile/", env!("CARGO_PKG_VERSION"));
@@ -111,14 +112,39 @@ impl Answer {
     }
 }
 
-/// Opens a connection to the host of a URL.
-pub(super) async fn connect(url: &Url, default_port: u16, limit: Duration) -> Result<TcpStream, Failure> {
+/// The addresses of a URL's host, one at least; where there is a guard, all of them are such that it lets us call.
+pub(super) async fn look_up(
+    url: &Url,
+    default_port: u16,
+    guard: Option<&SourceGuard>,
+    limit: Duration,
+) -> Result<Vec<SocketAddr>, Failure> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = url.port().unwrap_or(default_port);
     let resolve = timeout(limit, tokio::net::lookup_host((host, port))).await;
     let addresses = resolve.map_err(|_| Failure::Timeout(Step::Resolve, limit))?.map_err(Failure::Name)?;
-    let mut last = Failure::Name(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    for address in addresses {
+    let addresses: Vec<_> = addresses.collect();
+    if addresses.is_empty() {
+        return Err(Failure::Name(io::Error::new(io::ErrorKind::NotFound, "the name has no address")));
+    }
+    if let Some(guard) = guard {
+        let here = interfaces::addresses();
+        for address in &addresses {
+            guard.judge(*address, &here).map_err(Failure::NotAllowed)?;
+        }
+    }
+    Ok(addresses)
+}
+
+/// Opens a connection to the host of a URL.
+pub(super) async fn connect(
+    url: &Url,
+    default_port: u16,
+    guard: Option<&SourceGuard>,
+    limit: Duration,
+) -> Result<TcpStream, Failure> {
+    let mut last = Failure::Refused;
+    for address in look_up(url, default_port, guard, limit).await? {
         match timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = Failure::of_io(error, Step::Connect),

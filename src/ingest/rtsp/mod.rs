@@ -10,6 +10,7 @@
 //! bridge    the way to cameras behind TLS, over UDP, and to those that err      driver
 //! mender    what the bridge puts right                                          machine
 //! datagrams media over UDP put in order, as if it came over TCP                 machine
+//! guard     where a camera may stand that was named over the API                value
 //! intake    packets and reports of a session → what the hub is told             machine
 //! track     one track: packets → units with their times                         machine
 //! form      how the packets of a track become units                             machine
@@ -24,6 +25,7 @@ mod datagrams;
 mod depacketizer;
 mod failure;
 mod form;
+mod guard;
 mod head;
 mod hosts;
 mod inquiry;
@@ -43,12 +45,15 @@ use futures_util::future::BoxFuture;
 use tokio::time::{sleep_until, timeout};
 use url::Url;
 
-pub use self::hosts::CameraHosts;
 use self::{
     bridge::Bridge,
     failure::Failure,
     receive::{Ended, Receiver},
     session::Call,
+};
+pub use self::{
+    guard::{Forbidden, SourceGuard},
+    hosts::CameraHosts,
 };
 use crate::{
     base::{
@@ -69,12 +74,14 @@ pub struct RtspSourceOptions {
     pub reconnect_after: Duration,
     /// Waits between calls.
     pub backoff: BackoffPolicy,
+    /// Judges where the camera stands; cameras of the file stand anywhere.
+    pub guard: Option<SourceGuard>,
 }
 
 impl RtspSourceOptions {
     /// As a path of the configuration has it.
     pub fn new(camera: CameraOptions, path: &PathConfig) -> Self {
-        Self { camera, reconnect_after: path.reconnect_after.duration(), backoff: path.backoff.policy() }
+        Self { camera, reconnect_after: path.reconnect_after.duration(), backoff: path.backoff.policy(), guard: None }
     }
 }
 
@@ -183,14 +190,23 @@ impl Puller {
     /// Calls the camera and receives until that ends.
     async fn run_once(&mut self, backoff: &mut Backoff) -> Ended {
         let mut call = self.call();
+        let stopping = self.feed.stopping().clone();
         if call.url.scheme() != "rtsps" && !self.mending && !call.udp {
+            let pinned = tokio::select! {
+                biased;
+                () = stopping.cancelled() => return Ended::Stopped,
+                pinned = call.pin() => pinned,
+            };
+            if let Err(failure) = pinned {
+                self.report(&failure).await;
+                return Ended::Failed(failure);
+            }
             return self.converse(&call, backoff).await;
         }
-        let stopping = self.feed.stopping().clone();
         let opened = tokio::select! {
             biased;
             () = stopping.cancelled() => return Ended::Stopped,
-            opened = Bridge::open(&call.url, &call.tls, call.credentials.clone(), call.udp, call.limit) => opened,
+            opened = Bridge::open(&call) => opened,
         };
         let bridge = match opened {
             Ok(bridge) => bridge,
@@ -199,7 +215,7 @@ impl Puller {
                 return Ended::Failed(failure);
             }
         };
-        call.dial = bridge.dial().clone();
+        call.cross(&bridge);
         let carry = async {
             bridge.run().await;
             // What it ended with is seen at the other end.
@@ -224,7 +240,7 @@ impl Puller {
                     for left_out in &opened.left_out {
                         tracing::warn!("a track is left out: {left_out}");
                     }
-                    tracing::debug!(udp = call.udp, bridged = call.is_bridged(), "playing");
+                    tracing::debug!(udp = call.udp, bridged = call.bridged, "playing");
                     mixes_sessions |= !call.udp && opened.mixes_sessions();
                     let mut started = |now| backoff.succeeded(now);
                     Receiver::new(&self.feed, &mut opened, self.options.reconnect_after, &mut started).run().await
@@ -282,7 +298,8 @@ impl Puller {
 
     fn call(&self) -> Call {
         let elsewhere = self.redirected.as_ref().map(|(url, _)| url);
-        call(&self.options.camera, elsewhere, self.udp, &self.hosts)
+        let call = call(&self.options.camera, elsewhere, self.udp, &self.hosts);
+        Call { guard: self.options.guard.clone(), ..call }
     }
 
     /// Takes note of a redirect; `false` when it was one too many, or leads away from RTSP.
@@ -306,6 +323,8 @@ fn call(camera: &CameraOptions, elsewhere: Option<&Url>, udp: bool, hosts: &Came
     let credentials = camera.credentials.clone().filter(|_| keeps_login(&camera.url, &url));
     Call {
         dial: url.clone(),
+        bridged: false,
+        guard: None,
         // Within TLS media is encrypted, beside it it would not be.
         udp: url.scheme() != "rtsps" && (udp || camera.transport == SourceTransport::Udp),
         group: hosts.group(&url, credentials.as_ref().map(|login| login.username.as_str())),

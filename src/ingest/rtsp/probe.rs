@@ -190,7 +190,7 @@ async fn names(camera: &CameraOptions, hosts: &CameraHosts, found: &mut Vec<Stri
         *tried += 1;
         let call = call(camera, Some(&url), false, hosts);
         let limit = call.limit.min(NAME_LIMIT);
-        let Ok(mut line) = bridge::connect(&url, &call.tls, limit).await else { return };
+        let Ok(mut line) = bridge::connect(&url, &call, limit).await else { return };
         let answer = line.describe(&url, call.credentials.as_ref(), limit).await;
         if answer.is_ok_and(|answer| (200..300).contains(&answer.status)) {
             found.push(without_passwords(url.as_str()));
@@ -202,8 +202,8 @@ async fn once(options: &ProbeOptions, mut call: Call, mended: bool, began: Monot
     if call.url.scheme() != "rtsps" && !mended && !call.udp {
         return converse(options, &call, false, began).await;
     }
-    let bridge = Bridge::open(&call.url, &call.tls, call.credentials.clone(), call.udp, call.limit).await?;
-    call.dial = bridge.dial().clone();
+    let bridge = Bridge::open(&call).await?;
+    call.cross(&bridge);
     let carry = async {
         bridge.run().await;
         // What it ended with is seen at the other end.

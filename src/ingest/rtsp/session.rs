@@ -15,10 +15,11 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{
-    bridge,
+    bridge::{self, Bridge},
     failure::{Failure, Step, first_line},
     form::Offer,
-    inquiry::USER_AGENT,
+    guard::SourceGuard,
+    inquiry::{self, USER_AGENT},
     mender::BODY_MAX,
     sdp,
 };
@@ -29,8 +30,12 @@ use crate::config::{CameraTlsConfig, Credentials, QuirksConfig, SessionIdQuirk, 
 pub(super) struct Call {
     /// As the camera knows it; shown to people.
     pub(super) url: Url,
-    /// Where `retina` is sent; another one when a bridge stands between.
+    /// Where `retina` is sent.
     pub(super) dial: Url,
+    /// That is a bridge, which stands between.
+    pub(super) bridged: bool,
+    /// Judges where the camera stands.
+    pub(super) guard: Option<SourceGuard>,
     pub(super) credentials: Option<Credentials>,
     /// Media comes over UDP; a bridge stands between, and `retina` sees a session over TCP.
     pub(super) udp: bool,
@@ -42,9 +47,18 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Whether a bridge stands between.
-    pub(super) fn is_bridged(&self) -> bool {
-        self.dial != self.url
+    /// The way goes over a bridge.
+    pub(super) fn cross(&mut self, bridge: &Bridge) {
+        (self.dial, self.bridged) = (bridge.dial().clone(), true);
+    }
+
+    /// `retina` looks names up by itself, and could be told another address than was judged: it is given that one.
+    pub(super) async fn pin(&mut self) -> Result<(), Failure> {
+        let Some(guard) = &self.guard else { return Ok(()) };
+        let addresses = inquiry::look_up(&self.url, bridge::PORT, Some(guard), self.limit).await?;
+        // A URL that has a host takes an address in its place.
+        let _ = self.dial.set_ip_host(addresses[0].ip());
+        Ok(())
     }
 }
 
@@ -92,8 +106,9 @@ pub(super) async fn open(call: &Call) -> Result<Opened, Failure> {
 
 async fn describe(call: &Call) -> Result<Session<Described>, Failure> {
     // A bridge logs in by itself.
-    let credentials = call.credentials.as_ref().filter(|_| !call.is_bridged()).map(|login| {
-        retina::client::Credentials { username: login.username.clone(), password: login.password.reveal().to_owned() }
+    let credentials = call.credentials.as_ref().filter(|_| !call.bridged).map(|login| retina::client::Credentials {
+        username: login.username.clone(),
+        password: login.password.reveal().to_owned(),
     });
     let options = SessionOptions::default()
         .creds(credentials)
@@ -248,7 +263,7 @@ async fn explain(call: &Call, failure: Failure) -> Failure {
         }
         _ => return failure,
     };
-    let mut line = match bridge::connect(&call.url, &call.tls, call.limit).await {
+    let mut line = match bridge::connect(&call.url, call, call.limit).await {
         Ok(line) => line,
         Err(unreachable) => return unreachable,
     };
@@ -258,7 +273,7 @@ async fn explain(call: &Call, failure: Failure) -> Failure {
         Ok(answer) => answer,
         Err(stranger @ Failure::Stranger(_)) => return stranger,
         Err(Failure::Closed(step)) => {
-            let wants_tls = call.url.scheme() != "rtsps" && bridge::expects_tls(&call.url, limit).await;
+            let wants_tls = call.url.scheme() != "rtsps" && bridge::expects_tls(call, limit).await;
             return if wants_tls { Failure::Stranger(Some("TLS")) } else { Failure::Closed(step) };
         }
         Err(_) => return failure,

@@ -34,6 +34,7 @@ fn options(url: &str) -> RtspSourceOptions {
             most: Duration::from_millis(400),
             stable_after: Duration::from_secs(60),
         },
+        guard: None,
     }
 }
 
