@@ -100,7 +100,10 @@ impl KeyWatch {
         let mut changes = Vec::new();
         if is_due(&keys, self.config.algorithm, period, now) {
             let made = make(self.config.algorithm, &keys, now)?;
-            info!(key = made.key.id, "tokens are signed with another key from now on");
+            // The first start has nothing to tell: nobody holds a token yet.
+            if !keys.is_empty() {
+                info!(key = made.key.id, "tokens are signed with another key from now on");
+            }
             changes.push(written(&made));
             keys.insert(0, made);
         }
