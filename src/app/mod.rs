@@ -9,9 +9,12 @@ mod descriptors;
 mod directory;
 mod events;
 mod http;
+mod info;
 pub mod issuer;
 mod notify;
 mod outside;
+mod path_book;
+mod path_desk;
 mod process;
 mod resident;
 mod rtsp;
@@ -33,22 +36,18 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use self::{
-    addresses::{Addresses, reachable},
-    certificates::Kept,
-    directory::Directory,
-    signals::Signals,
-    sockets::Sockets,
-    state_lock::StateLock,
-    watchers::RuleWatcher,
+    certificates::Kept, directory::Directory, path_book::PathBook, signals::Signals, sockets::Sockets,
+    state_lock::StateLock, watchers::RuleWatcher,
 };
 use crate::{
     audio::Audio,
     base::{Clock, Error, Kind, Monotonic, PathName, Result, Secret, Tasks},
-    config::{AuthConfig, Config, ConfigOrigin, RtspStart, RtspTransport},
+    config::{Config, ConfigOrigin},
     events::{Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
-    http::{self as web, HttpServer, OpenDoor, Rooms, ServerInfo, Warning},
+    http::{self as web, HttpServer, Rooms, ServerInfo},
     hub::{Hub, MediaThreads},
+    ingest::SourceGuard,
     net,
     notify::Notifier,
     rtsp::RtspServer,
@@ -129,20 +128,21 @@ impl Server {
         let events = Events::start(&store, &incidents, events::retention(&config), clock, &records).await;
         events::say_status(&events, clock, "running");
         audit::start(gate.clone(), events.clone(), clock, &tasks);
-        let sessions = sessions(&config);
-        let info = server_info(&config, &addresses, clock);
+        let book = Arc::new(PathBook::open(config.paths.clone(), store.documents()).await);
+        let sessions = sessions(&config, book.clone());
+        let info = info::of(&config, &addresses, clock);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = |name, pause| {
             MediaThreads::start_named(name, config.media_threads.count(cores), pause)
                 .map_err(|error| Error::new(Kind::Internal, "the system gives no threads").caused_by(error))
         };
         // Cameras and viewers on threads of their own: the first must not wait for the second.
-        let hub = Hub::start_on(
-            Box::new(Directory::new(config.clone())),
-            clock,
-            &tasks,
-            threads("ingest", Some(INGEST_PAUSE))?,
-        );
+        let own = addresses.0.values().flatten().map(std::net::SocketAddr::port);
+        let guard = SourceGuard::new(config.http.allowed_sources.clone(), own);
+        let directory = Directory::new(book.clone(), guard, config.limits.dynamic_paths as usize);
+        let ingest = threads("ingest", Some(INGEST_PAUSE))?;
+        let hub = Hub::start_on(Box::new(directory.clone()), clock, &tasks, ingest);
+        let paths = Arc::new(path_desk::Desk::new(directory, store.documents().clone(), hub.clone(), &tasks));
         // Before the alarms: what they left in the store is taken first.
         let mut options = notify::options(&config)?;
         let ways_out = ways_out::add(&config, &store, &mut options.channels).await?;
@@ -157,7 +157,7 @@ impl Server {
         let threads = threads("media", None)?;
         let connections = Places::new(config.limits.connections_per_address as usize);
         let rtsp = RtspServer::start(
-            rtsp::options(&config, connections.clone()),
+            rtsp::options(&config, book, connections.clone()),
             sockets.rtsp,
             hub.clone(),
             gate.clone(),
@@ -196,6 +196,7 @@ impl Server {
         let websockets = events::websockets(&config, default_path, (&events, &alerts), &event_doors, clock, &tasks);
         let rooms = Rooms {
             hub,
+            paths,
             statistics,
             hls,
             webrtc: webrtc.clone(),
@@ -316,121 +317,13 @@ fn adopt(listeners: Vec<std::net::TcpListener>) -> Result<Vec<TcpListener>> {
     adopted.map_err(|error| Error::new(Kind::Internal, "the runtime takes no more sockets").caused_by(error))
 }
 
-fn sessions(config: &Arc<Config>) -> Sessions {
+fn sessions(config: &Config, book: Arc<PathBook>) -> Sessions {
     let limits = &config.limits;
     let bounds = SessionLimits {
         total: limits.sessions as usize,
         per_path: limits.sessions_per_path as usize,
         per_address: limits.sessions_per_address as usize,
     };
-    let config = config.clone();
-    let own = move |path: &PathName| config.resolve(path)?.config.max_readers.map(|most| most as usize);
+    let own = move |path: &PathName| book.resolve(path)?.0.config.max_readers.map(|most| most as usize);
     Sessions::new(bounds, Box::new(own))
-}
-
-/// What it can do beyond the doors, in words that stay; `docs/protocols.md` lists them.
-fn capabilities(config: &Config, addresses: &Addresses) -> Arc<[String]> {
-    let rtsp = |transport| config.rtsp.transports.contains(&transport);
-    let table = [
-        ("on_demand", true),
-        ("renditions", true),
-        ("instant_start", config.rtsp.start == RtspStart::Instant),
-        ("low_latency_hls", config.hls.enabled),
-        ("events_websocket", config.events.websocket),
-        ("events_sse", config.events.server_sent),
-        ("events_long_poll", config.events.long_poll),
-        ("events_graphql", config.events.graphql),
-        ("events_ingest", config.events.ingest),
-        ("rtsp_tcp", rtsp(RtspTransport::Tcp)),
-        ("rtsp_udp", rtsp(RtspTransport::Udp)),
-        ("rtsp_http_tunnel", config.rtsp.http_tunnel),
-        ("http2", !addresses.of("https").is_empty()),
-    ];
-    table.into_iter().filter(|(_, can)| *can).map(|(name, _)| name.to_owned()).collect()
-}
-
-/// What the server says of itself: its doors, and what an operator should know.
-fn server_info(config: &Config, addresses: &Addresses, clock: Clock) -> ServerInfo {
-    let urls = |listener: &str, path: &str| -> Vec<String> {
-        let url = |address: &std::net::SocketAddr| format!("{listener}://{}{path}", reachable(*address));
-        addresses.of(listener).iter().map(url).collect()
-    };
-    let web = |path: &str| [urls("http", path), urls("https", path)].concat();
-    let mut doors =
-        vec![("page", web("/{path}/")), ("rtsp", urls("rtsp", "/{path}")), ("rtsps", urls("rtsps", "/{path}"))];
-    if config.hls.enabled {
-        doors.push(("hls", web("/{path}/index.m3u8")));
-    }
-    if !config.webrtc.address.is_off() {
-        doors.push(("whep", web("/{path}/whep")));
-    }
-    doors.push(("api", web("/api/v1")));
-    if config.events.websocket {
-        let sockets = web("/ws/events").iter().map(|url| url.replacen("http", "ws", 1)).collect();
-        doors.push(("websocket", sockets));
-    }
-    if config.events.server_sent {
-        doors.push(("events", web("/stream/events")));
-    }
-    if config.events.graphql {
-        doors.push(("graphql", web("/graphql")));
-    }
-    let doors = doors.into_iter().filter(|(_, urls)| !urls.is_empty());
-    let mut warnings = Vec::new();
-    if config.auth == AuthConfig::Off {
-        let message = if addresses.are_open() {
-            "auth is off and a listener is open to other machines: whoever reaches it may do everything"
-        } else {
-            "auth is off: every program on this machine may do everything"
-        };
-        warnings.push(Warning { code: "auth_off".into(), message: message.into() });
-    }
-    ServerInfo {
-        started: clock.wall(),
-        started_at: clock.now(),
-        default_path: config.default_path.clone().or_else(|| config.paths.names().next().cloned()),
-        doors: doors.map(|(name, urls)| OpenDoor { name: name.into(), urls }).collect(),
-        capabilities: capabilities(config, addresses),
-        warnings: warnings.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn capabilities_are_those_that_the_configuration_leaves() {
-        let mut addresses = Addresses::default();
-        let mut config = Config::default();
-        let all = capabilities(&config, &addresses);
-        let names = [
-            "on_demand",
-            "renditions",
-            "instant_start",
-            "low_latency_hls",
-            "events_websocket",
-            "events_sse",
-            "events_long_poll",
-            "events_graphql",
-            "events_ingest",
-            "rtsp_tcp",
-            "rtsp_udp",
-            "rtsp_http_tunnel",
-        ];
-        assert_eq!(all.iter().map(String::as_str).collect::<Vec<_>>(), names);
-        let told = std::fs::read_to_string("docs/protocols.md").unwrap();
-        assert!(names.iter().chain(&["http2"]).all(|name| told.contains(&format!("`{name}`"))));
-        config.hls.enabled = false;
-        (config.events.websocket, config.events.server_sent) = (false, false);
-        (config.events.long_poll, config.events.ingest, config.events.graphql) = (false, false, false);
-        config.rtsp.transports.remove(&RtspTransport::Udp);
-        config.rtsp.start = RtspStart::Live;
-        addresses.insert("https", ["127.0.0.1:1".parse().unwrap()]);
-        let rest = capabilities(&config, &addresses);
-        assert_eq!(
-            rest.iter().map(String::as_str).collect::<Vec<_>>(),
-            ["on_demand", "renditions", "rtsp_tcp", "rtsp_http_tunnel", "http2"]
-        );
-    }
 }

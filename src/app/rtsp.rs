@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use super::{addresses::Addresses, certificates::Kept};
+use super::{addresses::Addresses, certificates::Kept, path_book::PathBook};
 use crate::{
     base::{PathName, Result},
     config::{Config, rtsp::RtspStart, rtsp::RtspTransport},
@@ -46,13 +46,12 @@ pub(super) fn note(listeners: &Listeners, addresses: &mut Addresses) {
 }
 
 /// How the server behaves.
-pub(super) fn options(config: &Arc<Config>, connections: Arc<Places<IpAddr>>) -> RtspOptions {
+pub(super) fn options(config: &Config, book: Arc<PathBook>, connections: Arc<Places<IpAddr>>) -> RtspOptions {
     let rtsp = &config.rtsp;
-    let own = config.clone();
     RtspOptions {
         transports: transports(rtsp.transports.iter().copied()),
         path_transports: Arc::new(move |path: &PathName| {
-            own.resolve(path)?.config.rtsp_transports.as_ref().map(|list| transports(list.iter().copied()))
+            book.resolve(path)?.0.config.rtsp_transports.as_ref().map(|list| transports(list.iter().copied()))
         }),
         http_tunnel: rtsp.http_tunnel,
         session_timeout: rtsp.session_timeout.duration(),

@@ -22,6 +22,9 @@ pub struct HttpConfig {
     /// Proxies that are believed when they say for whom they speak (`Forwarded`, `X-Forwarded-For`, `X-Forwarded-Proto`):
     /// addresses and networks.
     pub trusted_proxies: Networks,
+    /// Where cameras may stand that are added over the API, beside public and private networks: addresses and networks of
+    /// this machine (`127.0.0.0/8`) or of the link (`169.254.0.0/16`). This server's own listeners are no cameras.
+    pub allowed_sources: Networks,
     /// Connections at once; further ones wait until one ends.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: u32,
@@ -45,6 +48,7 @@ impl Default for HttpConfig {
             hsts: Hsts::Auto,
             allowed_origins: AllowedOrigins::None,
             trusted_proxies: Networks::default(),
+            allowed_sources: Networks::default(),
             max_connections: 10_000,
             header_timeout: HumanDuration::from_secs(10),
             max_header_size: ByteSize::from_kib(32),

@@ -207,6 +207,11 @@ impl PathsConfig {
         self.entries.iter().map(|(key, config)| (key, config))
     }
 
+    /// The entry of a path with a name of its own.
+    pub fn named(&self, name: &PathName) -> Option<&Arc<PathConfig>> {
+        self.names.get(name).map(|index| &self.entries[*index].1)
+    }
+
     /// The entries, to be completed after reading.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&PathKey, &mut PathConfig)> {
         self.entries.iter_mut().map(|(key, config)| (&*key, Arc::make_mut(config)))
@@ -302,7 +307,7 @@ impl PathConfig {
     }
 
     /// Moves `user:password@` from the URLs into the fields beside them. Those written out win.
-    pub(super) fn take_credentials(&mut self) {
+    pub fn take_credentials(&mut self) {
         fn take(
             source: &mut Option<Source>,
             username: &mut Option<String>,

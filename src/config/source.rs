@@ -11,7 +11,10 @@ use regex::Captures;
 use url::Url;
 
 use super::template;
-use crate::base::{Secret, secret::without_passwords};
+use crate::base::{
+    Secret,
+    secret::{MASK, without_passwords},
+};
 
 /// What feeds a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +88,11 @@ impl CameraUrl {
         parse_url(self.scheme, &rest).ok()
     }
 
+    /// It with the secrets among its parameters: for a store.
+    pub(super) fn written_out(&self) -> String {
+        format!("{}://{}", self.scheme, self.rest)
+    }
+
     /// Whether the media travel inside TLS.
     pub fn is_tls(&self) -> bool {
         self.scheme == "rtsps"
@@ -106,6 +114,13 @@ fn parse_url(scheme: &str, rest: &str) -> Result<Url, SourceError> {
     match url.host_str() {
         Some(host) if !host.is_empty() => Ok(url),
         _ => Err(SourceError::Url("the host is missing".into())),
+    }
+}
+
+impl Source {
+    /// Whether it came back from somebody to whom a secret in it was not shown.
+    pub(super) fn is_masked(&self) -> bool {
+        matches!(self, Self::Camera(url) if url.rest.contains(MASK))
     }
 }
 

@@ -24,6 +24,7 @@ mod metrics;
 mod outside;
 mod pace;
 mod pages;
+mod path_desk;
 mod problem;
 mod range;
 mod router;
@@ -51,6 +52,7 @@ pub use self::{
     events::EventDoorOptions,
     graphql::{GraphQlOptions, admit as admit_graphql},
     pace::RequestLimits,
+    path_desk::{PathDesk, PathEntry},
     server::{HttpServer, serve},
     shield::HstsPolicy,
 };
@@ -72,6 +74,8 @@ use crate::{
 pub struct Rooms {
     /// The paths.
     pub hub: Hub,
+    /// Whoever keeps what is written of them.
+    pub paths: Arc<dyn PathDesk>,
     /// HLS, unless it is switched off.
     pub hls: Option<Hls>,
     /// WebRTC, unless it is switched off.

@@ -101,7 +101,8 @@ pub(super) fn path_name(text: &str) -> Result<PathName, Error> {
     text.parse().map_err(|error: NameError| match &error {
         // The name of a door: it is no camera, and nothing is wrong with the text.
         NameError::Reserved(word) if word != "." && word != ".." => {
-            Error::new(Kind::NotFound, "there is nothing at this URL").with_code("not_found")
+            let error = Error::new(Kind::NotFound, "there is nothing at this URL").with_code("not_found");
+            error.with_hint(format!("`{word}` is reserved: no path can have it in its name"))
         }
         _ => no_name(error.to_string()),
     })

@@ -9,15 +9,15 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
 
-use super::{HttpOptions, OpenDoor, Rooms, ServerInfo, front::Surface};
+use super::{HttpOptions, OpenDoor, PathDesk, PathEntry, Rooms, ServerInfo, front::Surface};
 use crate::{
     audio::Audio,
     auth::{
-        Gate, GatePolicy,
+        Gate, GatePolicy, path_not_found,
         testing::{NoShelf, cheap_user},
     },
-    base::{Clock, Error, Kind, PathName, Tasks},
-    config::HlsConfig,
+    base::{Clock, Error, Kind, PathName, Result, Tasks},
+    config::{HlsConfig, PathConfig},
     events::{self, Events, alerts::Alerts},
     hls::{Hls, HlsOptions},
     hub::{Feed, Hub, Outlook, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
@@ -158,6 +158,7 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
     );
     Rooms {
         hub,
+        paths: Arc::new(Unwritten),
         hls: Some(hls),
         webrtc: None,
         websockets: None,
@@ -182,6 +183,28 @@ pub(super) fn rooms(tasks: &Tasks, policy: GatePolicy, state_dir: &Path) -> Room
         },
         process: || Some(ProcessFigures { resident_bytes: 20 << 20, ..ProcessFigures::default() }),
         clock,
+    }
+}
+
+/// No path was written anywhere, and none is kept.
+#[derive(Debug)]
+struct Unwritten;
+
+impl PathDesk for Unwritten {
+    fn list(&self) -> Vec<PathEntry> {
+        Vec::new()
+    }
+
+    fn find(&self, _: &PathName) -> Option<PathEntry> {
+        None
+    }
+
+    fn put(&self, _: PathName, _: PathConfig) -> BoxFuture<'_, Result<bool>> {
+        async { Err(Error::new(Kind::Unavailable, "there is no store")) }.boxed()
+    }
+
+    fn remove(&self, name: PathName) -> BoxFuture<'_, Result<()>> {
+        async move { Err(path_not_found(&name)) }.boxed()
     }
 }
 

@@ -18,6 +18,7 @@ mod architecture;
 mod audit;
 mod cameras;
 mod cli;
+mod config_paths;
 mod crowd;
 mod events;
 mod graphql;

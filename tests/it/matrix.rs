@@ -79,6 +79,11 @@ pub const ROUTES: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/api/v1/info", of_server(200)),
     ("GET", "/api/v1/paths", of_known(200)),
     ("GET", "/api/v1/paths/{*path}", of_path(200)),
+    ("GET", "/api/v1/config/paths", of_known(200)),
+    // The paths of these tests stand in the file.
+    ("GET", "/api/v1/config/paths/{*path}", of_path(200)),
+    ("PUT", "/api/v1/config/paths/{*path}", of_path(409)),
+    ("DELETE", "/api/v1/config/paths/{*path}", of_path(409)),
     ("GET", "/api/v1/alerts", of_known(200)),
     ("POST", "/api/v1/alerts/{fingerprint}/ack", of_server(404)),
     ("POST", "/api/v1/alerts/{fingerprint}/silence", of_server(400)),
@@ -317,7 +322,7 @@ async fn every_websocket_answers_every_credential_as_its_row_says() {
 
 /// What a server that decides elsewhere cannot give: to administer, to log in here, and to say what happens at cameras.
 fn is_of_users_here(method: &str, route: &str) -> bool {
-    let of_users = ["users", "rules", "channels", "dead-letters", "tokens", "auth/", "events", "sensors"];
+    let of_users = ["users", "config", "rules", "channels", "dead-letters", "tokens", "auth/", "events", "sensors"];
     let admin = of_users.iter().any(|part| route.starts_with(&format!("/api/v1/{part}")));
     admin && !(method == "GET" && ["/api/v1/events", "/api/v1/auth/whoami"].contains(&route))
 }
@@ -340,7 +345,9 @@ async fn every_route_lets_those_in_whom_another_server_allows_everything() {
         let verb = Method::from_bytes(method.as_bytes()).unwrap();
         let request = client.request(verb, server.http(&filled(route))).basic_auth("anna", Some("pass"));
         let given = request.send().await.unwrap().status().as_u16();
-        if given != right && !(given == 403 && is_of_users_here(method, route)) {
+        // Who may not administer a path is told that there is none.
+        let refused = if route.starts_with("/api/v1/config/paths/") { 404 } else { 403 };
+        if given != right && !(given == refused && is_of_users_here(method, route)) {
             odd.push(format!("{method} {route}: {given}, not {right}"));
         }
     }

@@ -11,8 +11,8 @@ use utoipa::{OpenApi, openapi::RefOr};
 
 use super::{
     super::{events, health, metrics, problem::ProblemBody, whep},
-    alerts, auth, channels, info, paths, push, rules, sensor_history, sensor_readings, sensors, sessions, silences,
-    statistics, tokens, users, ws,
+    alerts, auth, channels, config_paths, info, paths, push, rules, sensor_history, sensor_readings, sensors, sessions,
+    silences, statistics, tokens, users, ws,
 };
 
 #[derive(OpenApi)]
@@ -31,6 +31,10 @@ use super::{
         auth::who_am_i,
         auth::events_ticket,
         auth::media_token,
+        config_paths::list,
+        config_paths::show,
+        config_paths::put,
+        config_paths::remove,
         users::list,
         users::add,
         users::change_password,

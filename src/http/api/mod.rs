@@ -5,6 +5,7 @@ pub(super) mod alerts;
 mod asyncapi;
 pub(super) mod auth;
 mod channels;
+mod config_paths;
 mod docs;
 mod document;
 pub(super) mod info;
@@ -58,6 +59,8 @@ pub(super) fn router() -> Router<Arc<Front>> {
         .route("/v1/info", get(info::show))
         .route("/v1/paths", get(paths::list))
         .route("/v1/paths/{*path}", get(paths::show))
+        .route("/v1/config/paths", get(config_paths::list))
+        .route("/v1/config/paths/{*path}", get(config_paths::show).put(config_paths::put).delete(config_paths::remove))
         .route("/v1/alerts", get(alerts::list))
         .route("/v1/alerts/{fingerprint}/ack", post(alerts::acknowledge))
         .route("/v1/alerts/{fingerprint}/silence", post(alerts::silence))
