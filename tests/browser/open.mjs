@@ -1,6 +1,7 @@
-// Opens a page in Chromium and runs a script in it: `node open.mjs <<< '{"url": …, "script": …, "seconds": …}'`.
+// Opens a page in Chromium and runs scripts in it: `node open.mjs <<< '{"url": …, "scripts": [ … ], "seconds": …}'`.
 //
-// The script is the body of an async function in the page; what it returns is printed as
+// A script is the body of an async function in the page. Each but the last makes the page load anew, a moment after it has
+// returned, and the next one runs there. What the last one returns is printed as
 // {"result": …, "errors": […], "violations": […], "strangers": […]}: uncaught errors and error lines of the console, what the
 // page's Content-Security-Policy refused, and requests that left the page's origin (there must be none: nothing is loaded
 // from elsewhere).
@@ -21,7 +22,7 @@ function browser() {
   throw new Error("no chromium in PATH; the variable CHROMIUM may name one");
 }
 
-const { url, script, seconds } = JSON.parse(readFileSync(0, "utf8"));
+const { url, scripts, seconds } = JSON.parse(readFileSync(0, "utf8"));
 const instance = await chromium.launch({
   executablePath: browser(),
   args: [
@@ -57,9 +58,15 @@ try {
   });
   await page.goto(url, { waitUntil: "domcontentloaded", timeout: 30_000 });
   const end = new Promise((_, reject) => {
-    setTimeout(() => reject(new Error(`the script did not end in ${seconds} s`)), seconds * 1000).unref();
+    setTimeout(() => reject(new Error(`the scripts did not end in ${seconds} s`)), seconds * 1000).unref();
   });
-  const result = await Promise.race([page.evaluate(`(async () => { ${script} })()`), end]);
+  let result;
+  for (const [turn, script] of scripts.entries()) {
+    const isLast = turn + 1 === scripts.length;
+    const anew = isLast ? null : page.waitForEvent("framenavigated", { timeout: seconds * 1000 });
+    result = await Promise.race([page.evaluate(`(async () => { ${script} })()`), end]);
+    if (anew) await anew.then(() => page.waitForLoadState("domcontentloaded"));
+  }
   console.log(JSON.stringify({ result: result ?? null, errors, violations, strangers }));
 } finally {
   await instance.close();

@@ -1,6 +1,6 @@
 // The only caller of `fetch`. Every answer is one of four kinds, so that a view can tell "the server said no" from
 // "nobody answered" and never sees an exception.
-import { decodePath, decodePaths, type Info, type PathSnapshot, type PushInfo, type PushSubscriber } from './types'
+import { decodePath, decodePaths, type Info, type PathSnapshot, type PushInfo, type PushSubscriber, type WhoAmI } from './types'
 
 export type Reply<T> =
   | { kind: 'ok'; value: T }
@@ -55,14 +55,23 @@ export class Api {
 
   /** The word that must come with what changes something, for a browser that is known by its cookie. */
   async #csrf(): Promise<string> {
-    const decode = (value: unknown) => (value as { csrf_token?: string | null } | null)?.csrf_token ?? ''
-    const reply = await this.#read('api/v1/auth/whoami', decode)
-    return reply.kind === 'ok' ? reply.value : ''
+    const reply = await this.whoami()
+    return (reply.kind === 'ok' && reply.value.csrf_token) || ''
+  }
+
+  /** Who asks; a problem where nobody is known. */
+  whoami(signal?: AbortSignal): Promise<Reply<WhoAmI>> {
+    return this.#read('api/v1/auth/whoami', (value) => (typeof value === 'object' ? (value as WhoAmI | null) : null), signal)
   }
 
   /** Logs in; the server remembers this browser by a cookie that no script reads. */
   login(name: string, password: string): Promise<Reply<true>> {
     return this.#read('api/v1/auth/login', () => true, undefined, { method: 'POST', body: JSON.stringify({ name, password }) })
+  }
+
+  /** Logs out: this login is over everywhere, and the cookie is gone. */
+  async logout(): Promise<Reply<true>> {
+    return this.#read('api/v1/auth/logout', () => true, undefined, { method: 'POST', csrf: await this.#csrf() })
   }
 
   async #read<T>(

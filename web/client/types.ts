@@ -53,6 +53,13 @@ export interface Info {
   warnings?: { code: string; message: string }[]
 }
 
+export interface WhoAmI {
+  /** Null for whoever is known by the machine they sit at alone. */
+  user: string | null
+  /** What a change needs beside the cookie; null for a caller without one. */
+  csrf_token: string | null
+}
+
 export interface PushInfo {
   /** Null when the server sends no notifications. */
   public_key?: string | null

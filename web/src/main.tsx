@@ -20,5 +20,10 @@ document.title = name ? `${name} · ${text.product}` : text.product
 
 const app = document.getElementById('app')
 if (app) {
-  render(<Frame root={root}>{name ? <PlayerPage api={api} root={root} name={name} token={token} /> : <StartPage api={api} root={root} />}</Frame>, app)
+  render(
+    <Frame root={root} api={token ? null : api}>
+      {name ? <PlayerPage api={api} root={root} name={name} token={token} /> : <StartPage api={api} root={root} />}
+    </Frame>,
+    app,
+  )
 }

@@ -30,6 +30,7 @@ export const text = {
     submit: 'Log in',
     hint: 'The first start of the server printed a password for “admin”.',
   },
+  logout: 'Log out',
   noPath: (path: string) => `There is no camera called “${path}”`,
   smaller: (title: string) => `${title} (smaller picture)`,
   noPathHint: 'It may have been renamed or taken out of the configuration.',

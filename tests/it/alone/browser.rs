@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 use serde_json::{Value, json};
 
 use crate::support::{
-    browser::open,
+    browser::{open, open_in_turn},
     hls_client::HlsClient,
     relay,
     scripted_camera::{Behaviour, ScriptedCamera, Video},
@@ -252,4 +252,48 @@ async fn start_page_lists_the_cameras_and_swallows_hostile_names() {
     let (heading, text) = (page.result[0].as_str().unwrap(), page.result[1].as_str().unwrap());
     assert!(heading != "pwned" && text.contains("onerror"), "a title is text: {heading}: {text}");
     assert!(page.strangers.is_empty() && page.errors.is_empty(), "{page:?}");
+}
+
+#[tokio::test]
+async fn page_logs_in_with_the_password_of_the_first_start_and_out_again() {
+    let mut server = Server::start(json!({ "auth": {}, "paths": { "demo": { "source": "demo" } } })).await;
+    let password = server.log_line(|line| line.len() == 29 && line.matches('-').count() == 3).await;
+    let password = password.trim();
+    let until = r#"
+        const until = async (found) => {
+          for (let i = 0; i < 200; i++) { const value = found(); if (value) return value; await new Promise((done) => setTimeout(done, 50)); }
+          throw new Error(document.body.innerText);
+        };
+    "#;
+    let log_in = format!(
+        r#"{until}
+        (await until(() => document.querySelector("details.account"))).open = true;
+        const form = document.querySelector("form.login");
+        const submit = (password) => {{
+          form.elements.name.value = "admin";
+          form.elements.password.value = password;
+          form.requestSubmit();
+        }};
+        submit("another");
+        sessionStorage.refused = (await until(() => form.querySelector("[role=alert]"))).textContent;
+        sessionStorage.before = (await fetch("/api/v1/users")).status;
+        setTimeout(() => submit("{password}"), 50);"#
+    );
+    let log_out = format!(
+        r#"{until}
+        sessionStorage.name = (await until(() => document.querySelector(".account-name"))).textContent;
+        sessionStorage.within = (await fetch("/api/v1/users")).status;
+        sessionStorage.cookies = document.cookie;
+        setTimeout(() => document.querySelector(".account button").click(), 50);"#
+    );
+    let out = format!(
+        r#"{until}
+        await until(() => document.querySelector("details.account"));
+        const {{ refused, before, name, within, cookies }} = sessionStorage;
+        return [refused, before, name, within, cookies, `${{(await fetch("/api/v1/users")).status}}`];"#
+    );
+    let page = open_in_turn(&server.http("/"), &[&log_in, &log_out, &out], 60).await;
+    let said = "there is no such user, or the password is another one";
+    assert_eq!(page.result, json!([said, "401", "admin", "200", "", "401"]), "{page:?}");
+    assert!(page.violations.is_empty() && page.strangers.is_empty(), "{page:?}");
 }

@@ -29,7 +29,12 @@ fn folder() -> PathBuf {
 
 /// Opens a page and runs `script` in it, the body of an async function, for `seconds` at most.
 pub async fn open(url: &str, script: &str, seconds: u32) -> Page {
-    let order = json!({ "url": url, "script": script, "seconds": seconds }).to_string();
+    open_in_turn(url, &[script], seconds).await
+}
+
+/// The same for a page that loads anew on the way: each script but the last makes it do so, a moment after it has returned.
+pub async fn open_in_turn(url: &str, scripts: &[&str], seconds: u32) -> Page {
+    let order = json!({ "url": url, "scripts": scripts, "seconds": seconds }).to_string();
     let work = tokio::task::spawn_blocking(move || {
         let mut node = Command::new("node");
         node.arg("open.mjs").current_dir(folder()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -22,6 +22,7 @@ const lost = {
 }
 
 let answers: Record<string, () => Response | Promise<Response>>
+let sent: Map<string, RequestInit>
 let page: HTMLElement
 
 function json(body: unknown, status = 200) {
@@ -30,7 +31,12 @@ function json(body: unknown, status = 200) {
 
 async function show(name: string) {
   const api = new Api(root)
-  render(<Frame root={root}>{name ? <PlayerPage api={api} root={root} name={name} /> : <StartPage api={api} root={root} />}</Frame>, page)
+  render(
+    <Frame root={root} api={api}>
+      {name ? <PlayerPage api={api} root={root} name={name} /> : <StartPage api={api} root={root} />}
+    </Frame>,
+    page,
+  )
   await vi.advanceTimersByTimeAsync(50)
 }
 
@@ -41,8 +47,11 @@ function words() {
 beforeEach(() => {
   vi.useFakeTimers({ shouldAdvanceTime: true })
   answers = { info: json({ doors: [{ name: 'rtsp', urls: ['rtsp://127.0.0.1:9554/{path}'] }] }) }
-  vi.stubGlobal('fetch', async (url: URL) => {
-    const answer = answers[url.pathname.replace('/cams/api/v1/', '')]
+  sent = new Map()
+  vi.stubGlobal('fetch', async (url: URL, request: RequestInit) => {
+    const name = url.pathname.replace('/cams/api/v1/', '')
+    sent.set(name, request)
+    const answer = answers[name]
     return answer ? answer() : new Response('{"code":"path_not_found","detail":"not configured"}', { status: 404 })
   })
   page = document.createElement('div')
@@ -103,6 +112,36 @@ describe('the start page', () => {
     form.dispatchEvent(new Event('submit', { bubbles: true, cancelable: true }))
     await vi.advanceTimersByTimeAsync(100)
     expect(form.querySelector('[role=alert]')?.textContent).toBe('the password is another one')
+  })
+
+  it('offers a login to whoever may look without one, and not where auth is off', async () => {
+    answers['paths'] = json({ items: [demo] })
+    answers['auth/whoami'] = json({ user: null, kind: 'local', csrf_token: null })
+    await show('')
+    expect(page.querySelector('details.account form.login')).not.toBeNull()
+    render(null, page)
+    answers['info'] = json({ warnings: [{ code: 'auth_off', message: 'auth is off' }] })
+    await show('')
+    expect(page.querySelector('.account')).toBeNull()
+  })
+
+  it('says who is logged in, and lets them out with the word that a change needs', async () => {
+    answers['paths'] = json({ items: [demo] })
+    answers['auth/whoami'] = json({ user: 'anna', kind: 'user', csrf_token: 'word' })
+    answers['auth/logout'] = json({ code: 'unavailable', detail: 'not now' }, 503)
+    await show('')
+    expect(page.querySelector('.account-name')?.textContent).toBe('anna')
+    page.querySelector<HTMLButtonElement>('.account button')!.click()
+    await vi.advanceTimersByTimeAsync(100)
+    expect(page.querySelector('.account [role=alert]')?.textContent).toBe('not now')
+    expect(sent.get('auth/logout')).toMatchObject({ method: 'POST', headers: { 'x-csrf-token': 'word' } })
+  })
+
+  it('leaves who logged in by the browser’s own question without a way out that would not work', async () => {
+    answers['paths'] = json({ items: [demo] })
+    answers['auth/whoami'] = json({ user: 'anna', kind: 'user', csrf_token: null })
+    await show('')
+    expect(page.querySelector('.account')?.textContent).toBe('anna')
   })
 
   it('passes on what the server warns of', async () => {
