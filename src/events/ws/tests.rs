@@ -103,6 +103,8 @@ impl House {
 async fn a_client_that_never_reads_is_closed_as_too_slow_and_the_others_miss_nothing() {
     let house = House::new().await;
     let (mut deaf, mut awake) = (house.connect(600, Scope::house()), house.connect(1 << 20, Scope::house()));
+    // Only what happens after a client's greeting is promised to it.
+    awake.message_of("connection_status").await;
     house.happen(100).await;
     for _ in 0..100 {
         awake.message_of("camera_event").await;
