@@ -21,6 +21,7 @@ mod cli;
 mod config_paths;
 mod crowd;
 mod events;
+mod goodbyes;
 mod graphql;
 mod hls_clients;
 mod hls_media;

@@ -181,6 +181,8 @@ impl Stream {
     /// Opens it after a fact, or at the newest one.
     pub async fn open(address: SocketAddr, target: &str, last_id: Option<&str>) -> Self {
         let headers = last_id.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        // Else the connection outlives the stream, and its end would be no news.
+        let headers = format!("Connection: close\r\n{headers}");
         let (head, line) = Line::open(TcpStream::connect(address).await.unwrap(), target, &headers).await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         let mut stream = Self { line, early: None, last_id: None, retry: None };
