@@ -87,6 +87,9 @@ async fn users_come_and_go_while_the_server_runs() {
     assert_eq!(status(&server, "DELETE", KICK, anna).await, 403);
     assert_eq!(status(&server, "DELETE", KICK, Some(("boss", made.trim()))).await, 404);
     assert_eq!(status(&server, "GET", "/api/v1/paths/demo", None).await, 401, "there are more users than one");
+    success(user(&folder, &["add", "clara", "--no-rtsp-digest"], "correct horse\n"));
+    let list = success(user(&folder, &["list"], ""));
+    assert!(list.lines().any(|known| known.starts_with("clara (store):")), "nothing is kept for Digest: {list}");
     success(user(&folder, &["passwd", "anna"], "battery staple\n"));
     until(&server, "GET", "/api/v1/paths/demo", anna, 401).await;
     let anna = Some(("anna", "battery staple"));
@@ -96,6 +99,58 @@ async fn users_come_and_go_while_the_server_runs() {
     assert!(!user(&folder, &["remove", "anna"], "").status.success());
     let secrets = ["correct horse", "battery staple", made.trim()];
     assert!(!server.log().iter().any(|line| secrets.iter().any(|secret| line.contains(secret))));
+}
+
+/// Answers each question of a program at a terminal: `[program, argument …]`, `[[question, answer] …]`. What the terminal showed
+/// is printed.
+const AT_A_TERMINAL: &str = r#"
+import json, os, pty, sys
+program, talk = json.load(sys.stdin)
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(program[0], program)
+shown = b""
+def read():
+    global shown
+    try:
+        more = os.read(terminal, 4096)
+    except OSError:
+        more = b""
+    shown += more
+    return more
+for question, answer in talk:
+    heard = len(shown)
+    while question.encode() not in shown[heard:] and read():
+        pass
+    os.write(terminal, answer.encode() + b"\n")
+while read():
+    pass
+sys.stdout.write(shown.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"#;
+
+#[tokio::test]
+async fn a_terminal_asks_for_the_password_twice_and_shows_it_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("campanile.yaml");
+    std::fs::write(&file, format!("state_dir: {}\n", folder.path().join("state").display())).unwrap();
+    let add = |name: &str, again: &str| {
+        let program = json!([env!("CARGO_BIN_EXE_campanile"), "user", "add", name, "--config", file]);
+        let talk = json!([["Password:", "correct horse"], ["Again:", again]]);
+        let mut python = Command::new("python3");
+        python.args(["-c", AT_A_TERMINAL]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = python.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(json!([program, talk]).to_string().as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let shown = success(add("anna", "correct horse"));
+    assert!(shown.contains("Again:") && !shown.contains("correct horse"), "{shown}");
+    let other = add("berta", "correct hearse");
+    let said = String::from_utf8_lossy(&other.stdout);
+    assert!(!other.status.success() && said.contains("the two passwords are not the same"), "{said}");
+    assert!(!said.contains("correct"), "{said}");
+    let list = success(user(folder.path(), &["list"], ""));
+    assert!(list.contains("anna (store, digest)") && !list.contains("berta"), "{list}");
 }
 
 /// A request with a login, and what it gave.
