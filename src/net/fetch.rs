@@ -4,19 +4,16 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use url::Url;
 
 use super::{
-    dial::{self, Stream},
+    exchange::{self, exchange},
     reach::Reach,
-    trust,
 };
 use crate::{
     base::{Error, Kind, Result, Secret},
@@ -101,63 +98,29 @@ enum Answer {
 }
 
 async fn ask(url: &Url, home: Option<&Source<'_>>, etag: Option<&HeaderValue>) -> Result<Answer> {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_or_known_default().unwrap_or(80);
-    let addresses = dial::look_up(host, port).await?;
+    let host = exchange::host(url);
+    let addresses = exchange::look_up(url).await?;
     // What was looked up is what is connected to: a second look-up could answer otherwise.
     if home.is_none() && !addresses.iter().all(|address| Reach::of(address.ip()) == Reach::Public) {
         return Err(refused(host, "into a private network"));
     }
-    let tcp = dial::connect(&addresses).await?;
-    let stream: Box<dyn Stream> = if url.scheme() == "https" {
-        let web = ServiceTlsConfig::default();
-        dial::secure(tcp, host, trust::client_config(home.map_or(&web, |home| home.tls))?).await?
-    } else {
-        Box::new(tcp)
-    };
-    let broken = |error: hyper::Error| Error::new(Kind::Unavailable, format!("{host}: http")).caused_by(error);
-    let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-        .max_buf_size(64 * 1024)
-        .handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
-    let request = request(url, home.and_then(|home| home.login), etag)?;
-    let exchange = async move {
-        let response = sender.send_request(request).await.map_err(broken)?;
-        read(host, response).await
-    };
-    // The connection ends when the sender and the body are gone; an error of it is an error of the exchange.
-    let (answer, _) = tokio::join!(exchange, connection);
-    answer
+    let web = ServiceTlsConfig::default();
+    let tls = exchange::tls(url, home.map_or(&web, |home| home.tls))?;
+    let headers = headers(home.and_then(|home| home.login), etag)?;
+    let request = exchange::request(Method::GET, url, headers, Empty::new())?;
+    exchange(host, &addresses, tls, request, |answer| read(host, answer)).await
 }
 
-fn request(url: &Url, login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<Request<Empty<Bytes>>> {
-    let target = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let authority = match url.port() {
-        Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
-        None => url.host_str().unwrap_or_default().to_owned(),
-    };
-    let mut request = Request::get(target)
-        .header(header::HOST, authority)
-        .header(header::USER_AGENT, concat!("campanile/", env!("CARGO_PKG_VERSION")))
-        .header(header::ACCEPT, "application/json, text/plain;q=0.9, */*;q=0.1");
+fn headers(login: Option<&(String, Secret)>, etag: Option<&HeaderValue>) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/plain;q=0.9, */*;q=0.1"));
     if let Some((user, password)) = login {
-        // RFC 7617 §2.
-        let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.reveal()));
-        let mut value = HeaderValue::try_from(format!("Basic {text}"))
-            .map_err(|_| Error::new(Kind::InvalidArgument, "the user is no header value"))?;
-        value.set_sensitive(true);
-        request = request.header(header::AUTHORIZATION, value);
+        headers.insert(header::AUTHORIZATION, exchange::basic(user, password)?);
     }
     if let Some(etag) = etag {
-        request = request.header(header::IF_NONE_MATCH, etag);
+        headers.insert(header::IF_NONE_MATCH, etag.clone());
     }
-    request
-        .body(Empty::new())
-        .map_err(|error| Error::new(Kind::InvalidArgument, "the URL makes no request").caused_by(error))
+    Ok(headers)
 }
 
 async fn read(host: &str, response: Response<Incoming>) -> Result<Answer> {

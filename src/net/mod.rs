@@ -5,6 +5,7 @@
 
 pub mod acme;
 pub mod dial;
+pub mod exchange;
 pub mod fetch;
 pub mod interfaces;
 pub mod listen;

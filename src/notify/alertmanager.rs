@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{
     Channel, ChannelKind, Delivering, Letter,
-    courier::{self, Courier, basic, bearer},
+    courier::{self, Courier},
 };
 use crate::{
     base::{Error, Kind, Result, WallTime},
@@ -20,6 +20,7 @@ use crate::{
         alarms::Reason,
         payload::{AlertRecord, AlertState},
     },
+    net::exchange::{basic, bearer},
 };
 
 /// An alert that is not told again for so many turns is over.

@@ -4,26 +4,23 @@
 //! network behind us: what a name stands for has to be public, unless the channel says `allow_private`. An address that
 //! is written in the URL itself was meant. What is link-local (where clouds hand out credentials) has to be written so.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use base64::Engine as _;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 use url::{Host, Url};
 
 use super::Outcome;
 use crate::{
-    base::{Error, Kind, Result, Secret, WallTime},
+    base::{Error, Kind, Result, WallTime},
     config::ServiceTlsConfig,
     net::{
-        dial::{self, Stream},
+        exchange::{self, exchange},
         reach::Reach,
-        trust,
     },
 };
 
@@ -58,46 +55,27 @@ impl Courier {
     /// # Errors
     /// A file that `tls` names cannot be read, or holds nothing of its kind.
     pub fn new(url: &Url, tls: &ServiceTlsConfig, allow_private: bool) -> Result<Self> {
-        let tls = (url.scheme() == "https").then(|| trust::client_config(tls)).transpose()?;
-        Ok(Self { tls, allow_private })
+        Ok(Self { tls: exchange::tls(url, tls)?, allow_private })
     }
 
     /// POSTs a body. The caller bounds the time.
     ///
     /// # Errors
     /// The receiver could not be reached, or may not be; it is named, and no secret.
-    pub async fn post(&self, url: &Url, headers: HeaderMap, body: Bytes, now: WallTime) -> Result<Answer> {
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let port = url.port_or_known_default().unwrap_or(80);
-        let found = dial::look_up(host, port).await?;
-        let tcp = dial::connect(&allowed(url, &found, self.allow_private)?).await?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            Some(tls) => dial::secure(tcp, host, tls.clone()).await?,
-            None => Box::new(tcp),
-        };
-        let broken = |error: hyper::Error| Error::new(Kind::Unavailable, format!("{host}: http")).caused_by(error);
-        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
-            .max_buf_size(64 * 1024)
-            .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
-        let request = request(url, headers, body)?;
-        let exchange = async move {
-            let response = sender.send_request(request).await.map_err(broken)?;
-            let (parts, body) = response.into_parts();
-            let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value, now));
-            // What it says to a letter it took is nobody's concern.
-            let said = if parts.status.is_success() { String::new() } else { excerpt(body).await };
-            Ok(Answer { status: parts.status, retry_after, excerpt: said })
-        };
-        let mut exchange = pin!(exchange);
-        tokio::select! {
-            biased;
-            answer = &mut exchange => answer,
-            // It may close as soon as it has answered: what is there is still read. An error of it is one of the exchange.
-            _ended = connection => exchange.await,
-        }
+    pub async fn post(&self, url: &Url, mut headers: HeaderMap, body: Bytes, now: WallTime) -> Result<Answer> {
+        let addresses = allowed(url, &exchange::look_up(url).await?, self.allow_private)?;
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let request = exchange::request(Method::POST, url, headers, Full::new(body))?;
+        exchange(exchange::host(url), &addresses, self.tls.clone(), request, |answer| read(answer, now)).await
     }
+}
+
+async fn read(answer: Response<Incoming>, now: WallTime) -> Result<Answer> {
+    let (parts, body) = answer.into_parts();
+    let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(|value| retry_after(value, now));
+    // What it says to a letter it took is nobody's concern.
+    let said = if parts.status.is_success() { String::new() } else { excerpt(body).await };
+    Ok(Answer { status: parts.status, retry_after, excerpt: said })
 }
 
 /// Those of the addresses that a letter may go to.
@@ -133,24 +111,6 @@ fn allowed(url: &Url, found: &[SocketAddr], allow_private: bool) -> Result<Vec<S
     Ok(may)
 }
 
-fn request(url: &Url, mut headers: HeaderMap, body: Bytes) -> Result<Request<Full<Bytes>>> {
-    let target = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let authority = match url.port() {
-        Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
-        None => url.host_str().unwrap_or_default().to_owned(),
-    };
-    let unfit = || Error::new(Kind::InvalidArgument, "the URL makes no request");
-    headers.insert(header::HOST, HeaderValue::try_from(authority).map_err(|_| unfit())?);
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("campanile/", env!("CARGO_PKG_VERSION"))));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let mut request = Request::post(target).body(Full::new(body)).map_err(|_| unfit())?;
-    *request.headers_mut() = headers;
-    Ok(request)
-}
-
 /// RFC 9110 §10.2.3: seconds, or a date.
 fn retry_after(value: &HeaderValue, now: WallTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
@@ -173,25 +133,6 @@ async fn excerpt(mut body: Incoming) -> String {
     let text = String::from_utf8_lossy(&read);
     let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(EXCERPT_MAX).collect();
     plain.trim().to_owned()
-}
-
-/// A header that is not shown in logs.
-pub(super) fn secret_header(value: &str) -> Result<HeaderValue> {
-    let mut value = HeaderValue::try_from(value)
-        .map_err(|_| Error::new(Kind::FailedPrecondition, "a token or a user is no header value"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// RFC 7617 §2.
-pub(super) fn basic(user: &str, password: &Secret) -> Result<HeaderValue> {
-    let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{}", password.reveal()));
-    secret_header(&format!("Basic {text}"))
-}
-
-/// RFC 6750 §2.1.
-pub(super) fn bearer(token: &Secret) -> Result<HeaderValue> {
-    secret_header(&format!("Bearer {}", token.reveal()))
 }
 
 /// What an answer, or its absence, means for a letter.

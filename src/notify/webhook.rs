@@ -12,12 +12,13 @@ use url::Url;
 
 use super::{
     Channel, ChannelKind, Delivering, Letter,
-    courier::{self, Courier, bearer},
+    courier::{self, Courier},
 };
 use crate::{
     base::{Result, Severity, WallTime},
     config::{HttpUrl, WebhookConfig},
     events::{alarms::Reason, payload::AlertRecord},
+    net::exchange::bearer,
 };
 
 /// Secrets that begin so are base64 (Standard Webhooks).

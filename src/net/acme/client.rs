@@ -1,20 +1,19 @@
 //! How the authority is asked: one request at a time, on a connection of its own, with a time-out and a bound on what
 //! comes back.
 
-use std::{future::Future, io, path::Path, pin::Pin, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use rustls::ClientConfig;
 
 use crate::{
     base::{Error, Kind, Result},
     config::ServiceTlsConfig,
-    net::{dial, trust},
+    net::{dial, exchange::exchange, trust},
 };
 
 /// What one request may take.
@@ -42,14 +41,14 @@ impl HttpClient for Client {
         let tls = self.tls.clone();
         Box::pin(async move {
             let late = || Error::new(Kind::DeadlineExceeded, "the authority does not answer in time");
-            let answer = tokio::time::timeout(LIMIT, exchange(tls, request)).await.unwrap_or_else(|_| Err(late()));
+            let answer = tokio::time::timeout(LIMIT, ask(tls, request)).await.unwrap_or_else(|_| Err(late()));
             let other = |error: Error| instant_acme::Error::Other(Box::new(io::Error::other(error.chain())));
             answer.map(BytesResponse::from).map_err(other)
         })
     }
 }
 
-async fn exchange(tls: Arc<ClientConfig>, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Full<Bytes>>> {
+async fn ask(tls: Arc<ClientConfig>, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Full<Bytes>>> {
     let unusable = || Error::new(Kind::InvalidArgument, "the authority names no URL of the web");
     let (mut parts, body) = request.into_parts();
     let host = parts.uri.host().ok_or_else(unusable)?.to_owned();
@@ -62,23 +61,12 @@ async fn exchange(tls: Arc<ClientConfig>, request: Request<BodyWrapper<Bytes>>) 
     parts.uri = Uri::try_from(path).map_err(|_| unusable())?;
 
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let tcp = dial::connect(&dial::look_up(bare, port).await?).await?;
-    let stream: Box<dyn dial::Stream> = if secure { dial::secure(tcp, bare, tls).await? } else { Box::new(tcp) };
-    let broken =
-        |error: hyper::Error| Error::new(Kind::Unavailable, format!("{host}: HTTP broke off")).caused_by(error);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    let answer = async {
-        let (parts, body) = sender.send_request(Request::from_parts(parts, body)).await.map_err(broken)?.into_parts();
+    let addresses = dial::look_up(bare, port).await?;
+    let whole = async |answer: Response<Incoming>| {
+        let (parts, body) = answer.into_parts();
         let whole = Limited::new(body, ANSWER_MAX).collect().await;
         let whole = whole.map_err(|_| Error::new(Kind::Unavailable, format!("{host}: the answer is not whole")))?;
         Ok(Response::from_parts(parts, Full::new(whole.to_bytes())))
     };
-    let (mut answer, mut connection, mut over) = (pin!(answer), pin!(connection), false);
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return answer,
-            _ = &mut connection, if !over => over = true,
-        }
-    }
+    exchange(bare, &addresses, secure.then_some(tls), Request::from_parts(parts, body), whole).await
 }

@@ -25,9 +25,10 @@ use super::{
 use crate::{
     base::{Error, Kind, Result, WallTime},
     config::{HttpUrl, PushConfig},
+    net::exchange::secret_header,
     notify::{
         Channel, ChannelKind, Delivering, Letter, Outcome,
-        courier::{self, Courier, secret_header},
+        courier::{self, Courier},
     },
     store::{DocumentChange, Documents},
 };
