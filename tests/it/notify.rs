@@ -83,7 +83,7 @@ async fn a_webhook_gets_signed_cloud_events_in_order_whatever_it_answers() {
     assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[2] != ids[3] && ids[3] != ids[4], "{ids:?}");
 
     let (first, event) = (&letters[2], letters[2].json());
-    assert_eq!(first.target, "POST /hook?x=1 HTTP/1.1");
+    assert_eq!(first.line, "POST /hook?x=1 HTTP/1.1");
     assert!(first.headers["content-type"].starts_with("application/cloudevents+json"));
     assert_eq!(first.headers["authorization"], "Bearer let-me-in");
     assert_eq!((&event["specversion"], &event["data"]["severity"]), (&json!("1.0"), &json!("warning")));
@@ -220,7 +220,7 @@ async fn an_alertmanager_is_told_what_goes_on_and_what_is_over() {
     let server = Server::start(house(&json!({ "am": { "alertmanager": manager } }))).await;
     server.read(40.0).await;
     let first = receiver.until(1).await[0].clone();
-    assert_eq!(first.target, "POST /api/v2/alerts HTTP/1.1");
+    assert_eq!(first.line, "POST /api/v2/alerts HTTP/1.1");
     assert_eq!(first.headers["authorization"], "Basic dTpw");
     server.read(20.0).await;
     let ends = |letter: &Letter| letter.json()[0]["endsAt"].as_str().unwrap().to_owned();

@@ -1,9 +1,6 @@
 //! An issuer of tokens: it publishes its keys over HTTP, signs with the newest (ES256), and can be out of reach.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -11,50 +8,42 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
+
+use super::small_server::{SmallServer, answer};
+
+/// What it answers, and how often it was asked.
+#[derive(Default)]
+struct Published {
+    status: u16,
+    keys: String,
+    asked: u32,
+}
 
 /// The issuer. It ends with its test.
 pub struct Issuer {
-    address: SocketAddr,
+    server: SmallServer,
     key: EcdsaKeyPair,
     kid: u32,
-    answer: Arc<Mutex<(u16, String, u32)>>,
-    task: tokio::task::JoinHandle<()>,
+    published: Arc<Mutex<Published>>,
 }
 
 impl Issuer {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let answer = Arc::new(Mutex::new((200, String::new(), 0)));
-        let told = answer.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let (mut head, mut byte) = (Vec::new(), [0]);
-                while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).await.unwrap_or(0) == 1 {
-                    head.push(byte[0]);
-                }
-                let answer = {
-                    let mut told = told.lock().unwrap();
-                    told.2 += 1;
-                    let (status, body, _) = &*told;
-                    format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
-                };
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
+        let published = Arc::new(Mutex::new(Published { status: 200, ..Published::default() }));
+        let told = published.clone();
+        let server = SmallServer::answering(move |_| {
+            let mut told = told.lock().unwrap();
+            told.asked += 1;
+            answer(told.status, "", &told.keys)
         });
-        let mut issuer = Self { address, key: new_key(), kid: 0, answer, task };
+        let mut issuer = Self { server: server.await, key: new_key(), kid: 0, published };
         issuer.rotate();
         issuer
     }
 
     /// Where its keys are.
     pub fn jwks_url(&self) -> String {
-        format!("http://{}/keys", self.address)
+        format!("http://{}/keys", self.server.address)
     }
 
     /// The section `auth.jwt` that names it.
@@ -70,17 +59,17 @@ impl Issuer {
         let key = json!({
             "kty": "EC", "crv": "P-256", "kid": self.kid.to_string(), "x": text(&point[1..33]), "y": text(&point[33..]),
         });
-        self.answer.lock().unwrap().1 = json!({ "keys": [key] }).to_string();
+        self.published.lock().unwrap().keys = json!({ "keys": [key] }).to_string();
     }
 
     /// From now on it answers with this status.
     pub fn set_status(&self, status: u16) {
-        self.answer.lock().unwrap().0 = status;
+        self.published.lock().unwrap().status = status;
     }
 
     /// How often it was asked.
     pub fn asked(&self) -> u32 {
-        self.answer.lock().unwrap().2
+        self.published.lock().unwrap().asked
     }
 
     /// A token for somebody, for so many seconds.
@@ -104,12 +93,6 @@ impl Issuer {
         let message = format!("{}.{}", part(head), part(body));
         let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-}
-
-impl Drop for Issuer {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

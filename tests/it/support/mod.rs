@@ -20,6 +20,7 @@ pub mod rtsp_client;
 pub mod samples;
 pub mod scripted_camera;
 pub mod server;
+pub mod small_server;
 pub mod tls;
 pub mod vlc_like;
 pub mod webrtc_viewer;
