@@ -88,6 +88,7 @@ const RULES: &[Rule] = &[
     processes,
     channels,
     unsafe_code,
+    decoders,
     sql,
     lint_exceptions,
     names,
@@ -257,6 +258,11 @@ fn unsafe_code(source: &Source) -> Vec<Finding> {
     matching(source, &PATTERN, "unsafe code stands in one file, app/resident.rs, with its reason")
 }
 
+fn decoders(source: &Source) -> Vec<Finding> {
+    static PATTERN: LazyLock<Regex> = LazyLock::new(|| regex(r"\bopenh264::(?:decoder|.*\bdecoder\b)"));
+    matching(source, &PATTERN, "pictures are decoded nowhere: a decoder would see what strangers send")
+}
+
 fn sql(source: &Source) -> Vec<Finding> {
     static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
         regex(r#""\s*(?:SELECT\s|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+TABLE|PRAGMA\s)"#)
@@ -386,6 +392,7 @@ fn planted_violations_are_found_on_their_line() {
         ("hub/x.rs", "let (tx, rx) = mpsc::unbounded_channel::<u8>();", "every queue has a bound"),
         ("hub/x.rs", "let (tx, rx) = std::sync::mpsc::channel();", "every queue has a bound"),
         ("hub/x.rs", "fn f() { unsafe { g() } }", "unsafe code stands in one file"),
+        ("jpeg/x.rs", "use openh264::{decoder::Decoder, formats::YUVSource};", "pictures are decoded nowhere"),
         ("hub/x.rs", "let q = \"SELECT name FROM paths\";", "SQL is written only in store"),
         ("hub/x.rs", "#[allow(dead_code)]", "use #[expect"),
         ("hub/x.rs", "#[expect(dead_code)]", "#[expect] says its reason"),
