@@ -1,10 +1,12 @@
 //! The send side: what viewers are sent, from a unit in the ring to sealed packets on the wire.
 //!
 //! A viewer belongs to one send thread, which alone owns its state and learns of joins, leaves and feedback by one
-//! bounded queue. [`viewer::Viewer`] is the machine: units and feedback in, sealed runs out. [`thread`] drives the
-//! viewers of a thread: one ear per ring, one buffer for all of them, one system call per viewer and unit.
+//! bounded queue ([`threads`]). [`viewer::Viewer`] is the machine: units and feedback in, sealed runs out. [`thread`]
+//! drives the viewers of a thread: one ear per ring ([`chime`]), one buffer for all of them, one system call per viewer
+//! and unit ([`wire`]).
 
 pub(super) mod bench;
+mod chime;
 mod estimate;
 mod feedback;
 mod gauge;
@@ -20,7 +22,9 @@ mod tests;
 mod thread;
 #[cfg(test)]
 mod thread_tests;
+mod threads;
 mod viewer;
+mod wire;
 
 use std::sync::Arc;
 
@@ -29,7 +33,9 @@ use tokio::sync::oneshot;
 
 pub(super) use self::{
     outlet::Outlet,
-    thread::{Outlets, Seat, SendOptions, SendThreads},
+    thread::SendOptions,
+    threads::{Seat, SendThreads},
+    wire::Outlets,
 };
 use super::{sdp::ChosenLine, srtp::MediaKeys, transport::Route};
 use crate::{

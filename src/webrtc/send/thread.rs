@@ -1,57 +1,41 @@
-//! The send threads and what drives the viewers of one of them.
+//! What one send thread does: it drives its viewers.
 //!
 //! A thread hears each ring once, whatever the number of its viewers. Each turn: orders; the viewers of the rings that
 //! struck, ring by ring; then at most a millisecond of bursts and retransmissions, in turn. Nothing is allocated for a
 //! viewer and unit: runs are sealed in the thread's one buffer, units are read into its one batch.
-//!
-//! It is long since a thread's queue, its ears, its ways out and its turn are one thing that has no other user.
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
     future::poll_fn,
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Waker},
     time::Duration,
 };
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, debug};
+use tracing::debug;
 
 use super::{
     Joining, Key, Order, SendEnd,
-    outlet::Outlet,
-    viewer::{Outcome, Taken, Turn, Viewer},
+    chime::{Alarm, Chime},
+    viewer::{Outcome, Turn, Viewer},
+    wire::{Way, Wire},
 };
 use crate::{
-    base::{Clock, Monotonic, Tasks},
-    hub::{Ears, MediaThreads, RingKey},
+    base::{Clock, Monotonic},
+    hub::{Ears, RingKey},
     media::Unit,
-    net::udp::Datagrams,
-    stats::{Delays, DelaysSnapshot},
-    webrtc::{
-        srtp::Sealer,
-        transport::{Link, Route},
-    },
+    stats::Delays,
+    webrtc::srtp::Sealer,
 };
 
-/// Orders that may wait for a thread.
-const ORDERS: usize = 4096;
 /// Orders taken in one turn.
 const ORDERS_PER_TURN: usize = 256;
 /// How long bursts and retransmissions may take before the rings are looked at again.
 const SPARE_TIME: Duration = Duration::from_millis(1);
 /// How often viewers that wait for another rendition are looked at, whatever their rings do.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Room in the queue that feedback leaves to orders that must not be lost.
-const RESERVED: usize = 1024;
 
 /// How viewers are sent to.
 #[derive(Clone, Copy, Debug)]
@@ -63,209 +47,6 @@ pub(in crate::webrtc) struct SendOptions {
 impl Default for SendOptions {
     fn default() -> Self {
         Self { burst_rate: 60_000_000 }
-    }
-}
-
-/// The connections of viewers whose UDP is blocked, by the number in their [`Link`].
-pub(in crate::webrtc) trait Outlets: Send + Sync + fmt::Debug {
-    /// The queue of a connection that is still there.
-    fn outlet(&self, connection: u64) -> Option<Arc<Outlet>>;
-}
-
-/// The send threads. Clones share them.
-#[derive(Clone, Debug)]
-pub(in crate::webrtc) struct SendThreads {
-    threads: Arc<[SendThread]>,
-    delays: Arc<Delays>,
-}
-
-#[derive(Debug)]
-struct SendThread {
-    orders: mpsc::Sender<Order>,
-    load: Arc<AtomicUsize>,
-    /// Feedback that was dropped because the thread had too much to do.
-    dropped: Arc<AtomicU64>,
-}
-
-/// A viewer's seat on a send thread; dropping it makes room. Tell the thread [`Order::Leave`] first.
-#[derive(Debug)]
-pub(in crate::webrtc) struct Seat {
-    orders: mpsc::Sender<Order>,
-    load: Arc<AtomicUsize>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl SendThreads {
-    /// Starts one on each of the media threads. `sockets` are those that [`Link::Udp`] counts.
-    pub(in crate::webrtc) fn start(
-        media: &MediaThreads,
-        sockets: Arc<[Arc<Datagrams>]>,
-        outlets: Arc<dyn Outlets>,
-        options: SendOptions,
-        clock: Clock,
-        tasks: &Tasks,
-    ) -> Self {
-        let delays = Arc::<Delays>::default();
-        let thread = |(number, runtime): (usize, &tokio::runtime::Handle)| {
-            let (orders_tx, orders) = mpsc::channel(ORDERS);
-            let tasks = tasks.child_on(runtime.clone());
-            let wire = Wire { sockets: sockets.clone(), outlets: outlets.clone() };
-            let driver = Driver::new(orders, wire, options, clock, delays.clone());
-            let stop = tasks.stopping().clone();
-            tasks.spawn(format!("webrtc/send/{number}"), Span::none(), driver.run(stop));
-            SendThread { orders: orders_tx, load: Arc::default(), dropped: Arc::default() }
-        };
-        Self { threads: media.runtimes().enumerate().map(thread).collect(), delays }
-    }
-
-    /// A seat on the thread with the fewest viewers.
-    pub(in crate::webrtc) fn seat(&self) -> Seat {
-        let least = self.threads.iter().min_by_key(|thread| thread.load.load(Ordering::Relaxed));
-        let thread = least.expect("there should be at least one send thread");
-        thread.load.fetch_add(1, Ordering::Relaxed);
-        Seat { orders: thread.orders.clone(), load: thread.load.clone(), dropped: thread.dropped.clone() }
-    }
-
-    /// How long pictures stayed here, from their arrival to their last packet to the last viewer of a thread.
-    pub(in crate::webrtc) fn delays(&self) -> DelaysSnapshot {
-        self.delays.snapshot()
-    }
-
-    /// Feedback that was dropped since the start because a thread had too much to do.
-    pub(in crate::webrtc) fn feedback_dropped(&self) -> u64 {
-        self.threads.iter().map(|thread| thread.dropped.load(Ordering::Relaxed)).sum()
-    }
-}
-
-impl Seat {
-    /// Gives the thread an order; waits while its queue is full, which takes a thousand viewers that come or go at
-    /// once.
-    pub(in crate::webrtc) async fn order(&self, order: Order) {
-        // A thread that is gone has no viewers.
-        let _ = self.orders.send(order).await;
-    }
-
-    /// Passes RTCP on, unless the thread has too much to do.
-    pub(in crate::webrtc) fn feedback(&self, key: Key, compound: bytes::Bytes) {
-        let passed = self.orders.capacity() > RESERVED && self.orders.try_send(Order::Feedback(key, compound)).is_ok();
-        if !passed {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.load.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Where a viewer's runs go.
-#[derive(Debug)]
-enum Way {
-    Udp {
-        socket: usize,
-        local: Option<IpAddr>,
-        peer: SocketAddr,
-    },
-    Tcp(Arc<Outlet>),
-    /// A connection that is gone; another way will come, or the end.
-    Nowhere,
-}
-
-/// What makes runs leave.
-#[derive(Debug)]
-struct Wire {
-    sockets: Arc<[Arc<Datagrams>]>,
-    outlets: Arc<dyn Outlets>,
-}
-
-impl Wire {
-    fn way(&self, route: Route) -> Way {
-        match route.link {
-            Link::Udp { socket, local } => Way::Udp { socket: socket.into(), local, peer: route.peer },
-            Link::Tcp(connection) => self.outlets.outlet(connection).map_or(Way::Nowhere, Way::Tcp),
-        }
-    }
-
-    fn segments(&self, way: &Way) -> usize {
-        match way {
-            Way::Udp { socket, .. } => self.sockets.get(*socket).map_or(1, |socket| socket.segments_max()),
-            Way::Tcp(_) | Way::Nowhere => usize::MAX,
-        }
-    }
-
-    fn room(way: &Way) -> usize {
-        match way {
-            Way::Tcp(outlet) => outlet.room(),
-            Way::Udp { .. } | Way::Nowhere => usize::MAX,
-        }
-    }
-
-    fn send(&self, way: &Way, run: &[u8], segment: usize) -> Taken {
-        match way {
-            Way::Udp { socket, local, peer } => {
-                let Some(socket) = self.sockets.get(*socket) else { return Taken::Full };
-                match socket.try_send(*peer, *local, run, segment) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Taken::Full,
-                    // The network does not take it: lost, and whoever reads the socket hears why.
-                    Err(_) | Ok(()) => Taken::Sent,
-                }
-            }
-            Way::Tcp(outlet) if outlet.put(run, segment) => Taken::Sent,
-            Way::Tcp(_) | Way::Nowhere => Taken::Full,
-        }
-    }
-}
-
-/// Which rings struck, and who waits for that.
-#[derive(Default)]
-struct Alarm {
-    struck: Mutex<Vec<RingKey>>,
-    waker: AtomicWaker,
-}
-
-impl Alarm {
-    fn strike(&self, ring: RingKey) {
-        self.struck.lock().unwrap_or_else(PoisonError::into_inner).push(ring);
-        self.waker.wake();
-    }
-
-    /// Moves what struck into `into`.
-    fn take(&self, into: &mut Vec<RingKey>) {
-        into.append(&mut self.struck.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn poll_struck(&self, cx: &Context<'_>) -> Poll<()> {
-        self.waker.register(cx.waker());
-        let silent = self.struck.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if silent { Poll::Pending } else { Poll::Ready(()) }
-    }
-}
-
-impl fmt::Debug for Alarm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Alarm")
-    }
-}
-
-/// What a ring wakes: it says which ring it was, once until that is looked at.
-#[derive(Debug)]
-struct Chime {
-    ring: RingKey,
-    struck: AtomicBool,
-    alarm: Arc<Alarm>,
-}
-
-impl Wake for Chime {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.struck.swap(true, Ordering::AcqRel) {
-            self.alarm.strike(self.ring);
-        }
     }
 }
 
@@ -290,7 +71,7 @@ struct Seated {
 }
 
 /// What one thread does.
-struct Driver {
+pub(super) struct Driver {
     orders: mpsc::Receiver<Order>,
     wire: Wire,
     options: SendOptions,
@@ -308,7 +89,13 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(orders: mpsc::Receiver<Order>, wire: Wire, options: SendOptions, clock: Clock, delays: Arc<Delays>) -> Self {
+    pub(super) fn new(
+        orders: mpsc::Receiver<Order>,
+        wire: Wire,
+        options: SendOptions,
+        clock: Clock,
+        delays: Arc<Delays>,
+    ) -> Self {
         Self {
             orders,
             wire,
@@ -325,7 +112,7 @@ impl Driver {
         }
     }
 
-    async fn run(mut self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let (mut struck, mut hearers) = (Vec::new(), Vec::new());
         let mut sweep = self.clock.now() + SWEEP_EVERY;
         loop {
@@ -448,9 +235,7 @@ impl Driver {
                 continue;
             }
             let heard = self.rings.entry(ring).or_insert_with(|| {
-                // As if it had struck: it is looked at once, and its ears are armed.
-                let chime = Arc::new(Chime { ring, struck: AtomicBool::new(true), alarm: self.alarm.clone() });
-                self.alarm.strike(ring);
+                let chime = Arc::new(Chime::struck(ring, self.alarm.clone()));
                 Heard { ears: reader.ears(), waker: chime.clone().into(), chime, viewers: Vec::new() }
             });
             heard.viewers.push(key);
@@ -475,7 +260,7 @@ impl Driver {
     fn serve(&mut self, ring: RingKey, hearers: &mut Vec<Key>) {
         let Some(heard) = self.rings.get_mut(&ring) else { return };
         // Order is: arm, look, sleep.
-        heard.chime.struck.store(false, Ordering::Release);
+        heard.chime.reset();
         heard.ears.arm();
         hearers.clear();
         hearers.extend_from_slice(&heard.viewers);
