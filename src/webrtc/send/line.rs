@@ -3,11 +3,12 @@
 //! A run leaves in one call with segmentation offload: its packets have one size, but the last, which may be smaller.
 //! An extension stands on all packets of a run or on none (RFC 8285 §4.2, one-byte form).
 //!
-//! It is long since everything a packet's bytes are made of stands in one place.
+//! It is a little long since everything a packet's bytes are made of stands in one place, but for its extension.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    extension::{Extension, short_id},
     numbers::{Numbered, Numbers, Origin, SpanClock, Squeeze},
     repair::Repairs,
 };
@@ -55,63 +56,8 @@ const BURST_RUN: usize = 16 << 10;
 const CAPTURE_EVERY: Duration = Duration::from_secs(1);
 /// How often at most it is told at random access points.
 const CAPTURE_SPACING: Duration = Duration::from_millis(250);
-/// Least and most playout delay in units of 10 ms: as little as possible, and never more than a viewer may lag.
-const PLAYOUT_DELAY: (u32, u32) = (0, 200);
 /// What padding can fill up (RFC 3550 §5.1: its count is a byte).
 const PADDING_MAX: usize = 255;
-
-/// A header extension (RFC 8285 §4.2), the same on all packets of a unit but for their transport-wide numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Extension {
-    bytes: [u8; 16],
-    used: u8,
-    /// Where the transport-wide number stands.
-    number_at: Option<u8>,
-}
-
-impl Extension {
-    const NONE: Self = Self { bytes: [0; 16], used: 0, number_at: None };
-
-    /// One element more; all of them fit.
-    fn with<const N: usize>(mut self, id: u8, value: [u8; N]) -> Self {
-        let at = usize::from(self.used).max(4);
-        self.bytes[at] = id << 4 | (N as u8 - 1);
-        self.bytes[at + 1..at + 1 + N].copy_from_slice(&value);
-        self.used = (at + 1 + N) as u8;
-        self.bytes[..4].copy_from_slice(&[0xbe, 0xde, 0, self.used.div_ceil(4) - 1]);
-        self
-    }
-
-    /// Capture time as a 64-bit NTP timestamp (abs-capture-time).
-    fn with_capture_time(self, id: u8, captured: WallTime) -> Self {
-        self.with(id, captured.to_ntp().to_be_bytes())
-    }
-
-    /// Least and most playout delay in 12 bits each (playout-delay).
-    fn with_playout_delay(self, id: u8) -> Self {
-        let [_, d0, d1, d2] = (PLAYOUT_DELAY.0 << 12 | PLAYOUT_DELAY.1).to_be_bytes();
-        self.with(id, [d0, d1, d2])
-    }
-
-    /// A number of the transport (transport-wide-cc), each packet its own.
-    fn with_number(self, id: u8) -> Self {
-        let numbered = self.with(id, [0; 2]);
-        Self { number_at: Some(numbered.used - 2), ..numbered }
-    }
-
-    fn len(&self) -> usize {
-        usize::from(self.used).next_multiple_of(4)
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len()]
-    }
-}
-
-/// An extension's number that fits the one-byte form.
-fn short_id(id: Option<u8>) -> Option<u8> {
-    id.filter(|id| (1..=14).contains(id))
-}
 
 /// A unit that has its numbers and is on its way.
 #[derive(Clone, Copy, Debug)]

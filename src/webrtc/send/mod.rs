@@ -8,6 +8,7 @@
 pub(super) mod bench;
 mod chime;
 mod estimate;
+mod extension;
 mod feedback;
 mod gauge;
 mod line;
