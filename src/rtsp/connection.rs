@@ -5,6 +5,9 @@
 //! nothing is not fed: it holds the unit that was begun, the ring moves it on, and its list entry counts what it
 //! missed. A little longer than most files: one task with its events, timers and effects.
 
+mod handover;
+mod tunnelling;
+
 use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
@@ -14,13 +17,13 @@ use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::{
     Shared,
-    agreement::{Agreement, Position},
+    agreement::Position,
     alarms::Alarms,
     answer,
     blockage::{Blockage, Due, Patience},
-    claims::{Claim, Held},
+    claims::Held,
     ending::End,
-    framing::{Framing, FramingError, Incoming},
+    framing::{FramingError, Incoming},
     io::{Io, IoEvent},
     login::Shown,
     lookup::{self, Pulled},
@@ -30,11 +33,10 @@ use super::{
     session::{Session, SessionOptions, Step},
     target::Target,
     transport::{Lower, Transports},
-    tunnel::{self, Post, Wish},
     wire::Wire,
 };
 use crate::{
-    auth::{Caller, Credential, Deed, Identity, Knock},
+    auth::{Caller, Credential, Identity, Knock},
     base::{Error, Kind, Monotonic, Result, Secret, id::SessionId},
 };
 
@@ -283,61 +285,6 @@ impl Connection {
         self.on_input()
     }
 
-    fn on_claimed(&mut self, held: Option<Box<Held>>) -> std::result::Result<(), End> {
-        let agreement = held.map(|held| self.take_up(*held));
-        let step = self.session.handle_claimed(agreement);
-        self.take_steps(step);
-        self.on_input()
-    }
-
-    /// Takes a session over; what was agreed on is for the machine.
-    fn take_up(&mut self, held: Held) -> Agreement {
-        let Held { agreement, playback, heard } = held;
-        debug!(session = %agreement.id, "goes on here");
-        self.session.heard(heard);
-        self.playback = Some(playback);
-        agreement
-    }
-
-    /// Lets go of the session, if there is one.
-    fn let_go(&mut self) -> Option<Box<Held>> {
-        let heard = self.session.last_heard();
-        match (self.session.end(), self.playback.take()) {
-            (Some(agreement), Some(playback)) => Some(Box::new(Held { agreement, playback, heard })),
-            _ => None,
-        }
-    }
-
-    fn take_back(&mut self, held: Box<Held>) {
-        let agreement = self.take_up(*held);
-        self.session.adopt(agreement);
-    }
-
-    /// Somebody else goes on with the session.
-    fn hand_over(&mut self, claim: Claim) {
-        self.retime = true;
-        let Some(held) = self.let_go() else { return };
-        // Whoever asked may be gone again.
-        if let Err(held) = claim.send(held) {
-            self.take_back(held);
-        }
-    }
-
-    /// The connection ended; a session whose media travel by themselves goes on without it.
-    fn leave_session(&mut self, end: &End) -> Option<Orphan> {
-        let lower = self.session.agreement().and_then(Agreement::lower);
-        if end.ends_sessions() || lower != Some(Lower::Udp) {
-            return None;
-        }
-        match Orphan::new(self.shared.clone(), self.let_go()?) {
-            Ok(orphan) => Some(orphan),
-            Err(held) => {
-                self.take_back(held);
-                None
-            }
-        }
-    }
-
     /// Does what the machine wishes, until an answer is in the box or has to be waited for.
     fn take_steps(&mut self, mut step: Step) {
         self.retime = true;
@@ -382,21 +329,6 @@ impl Connection {
         }
     }
 
-    /// Asks whoever holds a session for it.
-    fn claim(&self, id: SessionId) -> BoxFuture<'static, Outcome> {
-        let (shared, caller) = (self.shared.clone(), self.caller.clone());
-        let limit = self.shared.options.request_timeout;
-        Box::pin(async move {
-            if let Some(path) = shared.claims.path(id) {
-                // Whoever has to wait is refused below.
-                let _ = shared.gate.ask(&caller, &Deed::Read(path), shared.clock.moment()).await;
-            }
-            let held = shared.claims.claim(id, &caller, &shared.gate);
-            let Some(held) = held else { return Outcome::Claimed(None) };
-            Outcome::Claimed(tokio::time::timeout(limit, held).await.ok().and_then(std::result::Result::ok))
-        })
-    }
-
     fn enter(&mut self, target: &Target, lower: Lower) -> Result<SessionId> {
         let lost = || Error::new(Kind::Internal, format!("path {}: it was found and forgotten", target.path));
         // A session that is set up anew goes on with what it had.
@@ -428,46 +360,6 @@ impl Connection {
     fn on_data(&mut self, channel: u8, payload: &[u8], now: Monotonic) {
         if self.playback.as_ref().is_some_and(|playback| playback.on_data(channel, payload, now)) {
             self.session.heard(now);
-        }
-    }
-
-    fn on_http(&mut self, head: &super::framing::HttpHead) -> std::result::Result<(), End> {
-        let ip = self.caller.peer.ip();
-        let may_tunnel = self.shared.options.http_tunnel && !self.session.was_asked();
-        let wish = if may_tunnel { Wish::of(head) } else { Wish::Other("404 Not Found") };
-        match wish {
-            Wish::Down(cookie) => {
-                let Some((entry, posts)) = self.shared.tunnels.enter(cookie, ip) else {
-                    self.io.outbox.put_bytes(&tunnel::refusal("503 Service Unavailable"));
-                    return Err(End::Unreadable(None));
-                };
-                self.caller.relayed |= tunnel::is_relayed(head, ip);
-                let direct = std::mem::replace(&mut self.io.wire, Wire::Closed);
-                self.io.wire = direct.into_tunnel(entry, posts);
-                self.io.framing = Framing::default();
-                self.session.keep_media_inside();
-                self.io.outbox.put_bytes(tunnel::GET_ANSWER);
-                self.retime = true;
-                Ok(())
-            }
-            Wish::Up(cookie) => {
-                let rest = self.io.framing.take_rest();
-                let wire = std::mem::replace(&mut self.io.wire, Wire::Closed);
-                let stream = wire.into_stream().and_then(|stream| stream.leave().ok());
-                let Some(stream) = stream else { return Err(End::HandedOver) };
-                match self.shared.tunnels.hand_over(&cookie, ip, Post { stream, rest }) {
-                    Ok(()) => Err(End::HandedOver),
-                    Err(post) => {
-                        self.io.wire = Wire::Direct(post.stream.enter().map_err(End::Client)?);
-                        self.io.outbox.put_bytes(&tunnel::refusal("404 Not Found"));
-                        Err(End::Unreadable(None))
-                    }
-                }
-            }
-            Wish::Other(status) => {
-                self.io.outbox.put_bytes(&tunnel::refusal(status));
-                Err(End::Unreadable(None))
-            }
         }
     }
 
