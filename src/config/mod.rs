@@ -33,6 +33,7 @@ pub mod notify;
 pub mod on_demand;
 pub mod origins;
 pub mod path;
+pub mod path_key;
 pub mod path_secrets;
 mod paths;
 pub mod permission;
@@ -95,7 +96,8 @@ pub use notify::{
 pub use on_demand::OnDemandConfig;
 pub use origins::AllowedOrigins;
 pub use path::{BackoffConfig, HistoryConfig, PathConfig, SubConfig};
-pub use paths::{CameraOptions, PathKey, PathPattern, PathsConfig, ResolvedPath, ResolvedSource};
+pub use path_key::{PathKey, PathPattern};
+pub use paths::{CameraOptions, PathsConfig, ResolvedPath, ResolvedSource};
 pub use permission::{Action, PathMatcher, PathMatcherError, PermissionConfig};
 pub use problem::{Problem, Problems};
 pub use push::PushConfig;

@@ -6,7 +6,7 @@
 
 use super::{
     environment::Environment,
-    paths::{PathKey, PathPattern},
+    path_key::{PathKey, PathPattern},
     problem::{Problem, Problems, meant},
     tree::{Node, Place, Route, Step, Value},
 };
