@@ -230,7 +230,7 @@ impl<'de> Deserialize<'de> for PathsConfig {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PathsConfig, A::Error> {
                 let mut paths = PathsConfig::default();
-                while let Some(Key(key)) = map.next_key()? {
+                while let Some(key) = map.next_key::<PathKey>()? {
                     let shown = key.to_string();
                     if !paths.insert(key, map.next_value()?) {
                         return Err(A::Error::custom(format_args!("the path {shown} is there twice")));
@@ -240,25 +240,6 @@ impl<'de> Deserialize<'de> for PathsConfig {
             }
         }
         deserializer.deserialize_map(Entries)
-    }
-}
-
-/// A key of the map, read with its own complaint.
-struct Key(PathKey);
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = Key;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a path name, or `~` and a regular expression")
-            }
-            fn visit_str<E: Error>(self, text: &str) -> Result<Key, E> {
-                text.parse().map(Key).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Text)
     }
 }
 
