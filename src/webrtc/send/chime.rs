@@ -14,12 +14,12 @@ use crate::hub::RingKey;
 
 /// Which rings struck, and who waits for that.
 #[derive(Debug, Default)]
-pub(super) struct Alarm {
+pub(super) struct Chimes {
     struck: Mutex<Vec<RingKey>>,
     waker: AtomicWaker,
 }
 
-impl Alarm {
+impl Chimes {
     fn strike(&self, ring: RingKey) {
         self.struck.lock().unwrap_or_else(PoisonError::into_inner).push(ring);
         self.waker.wake();
@@ -42,14 +42,14 @@ impl Alarm {
 pub(super) struct Chime {
     ring: RingKey,
     struck: AtomicBool,
-    alarm: Arc<Alarm>,
+    chimes: Arc<Chimes>,
 }
 
 impl Chime {
     /// As if its ring had struck: it is looked at once, and its ears are armed.
-    pub(super) fn struck(ring: RingKey, alarm: Arc<Alarm>) -> Self {
-        alarm.strike(ring);
-        Self { ring, struck: AtomicBool::new(true), alarm }
+    pub(super) fn struck(ring: RingKey, chimes: Arc<Chimes>) -> Self {
+        chimes.strike(ring);
+        Self { ring, struck: AtomicBool::new(true), chimes }
     }
 
     /// The ring is looked at: what strikes from now on is news.
@@ -65,7 +65,7 @@ impl Wake for Chime {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.struck.swap(true, Ordering::AcqRel) {
-            self.alarm.strike(self.ring);
+            self.chimes.strike(self.ring);
         }
     }
 }

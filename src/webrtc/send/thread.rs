@@ -18,7 +18,7 @@ use tracing::debug;
 
 use super::{
     Joining, Key, Order, SendEnd,
-    chime::{Alarm, Chime},
+    chime::{Chime, Chimes},
     viewer::{Outcome, Turn, Viewer},
     wire::{Way, Wire},
 };
@@ -76,7 +76,7 @@ pub(super) struct Driver {
     wire: Wire,
     options: SendOptions,
     clock: Clock,
-    alarm: Arc<Alarm>,
+    chimes: Arc<Chimes>,
     viewers: HashMap<Key, Box<Seated>>,
     rings: HashMap<RingKey, Heard>,
     /// Viewers with more to send, in turn.
@@ -101,7 +101,7 @@ impl Driver {
             wire,
             options,
             clock,
-            alarm: Arc::default(),
+            chimes: Arc::default(),
             viewers: HashMap::new(),
             rings: HashMap::new(),
             busy: VecDeque::new(),
@@ -122,7 +122,7 @@ impl Driver {
                     Err(_) => break,
                 }
             }
-            self.alarm.take(&mut struck);
+            self.chimes.take(&mut struck);
             for ring in struck.drain(..) {
                 self.serve(ring, &mut hearers);
             }
@@ -149,7 +149,7 @@ impl Driver {
                     Some(order) => self.take(order),
                     None => break,
                 },
-                () = poll_fn(|cx| self.alarm.poll_struck(cx)) => {}
+                () = poll_fn(|cx| self.chimes.poll_struck(cx)) => {}
                 () = timer, if due.is_some() || !self.viewers.is_empty() => {}
             }
         }
@@ -235,7 +235,7 @@ impl Driver {
                 continue;
             }
             let heard = self.rings.entry(ring).or_insert_with(|| {
-                let chime = Arc::new(Chime::struck(ring, self.alarm.clone()));
+                let chime = Arc::new(Chime::struck(ring, self.chimes.clone()));
                 Heard { ears: reader.ears(), waker: chime.clone().into(), chime, viewers: Vec::new() }
             });
             heard.viewers.push(key);
