@@ -9,10 +9,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use url::Url;
 
-use super::{
-    Channel, ChannelKind, Delivering, Letter,
-    courier::{self, Courier},
-};
+use super::{Channel, ChannelKind, Delivering, Letter, courier::Courier};
 use crate::{
     base::{Error, Kind, Result, WallTime},
     config::{AlertmanagerConfig, HttpUrl},
@@ -127,8 +124,7 @@ impl Channel for Alertmanager {
     fn deliver<'a>(&'a self, letter: &'a Letter, now: WallTime) -> Delivering<'a> {
         Box::pin(async move {
             let (headers, body) = self.compose(letter, now);
-            let answer = self.courier.post(&self.url, headers, body, now).await;
-            courier::judge(self.url.host_str().unwrap_or_default(), answer)
+            self.courier.deliver(&self.url, headers, body, now).await
         })
     }
 

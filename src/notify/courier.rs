@@ -58,6 +58,11 @@ impl Courier {
         Ok(Self { tls: exchange::tls(url, tls)?, allow_private })
     }
 
+    /// POSTs a letter to a receiver whose answers mean what their status says. The caller bounds the time.
+    pub async fn deliver(&self, url: &Url, headers: HeaderMap, body: Bytes, now: WallTime) -> Outcome {
+        judge(url.host_str().unwrap_or_default(), self.post(url, headers, body, now).await)
+    }
+
     /// POSTs a body. The caller bounds the time.
     ///
     /// # Errors

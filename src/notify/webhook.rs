@@ -10,10 +10,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Serialize;
 use url::Url;
 
-use super::{
-    Channel, ChannelKind, Delivering, Letter,
-    courier::{self, Courier},
-};
+use super::{Channel, ChannelKind, Delivering, Letter, courier::Courier};
 use crate::{
     base::{Result, Severity, WallTime},
     config::{HttpUrl, WebhookConfig},
@@ -141,8 +138,7 @@ impl Channel for Webhook {
     fn deliver<'a>(&'a self, letter: &'a Letter, now: WallTime) -> Delivering<'a> {
         Box::pin(async move {
             let (headers, body) = self.compose(letter, now);
-            let answer = self.courier.post(&self.url, headers, body, now).await;
-            courier::judge(self.url.host_str().unwrap_or_default(), answer)
+            self.courier.deliver(&self.url, headers, body, now).await
         })
     }
 
