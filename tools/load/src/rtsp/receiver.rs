@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::description::Media;
 use crate::{
-    picture::{PictureWatch, Progress},
+    picture::PictureWatch,
     rtp::{Header, Sequence, Step},
     shared::Shared,
 };
@@ -45,34 +45,11 @@ impl Receiver {
     pub(super) fn handle_packet(&mut self, index: usize, data: &[u8], length: usize) {
         let Some(track) = self.tracks.get_mut(index) else { return };
         let Some(header) = Header::parse(data) else { return };
-        let Shared { counters, began } = &*self.shared;
-        counters.packets.add(1);
-        counters.bytes.add(length as u64);
         let step = track.sequence.follow(header.ssrc, header.sequence);
-        match step {
-            Step::InOrder => {}
-            Step::Gap(missing) => {
-                counters.gaps.add(1);
-                counters.lost.add(u64::from(missing));
-            }
-            Step::Late => {
-                counters.late.add(1);
-                counters.lost.take_back(1);
-            }
-        }
-        if counters.first_media_us.read() == 0 {
-            counters.first_media_us.mark(*began);
-        }
+        self.shared.count_packet(length, step);
         let Some(watch) = track.watch.as_mut().filter(|watch| !watch.is_done()) else { return };
         let payload = data.get(header.length..).unwrap_or_default();
-        match watch.handle_packet(header, payload, matches!(step, Step::Gap(_))) {
-            Progress::None => {}
-            Progress::Key => counters.first_key_us.mark(*began),
-            Progress::Picture => {
-                counters.first_key_us.mark(*began);
-                counters.first_picture_us.mark(*began);
-            }
-        }
+        self.shared.mark_progress(watch.handle_packet(header, payload, matches!(step, Step::Gap(_))));
     }
 }
 

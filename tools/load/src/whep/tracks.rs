@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::{
-    picture::{Packing, PictureWatch, Progress},
-    rtp::{Header, Sequence, Step},
+    picture::{Packing, PictureWatch},
+    rtp::{Header, Sequence},
     shared::Shared,
 };
 
@@ -60,23 +60,7 @@ impl Tracks {
         let Some(header) = Header::parse(packet) else { return };
         let kind = packet[1] & 0x7f;
         let Some(track) = self.tracks.iter_mut().find(|track| track.types.contains(&kind)) else { return };
-        let Shared { counters, began } = &*self.shared;
-        counters.packets.add(1);
-        counters.bytes.add(packet.len() as u64);
-        match track.sequence.follow(header.ssrc, header.sequence) {
-            Step::InOrder => {}
-            Step::Gap(missing) => {
-                counters.gaps.add(1);
-                counters.lost.add(u64::from(missing));
-            }
-            Step::Late => {
-                counters.late.add(1);
-                counters.lost.take_back(1);
-            }
-        }
-        if counters.first_media_us.read() == 0 {
-            counters.first_media_us.mark(*began);
-        }
+        self.shared.count_packet(packet.len(), track.sequence.follow(header.ssrc, header.sequence));
     }
 
     /// The payload of a packet of type `kind`, opened.
@@ -84,15 +68,7 @@ impl Tracks {
         let Some(track) = self.tracks.iter_mut().find(|track| track.types.contains(&kind)) else { return };
         let Some(watch) = &mut track.watch else { return };
         let header = Header { marker, sequence: 0, timestamp, ssrc: 0, length: 0 };
-        let Shared { counters, began } = &*self.shared;
-        match watch.handle_packet(header, payload, gap) {
-            Progress::None => {}
-            Progress::Key => counters.first_key_us.mark(*began),
-            Progress::Picture => {
-                counters.first_key_us.mark(*began);
-                counters.first_picture_us.mark(*began);
-            }
-        }
+        self.shared.mark_progress(watch.handle_packet(header, payload, gap));
     }
 }
 
