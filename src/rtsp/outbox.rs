@@ -222,14 +222,7 @@ fn head(into: &mut [u8; HEAD_LEN], (stamped, number): (&Stamped, usize)) -> u8 {
     let fragment = &stamped.unit.plan.fragments[number];
     let [high, low] = ((packet_len(stamped, number) - FRAME_LEN) as u16).to_be_bytes();
     into[..FRAME_LEN].copy_from_slice(&[b'$', stamped.channel, high, low]);
-    let header = packet::Header {
-        marker: fragment.marker(),
-        payload_type: stamped.payload_type,
-        sequence: stamped.sequence.wrapping_add(number as u16),
-        timestamp: stamped.timestamp,
-        ssrc: stamped.ssrc,
-    };
-    into[FRAME_LEN..FRAME_LEN + packet::HEADER_LEN].copy_from_slice(&header.bytes());
+    into[FRAME_LEN..FRAME_LEN + packet::HEADER_LEN].copy_from_slice(&stamped.header(number, fragment).bytes());
     let len = FRAME_LEN + packet::HEADER_LEN + fragment.head().len();
     into[FRAME_LEN + packet::HEADER_LEN..len].copy_from_slice(fragment.head());
     len as u8

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     base::{Monotonic, WallTime},
     hub::Backlog,
-    media::{ClockRate, MediaTime, TrackId, TrackSet, Unit},
+    media::{ClockRate, Fragment, MediaTime, TrackId, TrackSet, Unit},
     rtp::{packet, rtcp::SenderReport},
 };
 
@@ -35,6 +35,19 @@ pub(super) struct Stamped {
     pub(super) ssrc: u32,
     /// It is part of the start burst.
     pub(super) backlog: bool,
+}
+
+impl Stamped {
+    /// The header of the packet that carries its fragment `number`.
+    pub(super) const fn header(&self, number: usize, fragment: &Fragment) -> packet::Header {
+        packet::Header {
+            marker: fragment.marker(),
+            payload_type: self.payload_type,
+            sequence: self.sequence.wrapping_add(number as u16),
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+        }
+    }
 }
 
 /// One track of a reader.
@@ -241,7 +254,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        media::{CodecParameters, Fragment, MediaKind, PictureSize, Plan, Track, plan::Body, track::OpaqueParameters},
+        media::{CodecParameters, MediaKind, PictureSize, Plan, Track, plan::Body, track::OpaqueParameters},
         rtsp::transport::Agreed,
     };
 

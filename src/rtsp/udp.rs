@@ -375,14 +375,7 @@ impl Run {
         into.clear();
         let fragments = stamped.unit.plan.fragments.iter().enumerate().skip(self.first).take(self.packets);
         for (number, fragment) in fragments {
-            let header = packet::Header {
-                marker: fragment.marker(),
-                payload_type: stamped.payload_type,
-                sequence: stamped.sequence.wrapping_add(number as u16),
-                timestamp: stamped.timestamp,
-                ssrc: stamped.ssrc,
-            };
-            into.extend_from_slice(&header.bytes());
+            into.extend_from_slice(&stamped.header(number, fragment).bytes());
             into.extend_from_slice(fragment.head());
             into.extend_from_slice(stamped.unit.slice(fragment));
         }
