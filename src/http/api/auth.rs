@@ -21,7 +21,7 @@ use super::{
         problem::{Problem, ProblemBody},
     },
     momentary,
-    sent::{Sent, SentByAnybody},
+    sent::{Sent, SentByAnybody, invalid},
 };
 use crate::{
     auth::{Action, Caller, Credential, Identity, Issued, Purpose, Standing, Subject, View},
@@ -275,8 +275,7 @@ pub(super) async fn media_token(
     const LASTS: i64 = 600;
     let lasts = wanted.lasts_s.unwrap_or(LASTS);
     if !(1..=3600).contains(&lasts) {
-        let message = "lasts_s: a media token lasts 1 to 3600 s";
-        return Err(Error::new(Kind::InvalidArgument, message).with_code("invalid_body").into());
+        return Err(invalid("lasts_s: a media token lasts 1 to 3600 s").into());
     }
     let known = user(&caller)?;
     let grant = front.rooms.gate.check::<View>(&caller, &wanted.path)?;

@@ -19,7 +19,7 @@ use super::{
     },
     listing::{Listing, PageOf},
     momentary,
-    sent::Sent,
+    sent::{Sent, read, unfit},
 };
 use crate::{
     auth::Alerts,
@@ -148,12 +148,10 @@ pub(super) async fn add(
     Sent(options): Sent<PushOptions>,
 ) -> Result<Response, Problem> {
     front.rooms.gate.check_server::<Alerts>(&caller)?;
-    let unfit =
-        |field| Error::new(Kind::InvalidArgument, format!("{field}: this cannot be one")).with_code("invalid_body");
-    let severity = options.severity.as_deref().map(|word| Severity::parse(word).ok_or_else(|| unfit("severity")));
+    let severity = read("severity", options.severity.as_deref(), Severity::parse)?;
     let paths: Result<Vec<PathName>, _> =
         options.paths.iter().map(|path| path.parse().map_err(|_| unfit("paths"))).collect();
-    let wish = Wish { severity: severity.transpose()?.unwrap_or_default(), paths: paths?, label: options.label };
+    let wish = Wish { severity: severity.unwrap_or_default(), paths: paths?, label: options.label };
     let PushKeys { p256dh, auth } = &options.keys;
     let brought = Brought { endpoint: &options.endpoint, p256dh, auth };
     let (subscription, new) = door(&front)?.subscribe(brought, wish, front.rooms.clock.wall()).await?;

@@ -1,6 +1,6 @@
-//! What clients of the API send: JSON of a bounded size, and moments.
+//! What clients of the API send: JSON of a bounded size, and what its fields hold.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     RequestExt,
@@ -59,8 +59,23 @@ impl<T: DeserializeOwned> FromRequest<Arc<Front>> for SentByAnybody<T> {
     }
 }
 
-fn invalid(message: String) -> Error {
+/// A body, or a field of it, is not what it should be.
+pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Error {
     Error::new(Kind::InvalidArgument, message).with_code("invalid_body")
+}
+
+/// A field of a body cannot be what it says.
+pub(super) fn unfit(field: &str) -> Error {
+    invalid(format!("{field}: this cannot be one"))
+}
+
+/// A field of a body, read.
+pub(super) fn read<T>(
+    field: &str,
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<Option<T>, Error> {
+    text.map(|text| parse(text).ok_or_else(|| unfit(field))).transpose()
 }
 
 /// A moment of a body, RFC 3339.

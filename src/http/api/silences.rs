@@ -19,11 +19,11 @@ use super::{
     },
     alerts::tagged,
     listing::{Listing, PageOf},
-    sent::{Sent, moment, name_of, note},
+    sent::{Sent, invalid, moment, name_of, note, read},
 };
 use crate::{
     auth::{Ack, Alerts},
-    base::{Error, Kind, Severity, WallTime},
+    base::{Severity, WallTime},
     config::rules::WeeklyWindow,
     events::{
         alarms::{Matcher, Silence},
@@ -172,9 +172,7 @@ pub(super) async fn add(
         note: note(options.note)?,
     };
     if wanted.weekly.len() > 16 {
-        return Err(Error::new(Kind::InvalidArgument, "weekly: it has at most 16 windows")
-            .with_code("invalid_body")
-            .into());
+        return Err(invalid("weekly: it has at most 16 windows").into());
     }
     let id = front.rooms.alerts.silence(wanted, name_of(grant.subject())).await?;
     Ok(added(id))
@@ -198,11 +196,6 @@ pub(super) async fn remove(
     let grant = front.rooms.gate.check_server::<Ack>(&caller)?;
     front.rooms.alerts.unsilence(id, name_of(grant.subject())).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-fn read<T>(field: &str, text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Error> {
-    let unfit = || Error::new(Kind::InvalidArgument, format!("{field}: this cannot be one")).with_code("invalid_body");
-    text.map(|text| parse(text).ok_or_else(unfit)).transpose()
 }
 
 fn describe(silence: Silence, now: WallTime) -> Quiet {
