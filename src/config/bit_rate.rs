@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::duration::scaled;
+use super::amount;
 
 /// A rate in bits per second with its unit; `kbit/s`, `Mbit/s` and `Gbit/s` count by 1000.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,20 +40,13 @@ impl FromStr for BitRate {
     type Err = BitRateError;
 
     fn from_str(text: &str) -> Result<Self, BitRateError> {
-        let text = text.trim();
-        let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or(BitRateError)?;
-        let (number, unit) = text.split_at(digits);
-        let unit = unit.trim_start();
-        let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or(BitRateError)?.1;
-        scaled(number, unit).filter(|rate| *rate <= MOST).map(Self).ok_or(BitRateError)
+        amount::read(text, &UNITS, MOST).map(Self).ok_or(BitRateError)
     }
 }
 
 impl fmt::Display for BitRate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, bits) =
-            UNITS.iter().find(|(_, bits)| self.0 != 0 && self.0.is_multiple_of(*bits)).unwrap_or(&("bit/s", 1));
-        write!(f, "{}{unit}", self.0 / bits)
+        amount::write(f, self.0, &UNITS)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use super::amount::scaled;
+
 /// A span of time with its unit. Units: `ms`, `s`, `m`, `h`, `d`; they may be combined: `1m30s`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(Duration);
@@ -71,17 +73,6 @@ impl FromStr for HumanDuration {
             }
         }
     }
-}
-
-/// `number`, at most three decimals, times `unit`, rounded down to a whole.
-pub(super) fn scaled(number: &str, unit: u64) -> Option<u64> {
-    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-    if whole.is_empty() || decimals.is_empty() || decimals.len() > 3 {
-        return None;
-    }
-    let whole: u64 = whole.parse().ok()?;
-    let thousandths: u64 = format!("{decimals:0<3}").parse().ok()?;
-    whole.checked_mul(unit)?.checked_add(thousandths.checked_mul(unit)? / 1000)
 }
 
 impl fmt::Display for HumanDuration {

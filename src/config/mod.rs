@@ -7,6 +7,7 @@
 pub mod acme;
 pub mod address;
 pub mod alert_topic;
+mod amount;
 pub mod auth;
 pub mod auth_http;
 pub mod bit_rate;

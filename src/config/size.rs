@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::duration::scaled;
+use super::amount;
 
 /// An amount of bytes with its unit. `KiB`, `MiB`, `GiB` count by 1024, `kB`, `MB`, `GB` by 1000.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,20 +60,13 @@ impl FromStr for ByteSize {
     type Err = SizeError;
 
     fn from_str(text: &str) -> Result<Self, SizeError> {
-        let text = text.trim();
-        let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or(SizeError)?;
-        let (number, unit) = text.split_at(digits);
-        let unit = unit.trim_start();
-        let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or(SizeError)?.1;
-        scaled(number, unit).filter(|bytes| *bytes <= MOST).map(Self).ok_or(SizeError)
+        amount::read(text, &UNITS, MOST).map(Self).ok_or(SizeError)
     }
 }
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, bytes) =
-            UNITS.iter().find(|(_, bytes)| self.0 != 0 && self.0.is_multiple_of(*bytes)).unwrap_or(&("B", 1));
-        write!(f, "{}{unit}", self.0 / bytes)
+        amount::write(f, self.0, &UNITS)
     }
 }
 
