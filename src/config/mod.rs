@@ -46,6 +46,7 @@ pub mod sensor_kind;
 pub mod sensors;
 pub mod service_url;
 pub mod size;
+pub mod small_name;
 pub mod source;
 mod substitute;
 mod template;

@@ -1,6 +1,6 @@
 //! The section `notify`: the ways out by which people are told of alerts, each with a name, and what it is told of.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -124,54 +124,11 @@ impl ChannelConfig {
     }
 }
 
-/// The name of a channel: `[a-z0-9_-]`, at most 40 bytes.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChannelName(Arc<str>);
-
-/// Why a text is no channel's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a channel's name has 1 to {} small letters, digits, `_` and `-`", ChannelName::LONGEST)]
-pub struct ChannelNameError;
-
-impl ChannelName {
-    /// The longest one, in bytes.
-    pub const LONGEST: usize = 40;
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+super::small_name::small_name! {
+    /// The name of a channel: `[a-z0-9_-]`, at most 40 bytes.
+    ChannelName, name: "ChannelName", longest: 40, what: "a channel's name",
+    expects: "a channel's name, such as `on-call`", description: "The name of a channel."
 }
-
-impl FromStr for ChannelName {
-    type Err = ChannelNameError;
-
-    fn from_str(text: &str) -> Result<Self, ChannelNameError> {
-        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
-        let good = (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(known);
-        if good { Ok(Self(text.into())) } else { Err(ChannelNameError) }
-    }
-}
-
-impl fmt::Display for ChannelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for ChannelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-super::text::text_value!(ChannelName, name: "ChannelName",
-expects: "a channel's name, such as `on-call`",
-schema: {
-    "description": "The name of a channel.",
-    "type": "string",
-    "pattern": "^[a-z0-9_-]{1,40}$"
-});
 
 /// CloudEvents 1.0 in JSON, POSTed to a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

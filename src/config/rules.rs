@@ -7,7 +7,7 @@ mod schedule;
 mod value;
 mod wording;
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,54 +26,11 @@ pub use self::{
 use super::HumanDuration;
 use crate::base::{PathName, SensorId, Severity};
 
-/// The name of a rule: `[a-z0-9_-]`, at most 64 bytes.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RuleId(std::sync::Arc<str>);
-
-/// Why a text is no rule's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a rule's id has 1 to {} small letters, digits, `_` and `-`", RuleId::LONGEST)]
-pub struct RuleIdError;
-
-impl RuleId {
-    /// The longest one, in bytes.
-    pub const LONGEST: usize = 64;
-
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+super::small_name::small_name! {
+    /// The name of a rule: `[a-z0-9_-]`, at most 64 bytes.
+    RuleId, name: "RuleId", longest: 64, what: "a rule's id",
+    expects: "a rule's id, such as `freezer-warm`", description: "The name of a rule."
 }
-
-impl FromStr for RuleId {
-    type Err = RuleIdError;
-
-    fn from_str(text: &str) -> Result<Self, RuleIdError> {
-        let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
-        let good = (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(known);
-        if good { Ok(Self(text.into())) } else { Err(RuleIdError) }
-    }
-}
-
-impl fmt::Display for RuleId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for RuleId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-super::text::text_value!(RuleId, name: "RuleId",
-expects: "a rule's id, such as `freezer-warm`",
-schema: {
-    "description": "The name of a rule.",
-    "type": "string",
-    "pattern": "^[a-z0-9_-]{1,64}$"
-});
 
 /// One entry of `rules`. Everything but `preset`, or `id` and `when`, may be left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
