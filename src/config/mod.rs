@@ -17,6 +17,7 @@ mod decode;
 pub mod duration;
 pub mod environment;
 pub mod events;
+mod expression;
 pub mod files;
 pub mod hls;
 pub mod hsts;

@@ -2,8 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use regex::{Captures, Regex, RegexBuilder};
+use regex::{Captures, Regex};
 
+use super::expression;
 use crate::base::{PathName, name::NameError};
 
 /// The key of one entry: a name, or `~` and a regular expression.
@@ -60,8 +61,7 @@ impl PathPattern {
         if text.len() > PATTERN_MAX {
             return Err(PathKeyError::TooLong);
         }
-        let built = RegexBuilder::new(text).size_limit(PATTERN_SIZE_MAX).dfa_size_limit(1 << 20).nest_limit(50).build();
-        built.map(Self).map_err(|error| match error {
+        expression::compile(text, PATTERN_SIZE_MAX).map(Self).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => PathKeyError::TooLarge,
             // The last line of the crate's message is the reason; those before it draw the expression.
             other => PathKeyError::Pattern(

@@ -2,10 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+use super::expression;
 use crate::base::{PathName, name::NameError};
 
 /// What a caller may want to do.
@@ -171,10 +172,8 @@ impl FromStr for PathMatcher {
     }
 }
 
-/// Bounded in what it takes to compile, and linear in the name to match.
 fn compile(expression: &str) -> Result<Regex, PathMatcherError> {
-    let built = RegexBuilder::new(expression).size_limit(COMPILED_MAX).dfa_size_limit(1 << 20).nest_limit(50).build();
-    built.map_err(|error| match error {
+    expression::compile(expression, COMPILED_MAX).map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => PathMatcherError::TooLarge,
         _ => PathMatcherError::Pattern,
     })
