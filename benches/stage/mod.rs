@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use campanile::{
     auth::{Caller, Gate, Grant, View},
     base::{Clock, PathName, Tasks},
-    hub::{Feed, Hub, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
+    hub::{Feed, Hub, PathSpec, RingLimits, Source, StreamPolicy},
     media::TrackDescription,
 };
 use futures_util::future::{BoxFuture, FutureExt};
@@ -24,23 +24,6 @@ impl Source for Hand {
 
     fn description(&self) -> String {
         "bench".into()
-    }
-}
-
-#[derive(Debug)]
-struct One(PathSpec);
-
-impl PathDirectory for One {
-    fn fixed(&self) -> Vec<PathSpec> {
-        vec![self.0.clone()]
-    }
-
-    fn matching(&self, _: &PathName) -> Option<PathSpec> {
-        None
-    }
-
-    fn matching_max(&self) -> usize {
-        1
     }
 }
 
@@ -68,7 +51,7 @@ impl Stage {
             sub: None,
         };
         let inside = runtime.enter();
-        let hub = Hub::start(Box::new(One(spec)), Clock, &Tasks::new());
+        let hub = Hub::start(Box::new(vec![spec]), Clock, &Tasks::new());
         drop(inside);
         let feed = feed.recv().unwrap();
         feed.begin(tracks);

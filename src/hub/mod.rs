@@ -55,6 +55,21 @@ pub trait PathDirectory: fmt::Debug + Send + Sync {
     fn matching_max(&self) -> usize;
 }
 
+/// These, and no pattern.
+impl PathDirectory for Vec<PathSpec> {
+    fn fixed(&self) -> Vec<PathSpec> {
+        self.clone()
+    }
+
+    fn matching(&self, _: &PathName) -> Option<PathSpec> {
+        None
+    }
+
+    fn matching_max(&self) -> usize {
+        0
+    }
+}
+
 /// All paths. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Hub {

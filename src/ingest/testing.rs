@@ -5,32 +5,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     auth::Grant,
     base::{Clock, Error, PathName, Rendition, Tasks},
-    hub::{
-        Hub, PathDirectory, PathSpec, Read, Reader, ReaderOptions, RingLimits, Source, Stream, StreamPolicy,
-        StreamState,
-    },
+    hub::{Hub, PathSpec, Read, Reader, ReaderOptions, RingLimits, Source, Stream, StreamPolicy, StreamState},
     media::{TrackSet, Unit},
 };
 
 /// Longer than anything here takes; what is asserted is behaviour, not speed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-
-#[derive(Debug)]
-struct OnePath(PathSpec);
-
-impl PathDirectory for OnePath {
-    fn fixed(&self) -> Vec<PathSpec> {
-        vec![self.0.clone()]
-    }
-
-    fn matching(&self, _: &PathName) -> Option<PathSpec> {
-        None
-    }
-
-    fn matching_max(&self) -> usize {
-        1
-    }
-}
 
 /// A path that is pulled as long as this lives.
 pub(super) struct Watched {
@@ -52,7 +32,7 @@ impl Watched {
             sub: None,
         };
         let tasks = Tasks::new();
-        let hub = Hub::start(Box::new(OnePath(spec)), Clock, &tasks);
+        let hub = Hub::start(Box::new(vec![spec]), Clock, &tasks);
         let grant = Grant::house("test", name.clone());
         let stream = hub.stream(&grant, Rendition::Main).unwrap();
         Self { stream, tasks, name }

@@ -8,7 +8,7 @@ use std::{
     io::BufReader,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use campanile::{
     store::Store,
 };
 
-use self::film::{Film, HISTORY, OnePath, Projector, g722};
+use self::film::{Film, HISTORY, Projector, g722};
 use crate::support::{
     clients::{Decoded, frames},
     process::run,
@@ -52,7 +52,7 @@ impl Stage {
             main: Arc::new(Projector { film: Arc::new(film), captured }),
             sub: None,
         };
-        let hub = Hub::start(Box::new(OnePath(Mutex::new(Some(spec)))), Clock, &tasks);
+        let hub = Hub::start(Box::new(vec![spec]), Clock, &tasks);
         // A window that holds all of the film.
         let config = HlsConfig { segments: 100, ..HlsConfig::default() };
         let (store, _) = Store::open(folder.path(), Clock).await;

@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{
     auth::Gate,
-    base::{Clock, Monotonic, PathName, Tasks, WallTime},
-    hub::{Feed, Hub, MediaThreads, PathDirectory, PathSpec, RingLimits, Source, StreamPolicy},
+    base::{Clock, Monotonic, Tasks, WallTime},
+    hub::{Feed, Hub, MediaThreads, PathSpec, RingLimits, Source, StreamPolicy},
     media::{
         AccessUnit, ClockRate, CodecParameters, MediaKind, MediaTime, PictureSize, TrackDescription, TrackId, nal,
         track::{H264Parameters, H265Parameters, OpaqueParameters},
@@ -58,23 +58,6 @@ impl Source for Handed {
     }
 }
 
-#[derive(Debug)]
-struct OnePath(PathSpec);
-
-impl PathDirectory for OnePath {
-    fn fixed(&self) -> Vec<PathSpec> {
-        vec![self.0.clone()]
-    }
-
-    fn matching(&self, _: &PathName) -> Option<PathSpec> {
-        None
-    }
-
-    fn matching_max(&self) -> usize {
-        1
-    }
-}
-
 /// The server, and what feeds it.
 pub(super) struct Rig {
     pub(super) server: RtspServer,
@@ -104,7 +87,7 @@ impl Rig {
             sub: None,
         };
         let tasks = Tasks::new();
-        let hub = Hub::start(Box::new(OnePath(spec)), Clock, &tasks);
+        let hub = Hub::start(Box::new(vec![spec]), Clock, &tasks);
         let local = "127.0.0.1:0".parse().unwrap();
         let tcp = listen::bind_tcp("rtsp.address", &[local]).unwrap();
         let address = listen::addresses(&tcp)[0];

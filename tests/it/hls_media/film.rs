@@ -1,17 +1,11 @@
 //! A film: a file made by ffmpeg, taken apart into the units a camera would send, and a source that has just sent them.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use campanile::{
     base::{Monotonic, WallTime},
-    hub::{Feed, PathDirectory, PathSpec, Source},
+    hub::{Feed, Source},
     media::{
         AccessUnit, ClockRate, CodecParameters, MediaKind, MediaTime, TrackDescription, TrackId, av1, h264, h265,
         track::{
@@ -196,24 +190,6 @@ impl Source for Projector {
 
     fn description(&self) -> String {
         "projector".into()
-    }
-}
-
-/// The one path of a test.
-#[derive(Debug)]
-pub struct OnePath(pub Mutex<Option<PathSpec>>);
-
-impl PathDirectory for OnePath {
-    fn fixed(&self) -> Vec<PathSpec> {
-        self.0.lock().unwrap().take().into_iter().collect()
-    }
-
-    fn matching(&self, _: &campanile::base::PathName) -> Option<PathSpec> {
-        None
-    }
-
-    fn matching_max(&self) -> usize {
-        1
     }
 }
 
