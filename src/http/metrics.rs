@@ -11,7 +11,7 @@ use axum::{
 };
 use http::{HeaderValue, header};
 
-use super::{front::Front, grant::OnServer, problem::ProblemBody};
+use super::{front::Front, grant::OnServer, refusals::NeedsCredential};
 use crate::{
     auth::{Grant, Stats},
     base::{Monotonic, tasks::panics},
@@ -25,7 +25,7 @@ use crate::{
 /// The metrics, in the text format of OpenMetrics.
 #[utoipa::path(get, path = "/metrics", tag = "health", operation_id = "metrics", responses(
     (status = 200, description = "OpenMetrics 1.0", body = String, content_type = "application/openmetrics-text"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    NeedsCredential,
 ))]
 pub(super) async fn show(State(front): State<Arc<Front>>, _: OnServer<Stats>) -> Response {
     let headers = [

@@ -27,6 +27,7 @@ mod pages;
 mod path_desk;
 mod problem;
 mod range;
+mod refusals;
 mod router;
 mod server;
 mod shield;

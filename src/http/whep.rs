@@ -17,6 +17,7 @@ use super::{
     front::Front,
     link,
     problem::{Problem, ProblemBody},
+    refusals::NeedsCredential,
     target::Place,
 };
 use crate::{
@@ -105,7 +106,7 @@ struct OpenOptions {
             ("campanile-rendition" = String, description = "`main` or `sub`."),
         )),
         (status = 400, description = "There is no offer, or it cannot be read.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
         (status = 404, description = "There is no such path.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 406, description = "The viewer can take none of the path's tracks; the detail has both lists.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The path has nothing to show yet: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
@@ -144,7 +145,7 @@ async fn open(front: &Front, parts: &Parts, caller: &Caller, body: Body, place: 
         )),
         (status = 204, description = "The candidates were taken note of."),
         (status = 400, description = "The fragment cannot be read.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
         (status = 404, description = "There is no such session.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 412, description = "The entity tag is that of an earlier ICE session.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 415, description = "The body is not a fragment.", body = ProblemBody, content_type = "application/problem+json"),
@@ -179,7 +180,7 @@ async fn patch(
     ),
     responses(
         (status = 200, description = "It has ended."),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
         (status = 404, description = "There is no such session.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -19,6 +19,7 @@ use super::{
         graphql::scalars::{AlertStateWord, DateTime, SeverityWord, json_or_none, moment_or_none},
         pages::is_known,
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, NeedsCredential, NoneThere, TooMuchAtOnce},
     },
     listing::{Listing, PageOf},
     sent::{Sent, moment, name_of, note},
@@ -191,8 +192,8 @@ impl Wanted {
 #[utoipa::path(get, path = "/api/v1/alerts", tag = "alerts", operation_id = "list_alerts", params(PageOf, Wanted), responses(
     (status = 200, description = "A page of alerts. `ETag` stands for it; asking every two seconds is useful.", body = Listing<Alert>),
     (status = 304, description = "It is what the client has."),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -268,11 +269,11 @@ pub(super) struct AckOptions {
     request_body = AckOptions,
     responses(
         (status = 204, description = "It is noted, and in the log."),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsCredential,
+        NoneThere,
         (status = 409, description = "It is over.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
+        TooMuchAtOnce,
     )
 )]
 pub(super) async fn acknowledge(
@@ -304,11 +305,11 @@ pub(super) struct HushOptions {
     request_body = HushOptions,
     responses(
         (status = 201, description = "It is quiet.", body = super::silences::Added),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsCredential,
+        NoneThere,
         (status = 409, description = "There are as many silences as may be.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
+        TooMuchAtOnce,
     )
 )]
 pub(super) async fn silence(

@@ -19,6 +19,7 @@ use super::{
         caller::{self, Asking, Secure},
         front::Front,
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, BodyTooLarge, NobodyKnown, NotJson},
     },
     momentary,
     sent::{Sent, SentByAnybody, invalid},
@@ -136,11 +137,11 @@ pub(super) struct MediaLink {
 /// Logs in: a token for programs, and a cookie for browsers.
 #[utoipa::path(post, path = "/api/v1/auth/login", tag = "auth", operation_id = "log_in", request_body = Login, responses(
     (status = 200, description = "Logged in.", body = LoggedIn),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
     (status = 401, description = "There is no such user, or the password is another one.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 409, description = "There are no users: auth is off.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+    BodyTooLarge,
+    NotJson,
 ))]
 pub(super) async fn log_in(
     State(front): State<Arc<Front>>,
@@ -186,7 +187,7 @@ pub(super) async fn refresh(
 /// Ends what the login of the token that is shown began: its cookie, its access tokens, and what they opened.
 #[utoipa::path(post, path = "/api/v1/auth/logout", tag = "auth", operation_id = "log_out", responses(
     (status = 204, description = "Logged out."),
-    (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+    NobodyKnown,
 ))]
 pub(super) async fn log_out(
     State(front): State<Arc<Front>>,
@@ -205,7 +206,7 @@ pub(super) async fn log_out(
 /// Who asks, and what they may do.
 #[utoipa::path(get, path = "/api/v1/auth/whoami", tag = "auth", operation_id = "who_am_i", responses(
     (status = 200, description = "Who asks.", body = WhoAmI),
-    (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+    NobodyKnown,
 ))]
 pub(super) async fn who_am_i(
     State(front): State<Arc<Front>>,
@@ -246,7 +247,7 @@ pub(super) async fn who_am_i(
 /// what it opened lasts as long as the login that asked for it.
 #[utoipa::path(post, path = "/api/v1/tokens/events", tag = "auth", operation_id = "events_ticket", responses(
     (status = 200, description = "A ticket for `?token=`.", body = NewToken),
-    (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+    NobodyKnown,
     (status = 409, description = "The caller has more permissions than a ticket holds.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn events_ticket(
@@ -261,11 +262,11 @@ pub(super) async fn events_ticket(
 /// Bearer`, or as a password. What it opened ends with it.
 #[utoipa::path(post, path = "/api/v1/tokens/media", tag = "auth", operation_id = "media_token", request_body = MediaToken, responses(
     (status = 200, description = "A token for one path.", body = MediaLink),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NobodyKnown,
     (status = 404, description = "There is no such path.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+    BodyTooLarge,
+    NotJson,
 ))]
 pub(super) async fn media_token(
     State(front): State<Arc<Front>>,

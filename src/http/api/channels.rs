@@ -16,6 +16,7 @@ use super::{
         front::Front,
         grant::{Named, OnServer},
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, NeedsCredential, NoneThere, TooMuchAtOnce},
     },
     alerts::tagged,
     listing::{Listing, PageOf},
@@ -121,8 +122,8 @@ pub(super) struct TriedRecipient {
 #[utoipa::path(get, path = "/api/v1/channels", tag = "alerts", operation_id = "list_channels", params(PageOf), responses(
     (status = 200, description = "A page of channels.", body = Listing<WayOut>),
     (status = 304, description = "It is what the client has."),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -141,8 +142,8 @@ pub(super) async fn list(
     params(("name" = String, Path, description = "The channel's name.")),
     responses(
         (status = 200, description = "It was tried.", body = Tried),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
+        NoneThere,
         (status = 503, description = "Too many are tried at once.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -173,8 +174,8 @@ pub(super) async fn test(
 #[utoipa::path(get, path = "/api/v1/dead-letters", tag = "alerts", operation_id = "list_dead_letters", params(PageOf), responses(
     (status = 200, description = "A page of letters.", body = Listing<DeadLetter>),
     (status = 304, description = "It is what the client has."),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn dead(
     State(front): State<Arc<Front>>,
@@ -195,9 +196,9 @@ pub(super) async fn dead(
     params(("id" = String, Path, description = "The letter's id.")),
     responses(
         (status = 204, description = "It waits for its turn."),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
+        NoneThere,
+        TooMuchAtOnce,
     )
 )]
 pub(super) async fn retry(
@@ -215,9 +216,9 @@ pub(super) async fn retry(
     params(("id" = String, Path, description = "The letter's id.")),
     responses(
         (status = 204, description = "It is gone."),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
+        NoneThere,
+        TooMuchAtOnce,
     )
 )]
 pub(super) async fn discard(

@@ -19,6 +19,7 @@ use super::{
         grant::{OnPath, Somewhere},
         path_desk::PathEntry,
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, BodyTooLarge, NeedsAdministrator, NotJson},
     },
     listing::{Listing, PageOf},
     momentary,
@@ -48,8 +49,8 @@ pub(super) struct WrittenPath {
 /// The paths and patterns that the caller administers, by name.
 #[utoipa::path(get, path = "/api/v1/config/paths", tag = "paths", operation_id = "list_written_paths", params(PageOf), responses(
     (status = 200, description = "A page of paths.", body = Listing<WrittenPath>),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsAdministrator,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -73,8 +74,8 @@ pub(super) async fn list(
     params(("path" = String, Path, description = "The path's name; its slashes may stand as they are, or as %2F.", max_length = 200)),
     responses(
         (status = 200, description = "The path.", body = WrittenPath),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsAdministrator,
         (status = 404, description = "None of this name was written.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -92,11 +93,11 @@ pub(super) async fn show(State(front): State<Arc<Front>>, OnPath(grant): OnPath<
         (status = 201, description = "It was added."),
         (status = 204, description = "It was changed."),
         (status = 400, description = "The entry is not right; `detail` says where. `source_not_allowed`: no camera that is added here may stand there.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsAdministrator,
         (status = 404, description = "The path is not the caller's.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It stands in the file, or too many were added.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        BodyTooLarge,
+        NotJson,
         (status = 503, description = "It cannot be kept now.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -116,8 +117,8 @@ pub(super) async fn put(
     params(("path" = String, Path, description = "The path's name; its slashes may stand as they are, or as %2F.", max_length = 200)),
     responses(
         (status = 204, description = "It is gone."),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsAdministrator,
         (status = 404, description = "None of this name was added.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "It stands in the file.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "It cannot be kept now.", body = ProblemBody, content_type = "application/problem+json"),

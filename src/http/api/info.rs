@@ -12,7 +12,7 @@ use super::{
         front::Front,
         grant::OnServer,
         graphql::scalars::{DateTime, Long},
-        problem::ProblemBody,
+        refusals::NeedsCredential,
     },
     momentary,
 };
@@ -88,7 +88,7 @@ pub(in crate::http) struct Info {
 /// What this server is and which doors are open.
 #[utoipa::path(get, path = "/api/v1/info", tag = "server", operation_id = "show_info", responses(
     (status = 200, description = "The server.", body = Info),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    NeedsCredential,
 ))]
 pub(super) async fn show(State(front): State<Arc<Front>>, _: OnServer<Stats>) -> Response {
     momentary(&describe(&front))

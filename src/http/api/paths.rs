@@ -19,7 +19,8 @@ use super::{
         front::Front,
         grant::OnPath,
         graphql::scalars::{DateTime, Long, long_or_none},
-        problem::{Problem, ProblemBody},
+        problem::Problem,
+        refusals::{BadRequest, NeedsCredential, NoneThere},
     },
     info::millis,
     listing::{Listing, PageOf},
@@ -226,8 +227,8 @@ pub(in crate::http) struct Path {
 /// All paths the caller may see.
 #[utoipa::path(get, path = "/api/v1/paths", tag = "paths", operation_id = "list_paths", params(PageOf), responses(
     (status = 200, description = "A page of paths.", body = Listing<Path>),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -281,9 +282,9 @@ pub(in crate::http) fn visible(
     )),
     responses(
         (status = 200, description = "The path.", body = Path),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsCredential,
+        NoneThere,
     )
 )]
 pub(super) async fn show(State(front): State<Arc<Front>>, OnPath(grant): OnPath<View>) -> Result<Response, Problem> {

@@ -16,6 +16,7 @@ use super::{
         front::Front,
         grant::{Named, OnServer},
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, NeedsCredential, NoneThere, TooMuchAtOnce},
     },
     listing::{Listing, PageOf},
     momentary,
@@ -99,7 +100,7 @@ fn door(front: &Front) -> Result<&Arc<Push>, Error> {
 /// Whether browsers may subscribe, and with which key.
 #[utoipa::path(get, path = "/api/v1/push", tag = "alerts", operation_id = "show_push", responses(
     (status = 200, description = "How it is.", body = PushInfo),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    NeedsCredential,
 ))]
 pub(super) async fn show(State(front): State<Arc<Front>>, _: OnServer<Alerts>) -> Response {
     let push = front.rooms.push.as_ref();
@@ -114,8 +115,8 @@ pub(super) async fn show(State(front): State<Arc<Front>>, _: OnServer<Alerts>) -
 /// Every browser that wants notifications.
 #[utoipa::path(get, path = "/api/v1/push/subscriptions", tag = "alerts", operation_id = "list_push_subscriptions", params(PageOf), responses(
     (status = 200, description = "A page of subscriptions.", body = Listing<PushSubscriber>),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
     (status = 404, description = "The configuration has no channel of Web Push.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
@@ -134,8 +135,8 @@ pub(super) async fn list(
     responses(
         (status = 200, description = "It was there already; what it wants was taken.", body = PushSubscriber),
         (status = 201, description = "It gets notifications from now on.", body = PushSubscriber),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsCredential,
         (status = 404, description = "The configuration has no channel of Web Push.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "There are as many as may be.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The store cannot be written.", body = ProblemBody, content_type = "application/problem+json"),
@@ -164,9 +165,9 @@ pub(super) async fn add(
     params(("id" = String, Path, description = "The subscription's id.")),
     responses(
         (status = 204, description = "It gets no notifications any more."),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
+        NoneThere,
+        TooMuchAtOnce,
     )
 )]
 pub(super) async fn remove(

@@ -18,6 +18,7 @@ use super::{
         front::Front,
         grant::{Named, OnServer},
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, NeedsCredential, NoneThere},
     },
     alerts::tagged,
     listing::{Listing, PageOf},
@@ -53,8 +54,8 @@ pub(in crate::http) struct Written {
 #[utoipa::path(get, path = "/api/v1/rules", tag = "alerts", operation_id = "list_rules", params(PageOf), responses(
     (status = 200, description = "A page of rules.", body = Listing<Written>),
     (status = 304, description = "It is what the client has."),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -76,7 +77,7 @@ pub(super) async fn list(
     responses(
         (status = 201, description = "It is at work.", body = super::silences::Added),
         (status = 400, description = "The rule is not right; `detail` says where.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
         (status = 409, description = "There is one of this name.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "It cannot be kept now.", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -98,8 +99,8 @@ pub(super) async fn add(
     responses(
         (status = 204, description = "It is at work."),
         (status = 400, description = "The rule is not right; `detail` says where.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
+        NoneThere,
         (status = 409, description = "It stands in the file.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "It cannot be kept now.", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -126,8 +127,8 @@ pub(super) async fn change(
     params(("id" = String, Path, description = "The rule's id.")),
     responses(
         (status = 204, description = "It is gone."),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
+        NoneThere,
         (status = 409, description = "It stands in the file.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "It cannot be kept now.", body = ProblemBody, content_type = "application/problem+json"),
     )

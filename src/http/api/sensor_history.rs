@@ -18,6 +18,7 @@ use super::{
         grant::{Named, Somewhere},
         graphql::scalars::{DateTime, Long, long},
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, NeedsCredential},
     },
     sensors::{find, json_body, matches, max_age, tag, unchanged},
 };
@@ -101,8 +102,8 @@ pub(super) struct HistoryOf {
     responses(
         (status = 200, description = "Its readings, summed up; `text/csv` with `format=csv`.", body = History),
         (status = 304, description = "They are as `If-None-Match` knows them."),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsCredential,
         (status = 404, description = "There is no such sensor.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The store cannot be read.", body = ProblemBody, content_type = "application/problem+json"),
     )

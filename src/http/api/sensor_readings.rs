@@ -16,6 +16,7 @@ use super::{
         front::Front,
         grant::{Named, OnServer},
         problem::{Problem, ProblemBody},
+        refusals::{BodyTooLarge, NeedsCredential},
     },
     momentary,
     sensors::sensor_id,
@@ -68,9 +69,9 @@ pub(super) struct Refusal {
     responses(
         (status = 200, description = "What became of them.", body = Taken),
         (status = 400, description = "It is no reading, or none of the batch could be taken.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
         (status = 408, description = "The body did not come to its end in time.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
+        BodyTooLarge,
         (status = 415, description = "The body is of another type.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

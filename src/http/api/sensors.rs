@@ -22,7 +22,8 @@ use super::{
         front::Front,
         grant::{Named, OnServer, Somewhere},
         graphql::scalars::{DateTime, Long, json_or_none, long_or_none, moment_or_none},
-        problem::{Problem, ProblemBody},
+        problem::Problem,
+        refusals::{BadRequest, NeedsCredential, NoneThere},
     },
     info::millis,
     listing::{Listing, PageOf},
@@ -151,8 +152,8 @@ static RUN: LazyLock<u64> = LazyLock::new(rand::random);
 #[utoipa::path(get, path = "/api/v1/sensors", tag = "sensors", operation_id = "list_sensors", params(PageOf), responses(
     (status = 200, description = "A page of sensors.", body = Listing<Sensor>),
     (status = 304, description = "They are as `If-None-Match` knows them."),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -206,9 +207,9 @@ impl ReadyPages {
     responses(
         (status = 200, description = "The sensor.", body = Sensor),
         (status = 304, description = "It is as `If-None-Match` knows it."),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsCredential,
+        NoneThere,
     )
 )]
 pub(super) async fn show(
@@ -228,8 +229,8 @@ pub(super) async fn show(
 /// The connections to MQTT brokers.
 #[utoipa::path(get, path = "/api/v1/mqtt", tag = "sensors", operation_id = "list_brokers", params(PageOf), responses(
     (status = 200, description = "The brokers of the configuration.", body = Listing<Broker>),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn brokers(
     State(front): State<Arc<Front>>,

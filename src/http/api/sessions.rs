@@ -19,7 +19,8 @@ use super::{
         front::Front,
         grant::{Named, OnServer, Somewhere},
         graphql::scalars::{DateTime, Long},
-        problem::{Problem, ProblemBody},
+        problem::Problem,
+        refusals::{BadRequest, NeedsCredential, NoneThere},
     },
     listing::{Listing, PageOf},
     momentary,
@@ -90,8 +91,8 @@ pub(in crate::http) struct Session {
 /// Everybody who watches what the caller may see counters of.
 #[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", operation_id = "list_sessions", params(PageOf), responses(
     (status = 200, description = "A page of sessions.", body = Listing<Session>),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -114,8 +115,8 @@ pub(in crate::http) fn visible(front: &Front, grant: &Grant<Stats>) -> Vec<Arc<s
     params(("id" = String, Path, description = "The session's id.", pattern = "^[0-9a-f]{32}$")),
     responses(
         (status = 204, description = "It ends."),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
+        NoneThere,
     )
 )]
 pub(super) async fn kick(

@@ -16,6 +16,7 @@ use super::{
         front::Front,
         grant::{Named, OnServer},
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, NeedsCredential, NoneThere, TooMuchAtOnce},
     },
     alerts::tagged,
     listing::{Listing, PageOf},
@@ -125,8 +126,8 @@ pub(super) fn added(id: String) -> Response {
 #[utoipa::path(get, path = "/api/v1/silences", tag = "alerts", operation_id = "list_silences", params(PageOf), responses(
     (status = 200, description = "A page of silences.", body = Listing<Quiet>),
     (status = 304, description = "It is what the client has."),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsCredential,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -145,10 +146,10 @@ pub(super) async fn list(
     request_body = QuietOptions,
     responses(
         (status = 201, description = "It holds, or will.", body = Added),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsCredential,
         (status = 409, description = "There are as many as may be.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
+        TooMuchAtOnce,
     )
 )]
 pub(super) async fn add(
@@ -183,9 +184,9 @@ pub(super) async fn add(
     params(("id" = String, Path, description = "The silence's id.")),
     responses(
         (status = 204, description = "It is over."),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "There is none.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "Too much is asked for at once.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
+        NoneThere,
+        TooMuchAtOnce,
     )
 )]
 pub(super) async fn remove(

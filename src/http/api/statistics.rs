@@ -19,6 +19,7 @@ use super::super::{
     grant::OnServer,
     graphql::scalars::{DateTime, Long, long_or_none, moment_or_none},
     problem::{Problem, ProblemBody},
+    refusals::NeedsCredential,
 };
 use crate::{
     auth::Stats,
@@ -105,7 +106,7 @@ pub(in crate::http) struct PathStatistics {
 #[utoipa::path(get, path = "/api/v1/statistics", tag = "statistics", operation_id = "statistics", responses(
     (status = 200, description = "As it is now.", body = Statistics),
     (status = 304, description = "Nothing changed since the answer with this `ETag`."),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    NeedsCredential,
     (status = 503, description = "The server just started: ask again.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(in crate::http) async fn show(
@@ -183,7 +184,7 @@ pub(in crate::http) struct Stretch {
 #[utoipa::path(get, path = "/api/v1/statistics/history", tag = "statistics", operation_id = "statistics_history", params(Period), responses(
     (status = 200, description = "Means by stretches of time.", body = StatisticsHistory),
     (status = 400, description = "The query makes no sense.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    NeedsCredential,
     (status = 503, description = "The disk does not answer.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(in crate::http) async fn history(

@@ -17,6 +17,7 @@ use super::{
         front::Front,
         grant::Named,
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, BodyTooLarge, NobodyKnown, NotJson},
     },
     auth::{Allowed, user},
     listing::{Listing, PageOf},
@@ -86,8 +87,8 @@ pub(super) struct PermissionOptions {
 /// The tokens of programs that whoever asks made; everybody's for an admin.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "auth", operation_id = "list_tokens", params(PageOf), responses(
     (status = 200, description = "A page of tokens.", body = Listing<Program>),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NobodyKnown,
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
@@ -103,10 +104,10 @@ pub(super) async fn list(
 /// Makes a token for a program. The token itself is in this answer and nowhere else.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "auth", operation_id = "add_token", request_body = ProgramOptions, responses(
     (status = 201, description = "It holds from now on.", body = Program),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NobodyKnown,
+    BodyTooLarge,
+    NotJson,
     (status = 409, description = "There are as many as may be.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "It cannot be kept.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -130,7 +131,7 @@ pub(super) async fn add(
     params(("id" = String, Path, description = "The token's id.")),
     responses(
         (status = 204, description = "It is none any more."),
-        (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+        NobodyKnown,
         (status = 404, description = "There is none of this id that is theirs.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "It cannot be written down.", body = ProblemBody, content_type = "application/problem+json"),
     )

@@ -18,6 +18,7 @@ use super::{
         front::Front,
         grant::{Named, OnServer},
         problem::{Problem, ProblemBody},
+        refusals::{BadRequest, BodyTooLarge, NeedsAdministrator, NobodyKnown, NotJson},
     },
     auth::Allowed,
     momentary,
@@ -101,7 +102,7 @@ pub(super) struct Rights {
 /// Every user, those of the file among them, without their secrets.
 #[utoipa::path(get, path = "/api/v1/users", tag = "auth", operation_id = "list_users", responses(
     (status = 200, description = "Every user.", body = Users),
-    (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+    NeedsAdministrator,
     (status = 409, description = "There are no users: auth is off.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "The store cannot be read.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -114,11 +115,11 @@ pub(super) async fn list(State(front): State<Arc<Front>>, Asking(caller): Asking
 /// Adds a user, who can log in within a second.
 #[utoipa::path(post, path = "/api/v1/users", tag = "auth", operation_id = "add_user", request_body = NewUser, responses(
     (status = 201, description = "The user was added."),
-    (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+    BadRequest,
+    NeedsAdministrator,
     (status = 409, description = "There is one of this name, there are as many as may be, or auth is off.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-    (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+    BodyTooLarge,
+    NotJson,
     (status = 503, description = "The store cannot be written.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn add(
@@ -141,12 +142,12 @@ pub(super) async fn add(
     params(("name" = String, Path, description = "The user's name.")), request_body = NewPassword,
     responses(
         (status = 204, description = "It is another one."),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsAdministrator,
         (status = 404, description = "There is no such user.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The user stands in the file, or auth is off.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        BodyTooLarge,
+        NotJson,
         (status = 503, description = "The store cannot be written.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -170,12 +171,12 @@ pub(super) async fn change_password(
     params(("name" = String, Path, description = "The user's name.")), request_body = Rights,
     responses(
         (status = 204, description = "They are others."),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsAdministrator,
         (status = 404, description = "There is no such user.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The user stands in the file or is the last administrator, or auth is off.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        BodyTooLarge,
+        NotJson,
         (status = 503, description = "The store cannot be written.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -198,8 +199,8 @@ pub(super) async fn change_rights(
     params(("name" = String, Path, description = "The user's name.")),
     responses(
         (status = 204, description = "The user is gone."),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs an administrator.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NeedsAdministrator,
         (status = 404, description = "There is no such user.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "The user stands in the file or is the last administrator, or auth is off.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The store cannot be written.", body = ProblemBody, content_type = "application/problem+json"),
@@ -220,7 +221,7 @@ pub(super) async fn remove(
 /// What the caller's own pages keep, as they left it; an empty object before that.
 #[utoipa::path(get, path = "/api/v1/users/me/preferences", tag = "auth", operation_id = "preferences", responses(
     (status = 200, description = "The caller's preferences.", body = Object),
-    (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+    NobodyKnown,
     (status = 409, description = "There are no users: auth is off.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "The store cannot be read.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -236,11 +237,11 @@ pub(super) async fn preferences(State(front): State<Arc<Front>>, Asking(caller):
     request_body = Object,
     responses(
         (status = 204, description = "They are kept."),
-        (status = 400, description = "The request cannot work as it is.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "Nobody known asks.", body = ProblemBody, content_type = "application/problem+json"),
+        BadRequest,
+        NobodyKnown,
         (status = 409, description = "There are no users: auth is off.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, description = "The body is no JSON.", body = ProblemBody, content_type = "application/problem+json"),
+        BodyTooLarge,
+        NotJson,
         (status = 503, description = "The store cannot be written.", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

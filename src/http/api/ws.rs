@@ -12,6 +12,7 @@ use super::{
         front::Front,
         grant::OnServer,
         problem::{Problem, ProblemBody},
+        refusals::NeedsCredential,
         ws::user,
     },
     momentary,
@@ -47,7 +48,7 @@ pub(super) struct WebSocketStatus {
 /// Who is connected over WebSocket.
 #[utoipa::path(get, path = "/api/v1/ws/status", tag = "events", operation_id = "websocket_status", responses(
     (status = 200, description = "Connections, and what they were told.", body = WebSocketStatus),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    NeedsCredential,
     (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(super) async fn status(

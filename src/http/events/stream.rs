@@ -20,6 +20,7 @@ use super::{
         caller::Asking,
         front::Front,
         problem::{Problem, ProblemBody},
+        refusals::NeedsCredential,
     },
     Seat, Sees,
     asked::{Asked, FilterParams},
@@ -46,7 +47,7 @@ use crate::{
     responses(
         (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
         (status = 400, description = "The query makes no sense.", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        NeedsCredential,
         (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many streams of this user, or of this address: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Too many follow: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
@@ -75,7 +76,7 @@ pub(in crate::http) async fn events(
 /// How the server is, as server-sent events: `system_status`, now and with every change.
 #[utoipa::path(get, path = "/stream/system-status", tag = "events", operation_id = "stream_system_status", responses(
     (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
-    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    NeedsCredential,
     (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "Too many streams of this user, or of this address: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "Too many follow: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
