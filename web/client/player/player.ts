@@ -6,7 +6,8 @@ import { Backoff } from './backoff'
 import { HlsTier } from './hls'
 import { latencyOf, type Latency } from './latency'
 import { NativeTier } from './native'
-import type { Failure, Quality, Tier, TierEvents, TierName } from './tier'
+import { isLasting, type Failure, type Quality, type Tier, type TierEvents, type TierName } from './tier'
+import { frameCounts, hasAudio, motionOf } from './video'
 import { Watchdog } from './watchdog'
 import { WebRtcTier } from './webrtc'
 
@@ -392,33 +393,4 @@ export class Player {
   #announce(): void {
     if (this.#state !== 'closed') this.#options.onChange(this.snapshot)
   }
-}
-
-function frameCounts(video: HTMLVideoElement): { frames: number; dropped: number } {
-  const quality = video.getVideoPlaybackQuality?.()
-  return { frames: quality?.totalVideoFrames ?? 0, dropped: quality?.droppedVideoFrames ?? 0 }
-}
-
-/** A number that rises while there is something to see, or, without a picture, to hear. */
-function motionOf(video: HTMLVideoElement): number {
-  const { frames } = frameCounts(video)
-  return video.videoWidth > 0 && frames > 0 ? frames : video.currentTime
-}
-
-/** What another try will not change: no decoder, no such door. */
-function isLasting({ kind, status }: Failure): boolean {
-  return kind === 'codec' || status === 404 || status === 405
-}
-
-interface AudioHints {
-  audioTracks?: { length: number }
-  mozHasAudio?: boolean
-  webkitAudioDecodedByteCount?: number
-}
-
-function hasAudio(video: HTMLVideoElement): boolean {
-  const stream = video.srcObject as MediaStream | null
-  if (stream) return stream.getAudioTracks().length > 0
-  const hints = video as HTMLVideoElement & AudioHints
-  return (hints.audioTracks?.length ?? 0) > 0 || hints.mozHasAudio === true || (hints.webkitAudioDecodedByteCount ?? 0) > 0
 }

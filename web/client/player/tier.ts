@@ -12,6 +12,11 @@ export interface Failure {
   status?: number
 }
 
+/** What another try will not change: no decoder, no such door. */
+export function isLasting({ kind, status }: Failure): boolean {
+  return kind === 'codec' || status === 404 || status === 405
+}
+
 export interface Quality {
   id: number
   label: string
