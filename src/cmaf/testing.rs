@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
+pub(crate) use crate::media::testing::track_set;
+
 use super::{
     CmafPolicy, Recalled, RunToken, Selection,
     line::{Line, Place},
@@ -12,8 +14,8 @@ use super::{
 use crate::{
     base::{Monotonic, Rendition, WallTime},
     media::{
-        ClockRate, Codec, CodecParameters, MediaKind, MediaTime, PictureSize, Plan, Track, TrackDescription, TrackId,
-        TrackSet, Unit,
+        self, ClockRate, Codec, CodecParameters, MediaKind, MediaTime, PictureSize, Plan, Track, TrackDescription,
+        TrackId, TrackSet, Unit,
         aac::AacConfig,
         nal,
         time::FLICKS_PER_SECOND,
@@ -22,8 +24,7 @@ use crate::{
 };
 
 fn hex(digits: &str) -> Bytes {
-    let digits: Vec<u32> = digits.chars().map(|c| c.to_digit(16).unwrap()).collect();
-    digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect::<Vec<_>>().into()
+    media::testing::hex(digits).into()
 }
 
 fn video(parameters: CodecParameters) -> TrackDescription {
@@ -81,22 +82,6 @@ pub(crate) fn opaque_audio() -> TrackDescription {
 fn opaque(encoding: &str) -> CodecParameters {
     let encoding = encoding.to_owned();
     CodecParameters::Opaque(OpaqueParameters { encoding, channels: None, fmtp: None, static_payload_type: None })
-}
-
-pub(crate) fn track_set(tracks: Vec<TrackDescription>) -> TrackSet {
-    let track = |(id, description): (usize, TrackDescription)| {
-        let TrackDescription { kind, clock_rate, parameters } = description;
-        Arc::new(Track {
-            id: TrackId(id as u8),
-            kind,
-            clock_rate,
-            parameters,
-            derived_from: None,
-            generation: 1,
-            revision: 0,
-        })
-    };
-    TrackSet { generation: 1, tracks: tracks.into_iter().enumerate().map(track).collect() }
 }
 
 /// The wall time at which the tests' monotonic clock shows zero: 2026-11-20T10:00:00Z.

@@ -1,4 +1,25 @@
-//! What the tests of this room share.
+//! What the tests of this room, and of others, share.
+
+use std::sync::Arc;
+
+use super::{Track, TrackDescription, TrackId, TrackSet};
+
+/// The tracks of a source that says this of them, of its first run.
+pub(crate) fn track_set(tracks: Vec<TrackDescription>) -> TrackSet {
+    let track = |(id, description): (usize, TrackDescription)| {
+        let TrackDescription { kind, clock_rate, parameters } = description;
+        Arc::new(Track {
+            id: TrackId(id as u8),
+            kind,
+            clock_rate,
+            parameters,
+            derived_from: None,
+            generation: 1,
+            revision: 0,
+        })
+    };
+    TrackSet { generation: 1, tracks: tracks.into_iter().enumerate().map(track).collect() }
+}
 
 /// Bytes from hexadecimal digits; blanks are passed over.
 pub(crate) fn hex(digits: &str) -> Vec<u8> {

@@ -254,7 +254,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        media::{CodecParameters, MediaKind, PictureSize, Plan, Track, plan::Body, track::OpaqueParameters},
+        media::{
+            CodecParameters, MediaKind, PictureSize, Plan, TrackDescription, plan::Body, testing::track_set,
+            track::OpaqueParameters,
+        },
         rtsp::transport::Agreed,
     };
 
@@ -275,17 +278,9 @@ mod tests {
         let track = |(id, parameters): (usize, CodecParameters)| {
             let (kind, clock_rate) =
                 if id == 0 { (MediaKind::Video, ClockRate::VIDEO) } else { (MediaKind::Audio, ClockRate::TELEPHONE) };
-            Arc::new(Track {
-                id: TrackId(id as u8),
-                kind,
-                clock_rate,
-                parameters,
-                derived_from: None,
-                generation: 1,
-                revision: 0,
-            })
+            TrackDescription { kind, clock_rate, parameters }
         };
-        TrackSet { generation: 1, tracks: parameters.into_iter().enumerate().map(track).collect() }
+        track_set(parameters.into_iter().enumerate().map(track).collect())
     }
 
     fn unit(set: &TrackSet, track: usize, millis: i64, packets: usize, captured: Option<WallTime>) -> Arc<Unit> {

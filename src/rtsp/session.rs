@@ -529,7 +529,7 @@ mod tests {
     use super::{super::agreement::TrackPosition, *};
     use crate::{
         base::WallTime,
-        media::{ClockRate, CodecParameters, MediaKind, MediaTime, PictureSize, Track, TrackSet},
+        media::{ClockRate, CodecParameters, MediaKind, MediaTime, PictureSize, TrackDescription, testing::track_set},
     };
 
     const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -565,12 +565,9 @@ mod tests {
             if let Some(kind) = self.refuse {
                 return Err(Error::new(kind, "on purpose"));
             }
-            let track = |id| {
-                let parameters = CodecParameters::Vp8(PictureSize::default());
-                let (id, kind, clock_rate) = (TrackId(id as u8), MediaKind::Video, ClockRate::VIDEO);
-                Arc::new(Track { id, kind, clock_rate, parameters, derived_from: None, generation: 1, revision: 0 })
-            };
-            let tracks = Arc::new(TrackSet { generation: 1, tracks: (0..self.tracks).map(track).collect() });
+            let parameters = CodecParameters::Vp8(PictureSize::default());
+            let track = TrackDescription { kind: MediaKind::Video, clock_rate: ClockRate::VIDEO, parameters };
+            let tracks = Arc::new(track_set(vec![track; self.tracks]));
             Ok(Found { tracks, title: "cam".into(), transports: Transports::ALL })
         }
 

@@ -9,8 +9,8 @@ use super::*;
 use crate::{
     base::{Secret, id::SessionId},
     media::{
-        ClockRate, Codec, CodecParameters, MediaKind, PictureSize, Track, TrackId, TrackSet,
-        testing::hex,
+        ClockRate, Codec, CodecParameters, MediaKind, PictureSize, Track, TrackDescription, TrackId, TrackSet,
+        testing::{hex, track_set},
         track::{
             AacParameters, Av1Parameters, H264Parameters, H265Parameters, OpaqueParameters, OpusParameters,
             PcmParameters, Vp9Parameters,
@@ -48,7 +48,7 @@ fn set_with_opus(mut tracks: Vec<CodecParameters>) -> TrackSet {
 }
 
 fn set(tracks: Vec<CodecParameters>) -> TrackSet {
-    let track = |(id, parameters): (usize, CodecParameters)| {
+    let track = |parameters: CodecParameters| {
         let (kind, rate) = match &parameters {
             CodecParameters::Opus(_) => (MediaKind::Audio, 48_000),
             CodecParameters::Aac(own) => (MediaKind::Audio, own.sample_rate),
@@ -60,17 +60,9 @@ fn set(tracks: Vec<CodecParameters>) -> TrackSet {
             _ => (MediaKind::Video, 90_000),
         };
         let clock_rate = ClockRate::new(rate).unwrap();
-        Arc::new(Track {
-            id: TrackId(id as u8),
-            kind,
-            clock_rate,
-            parameters,
-            derived_from: None,
-            generation: 1,
-            revision: 0,
-        })
+        TrackDescription { kind, clock_rate, parameters }
     };
-    TrackSet { generation: 1, tracks: tracks.into_iter().enumerate().map(track).collect() }
+    track_set(tracks.into_iter().map(track).collect())
 }
 
 /// An SPS as far as `profile-level-id` goes.
