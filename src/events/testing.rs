@@ -1,13 +1,18 @@
-//! What tests of this and of other rooms share: a log on a disk of its own, and drafts.
+//! What tests of this and of other rooms share: a log on a disk of its own, drafts, and a thermometer.
 
 use std::path::Path;
 
 use tempfile::TempDir;
 
 pub(crate) use super::event::testing::draft;
-use super::{Events, Retention};
+use super::{
+    Events, Retention,
+    alerts::SensorReport,
+    payload::ReadingValue,
+    rules::{Device, Reading},
+};
 use crate::{
-    base::{Clock, Tasks},
+    base::{Clock, SensorId, Tasks},
     store::Store,
 };
 
@@ -42,4 +47,21 @@ pub(crate) async fn open(state_dir: &Path, tasks: &Tasks) -> (Store, Events) {
     let (store, incidents) = Store::open(state_dir, Clock).await;
     let events = Events::start(&store, &incidents, Retention::default(), Clock, tasks).await;
     (store, events)
+}
+
+/// The thermometer in the attic shows so many degrees.
+pub(crate) fn attic(celsius: f64) -> SensorReport {
+    let sensor: SensorId = "attic".parse().unwrap();
+    SensorReport {
+        device: Device {
+            sensor: sensor.clone(),
+            name: "Attic".into(),
+            kind: "temperature".into(),
+            unit: Some("°C".into()),
+            path: None,
+            every: None,
+        },
+        reading: Some(Reading { sensor, value: ReadingValue::Number(celsius), time: Clock.wall() }),
+        broken: false,
+    }
 }

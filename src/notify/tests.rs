@@ -12,10 +12,10 @@ use crate::{
     config::NotifyConfig,
     events::{
         alarms::{NoWitness, Notice, Reason},
-        alerts::{Alerts, AlertsOptions, Cameras, NOTICES, SensorReport, WaysOut},
-        payload::{AlertRecord, AlertState, ReadingValue},
-        rules::{CameraSample, Device, Reading},
-        testing::Desk,
+        alerts::{Alerts, AlertsOptions, Cameras, NOTICES, WaysOut},
+        payload::{AlertRecord, AlertState},
+        rules::CameraSample,
+        testing::{Desk, attic},
     },
     store::DocumentChange,
 };
@@ -255,24 +255,11 @@ async fn a_channel_that_wants_it_is_told_how_things_stand_until_they_are_over() 
     };
     let alerts = Alerts::start(options, desk.events.clone(), &desk.store, Clock, &desk.tasks).await;
     notifier.watch(alerts.clone());
-    let sensor: crate::base::SensorId = "attic".parse().unwrap();
-    let read = |celsius: f64| SensorReport {
-        device: Device {
-            sensor: sensor.clone(),
-            name: "Attic".into(),
-            kind: "temperature".into(),
-            unit: Some("°C".into()),
-            path: None,
-            every: None,
-        },
-        reading: Some(Reading { sensor: sensor.clone(), value: ReadingValue::Number(celsius), time: Clock.wall() }),
-        broken: false,
-    };
-    alerts.observe(read(40.0)).unwrap();
+    alerts.observe(attic(40.0)).unwrap();
     // A look may come before the notice.
     let told = channel.until(3).await;
     assert_eq!(told.iter().filter(|told| *told == "raised hot").count(), 1, "{told:?}");
-    alerts.observe(read(20.0)).unwrap();
+    alerts.observe(attic(20.0)).unwrap();
     let over = || channel.told().iter().any(|told| told == "cleared hot");
     while !over() {
         tokio::time::sleep(Duration::from_millis(10)).await;

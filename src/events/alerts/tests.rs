@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    Alerts, AlertsOptions, CameraSample, Cameras, Device, DiskRoom, NoWaysOut, Notice, Origin, Reading, SensorReport,
-    SilenceOptions, WaysOut,
+    Alerts, AlertsOptions, CameraSample, Cameras, DiskRoom, NoWaysOut, Notice, Origin, SilenceOptions, WaysOut,
 };
 use crate::{
     base::{Clock, Severity},
@@ -15,9 +14,8 @@ use crate::{
     events::{
         Cursor, Delivery, Draft, EventType, Filter, Follower, From, Scope,
         alarms::{Matcher, NoWitness, Reason},
-        payload::ReadingValue,
         rules::CameraStanding,
-        testing::{Desk, draft},
+        testing::{Desk, attic, draft},
     },
     store::DocumentChange,
 };
@@ -72,28 +70,12 @@ async fn told(follower: &mut Follower, count: usize) -> Vec<String> {
     words
 }
 
-fn report(value: f64) -> SensorReport {
-    let sensor: crate::base::SensorId = "attic".parse().unwrap();
-    SensorReport {
-        device: Device {
-            sensor: sensor.clone(),
-            name: "Attic".into(),
-            kind: "temperature".into(),
-            unit: Some("°C".into()),
-            path: None,
-            every: None,
-        },
-        reading: Some(Reading { sensor, value: ReadingValue::Number(value), time: Clock.wall() }),
-        broken: false,
-    }
-}
-
 #[tokio::test]
 async fn a_reading_becomes_an_alert_that_survives_a_restart_and_is_cleared_once() {
     let desk = Desk::new().await;
     let mut follower = follow(&desk);
     let alerts = start(&desk, &["preset: temperature"]).await;
-    alerts.observe(report(40.0)).unwrap();
+    alerts.observe(attic(40.0)).unwrap();
     assert_eq!(told(&mut follower, 1).await, ["raised"]);
     let fingerprint = alerts.snapshot().alarms[0].record.fingerprint.clone();
     alerts.acknowledge(fingerprint.clone(), "ann".into(), Some("mine".into()), None).await.unwrap();
@@ -104,8 +86,8 @@ async fn a_reading_becomes_an_alert_that_survives_a_restart_and_is_cleared_once(
     let alerts = start(&desk, &["preset: temperature"]).await;
     let kept = alerts.snapshot().alarms[0].clone();
     assert_eq!((kept.is_active(), kept.record.ack.as_ref().unwrap().by.as_str()), (true, "ann"));
-    alerts.observe(report(41.0)).unwrap();
-    alerts.observe(report(20.0)).unwrap();
+    alerts.observe(attic(41.0)).unwrap();
+    alerts.observe(attic(20.0)).unwrap();
     assert_eq!(told(&mut follower, 1).await, ["cleared"], "and not raised again");
     let over = alerts.acknowledge(fingerprint, "bob".into(), None, None).await.unwrap_err();
     assert_eq!(over.code(), "alert_over");
@@ -158,7 +140,7 @@ async fn rules_that_were_added_are_kept_and_those_of_the_file_stay() {
     let rules = &alerts.snapshot().rules;
     let names: Vec<_> = rules.iter().map(|entry| (entry.id.as_str(), entry.origin)).collect();
     assert_eq!(names, [("smoke", Origin::File), ("temperature", Origin::Api)]);
-    alerts.observe(report(31.0)).unwrap();
+    alerts.observe(attic(31.0)).unwrap();
     assert_eq!(told(&mut follower, 1).await, ["raised"]);
     alerts.remove_rule("temperature".parse().unwrap(), "bob".into()).await.unwrap();
     let mut words = told(&mut follower, 2).await;

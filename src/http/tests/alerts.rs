@@ -13,10 +13,9 @@ use crate::{
     base::{Clock, Tasks},
     events::{
         alarms::NoWitness,
-        alerts::{Alerts, AlertsOptions, Cameras, NoWaysOut, SensorReport},
-        payload::ReadingValue,
-        rules::{CameraSample, Device, Reading},
-        testing::Desk,
+        alerts::{Alerts, AlertsOptions, Cameras, NoWaysOut},
+        rules::CameraSample,
+        testing::{Desk, attic},
     },
 };
 
@@ -48,17 +47,7 @@ pub(in crate::http) async fn warm(desk: &Desk) -> House {
 
 /// Gives a reading and waits until there is an alert.
 async fn read(house: &House, value: f64) {
-    let sensor: crate::base::SensorId = "attic".parse().unwrap();
-    let device = Device {
-        sensor: sensor.clone(),
-        name: "Attic".into(),
-        kind: "temperature".into(),
-        unit: Some("°C".into()),
-        path: None,
-        every: None,
-    };
-    let reading = Some(Reading { sensor, value: ReadingValue::Number(value), time: Clock.wall() });
-    house.rooms.alerts.observe(SensorReport { device, reading, broken: false }).unwrap();
+    house.rooms.alerts.observe(attic(value)).unwrap();
     for _ in 0..600 {
         if !house.rooms.alerts.snapshot().alarms.is_empty() {
             return;
