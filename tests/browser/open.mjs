@@ -7,20 +7,8 @@
 // from elsewhere).
 
 import { chromium } from "playwright-core";
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-
-function browser() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
-    try {
-      return execFileSync("which", [name], { encoding: "utf8" }).trim();
-    } catch {
-      // Not this one.
-    }
-  }
-  throw new Error("no chromium in PATH; the variable CHROMIUM may name one");
-}
+import { browser } from "./chromium.mjs";
 
 const { url, scripts, seconds } = JSON.parse(readFileSync(0, "utf8"));
 const instance = await chromium.launch({

@@ -5,20 +5,8 @@
 // debugger, as the browser does it. The worker, its registration and what it shows are the real ones.
 
 import { chromium } from "playwright-core";
-import { execFileSync } from "node:child_process";
+import { browser } from "./chromium.mjs";
 import { serve } from "./push_service.mjs";
-
-function program() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
-    try {
-      return execFileSync("which", [name], { encoding: "utf8" }).trim();
-    } catch {
-      // Not this one.
-    }
-  }
-  throw new Error("no chromium in PATH; the variable CHROMIUM may name one");
-}
 
 async function until(what, look) {
   for (const end = Date.now() + 30_000; Date.now() < end; ) {
@@ -34,7 +22,7 @@ const origin = new URL(url).origin;
 const messages = [];
 const service = await serve(certificate, key, (message) => messages.push(message));
 const instance = await chromium.launch({
-  executablePath: program(),
+  executablePath: browser(),
   args: ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 try {
