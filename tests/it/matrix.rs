@@ -229,11 +229,13 @@ async fn closed(issuer: &Issuer) -> Server {
     // With two users nobody is let in for being on this machine.
     let password = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$RqJ4hs3y0J9XbMPjvIPXEw";
     let user = |name: &str| json!({ "name": name, "password": password, "permissions": [{ "action": "admin" }] });
-    Server::start(json!({
+    let server = Server::start(json!({
         "auth": { "jwt": issuer.config(), "users": [user("one"), user("two")] },
         "paths": { "cam": { "source": "demo" }, "elsewhere": { "source": "demo" } },
     }))
-    .await
+    .await;
+    server.serving().await;
+    server
 }
 
 /// Something in the place of what a route leaves open.
@@ -337,6 +339,7 @@ async fn every_route_lets_those_in_whom_another_server_allows_everything() {
         "paths": { "cam": { "source": "demo" }, "elsewhere": { "source": "demo" } },
     }))
     .await;
+    server.serving().await;
     let shapes = SHAPES.iter().map(|(_, method, url, answers)| (*method, *url, answers[5]));
     let rows = ROUTES.iter().map(|(method, route, answers)| (*method, *route, answers[5])).chain(shapes);
     let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();

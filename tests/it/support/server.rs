@@ -84,6 +84,15 @@ impl Server {
         self.client.get(self.http(path)).send().await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// Waits until it says that it takes requests: it writes its addresses down a moment before.
+    pub async fn serving(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.get("/readyz").await.status() != 200 {
+            assert!(Instant::now() < deadline, "the server is not ready after {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// GETs a URL of this server that must answer 200 with JSON.
     pub async fn json(&self, path: &str) -> Value {
         let response = self.get(path).await;
