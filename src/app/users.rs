@@ -410,7 +410,9 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(30), local.ended().cancelled()).await.unwrap();
         assert!(logs_in(&gate, "anna", &password).await);
         let known = Credential::of_password("anna", password.reveal()).unwrap();
-        let Some(Identity::Known(standing)) = gate.recall(&known, Clock.moment()) else { panic!("she is known") };
+        let Some(Identity::Known(standing)) = gate.recall(&known, [10, 0, 0, 9].into(), Clock.moment()) else {
+            panic!("she is known")
+        };
         let another = Secret::new("battery staple");
         book.change_password(&name, &another, hash(another.clone()).await.unwrap()).await.unwrap();
         let ended = async {

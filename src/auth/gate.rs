@@ -146,8 +146,8 @@ impl Gate {
     }
 
     /// Who shows this, if that needs no thought: everybody is let in, or it was shown and found right before.
-    pub fn recall(&self, credential: &Credential, now: Moment) -> Option<Identity> {
-        if self.is_off() { Some(Identity::Nobody) } else { self.logins.recall(credential, now) }
+    pub fn recall(&self, credential: &Credential, from: IpAddr, now: Moment) -> Option<Identity> {
+        if self.is_off() { Some(Identity::Nobody) } else { self.logins.recall(credential, from, now) }
     }
 
     /// Who shows this, from an address.

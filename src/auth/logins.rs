@@ -35,6 +35,7 @@ use super::{
 use crate::{
     base::{Error, Kind, Moment, Monotonic, Secret, WallTime},
     config::{PasswordHash, PermissionConfig, UserName},
+    stats::network,
 };
 
 /// Passwords hashed at once: each takes a core and 19 MiB.
@@ -157,8 +158,8 @@ impl Logins {
         known.len()
     }
 
-    /// Who shows this, if it was shown before and is still right. It hashes nothing that is slow to hash.
-    pub(super) fn recall(&self, credential: &Credential, now: Moment) -> Option<Identity> {
+    /// Who shows this, if it was shown before from there and is still right. It hashes nothing that is slow to hash.
+    pub(super) fn recall(&self, credential: &Credential, from: IpAddr, now: Moment) -> Option<Identity> {
         let (user, password) = match credential {
             Credential::Password { user, password } => (user, password),
             Credential::Token { token, way } => {
@@ -171,7 +172,7 @@ impl Logins {
         };
         let now = now.monotonic;
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = self.key_of(user, password);
+        let key = self.key_of_password(user, password, from);
         let found = remembered.get(&key)?;
         if found.until <= now || found.standing.is_over() {
             remembered.remove(&key);
@@ -190,7 +191,7 @@ impl Logins {
         from: IpAddr,
         now: Moment,
     ) -> Result<Identity, TryLater> {
-        if let Some(known) = self.recall(credential, now) {
+        if let Some(known) = self.recall(credential, from, now) {
             return Ok(known);
         }
         let Credential::Password { user, password } = credential else {
@@ -198,7 +199,7 @@ impl Logins {
                 Some(issuer) => issuer.newer_keys(now.monotonic).await,
                 None => false,
             };
-            return Ok(self.recall(credential, now).filter(|_| newer).unwrap_or(Identity::Refused));
+            return Ok(self.recall(credential, from, now).filter(|_| newer).unwrap_or(Identity::Refused));
         };
         let now = now.monotonic;
         let _place = self.waiting.try_acquire().map_err(|_| TryLater { after: Duration::from_secs(1) })?;
@@ -209,7 +210,7 @@ impl Logins {
         match entry.filter(|entry| right && !entry.standing.is_over()) {
             Some(entry) => {
                 self.throttle().succeeded(user, from);
-                self.remember(self.key_of(user, password), &entry.standing, now);
+                self.remember(self.key_of_password(user, password, from), &entry.standing, now);
                 Ok(Identity::Known(entry.standing.clone()))
             }
             None => Ok(Identity::Refused),
@@ -241,6 +242,12 @@ impl Logins {
             }
             None => Identity::Refused,
         }
+    }
+
+    /// Whether somebody may come by a password that no answer to a challenge could be held against.
+    pub(super) fn needs_passwords(&self) -> bool {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users.values().any(|entry| entry.user.digest.is_none()) || self.issuer().is_some()
     }
 
     /// Whether this names nobody who is a user here.
@@ -288,13 +295,24 @@ impl Logins {
         remembered.insert(key, Remembered { standing: standing.clone(), until: now + REMEMBERED });
     }
 
-    /// With a key of this process: what lies in memory fits nothing elsewhere, and nobody can aim at one entry. A name has
-    /// no zero byte that could move between the two.
-    fn key_of(&self, user: &str, password: &Secret) -> [u8; 32] {
+    /// What is known of one address is nothing at another: whoever guesses there would learn without a wait that a guess is
+    /// right.
+    fn key_of_password(&self, user: &str, password: &Secret, from: IpAddr) -> [u8; 32] {
+        let from = match network(from) {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        };
+        self.key_of(&[user.as_bytes(), password.reveal().as_bytes(), &from])
+    }
+
+    /// With a key of this process: what lies in memory fits nothing elsewhere, and nobody can aim at one entry.
+    fn key_of(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.key);
-        context.update(&(user.len() as u64).to_be_bytes());
-        context.update(user.as_bytes());
-        context.update(password.reveal().as_bytes());
+        for part in parts {
+            // So that no byte moves from one part to the next.
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
         let mut key = [0; 32];
         key.copy_from_slice(context.sign().as_ref());
         key
@@ -343,10 +361,30 @@ mod tests {
         let wrong = [shows("anna", "Password"), shows("berta", "password"), shows("", ""), shows("anna", "")];
         for credential in wrong.into_iter().chain([Credential::of_token("abc", Way::Header).unwrap()]) {
             assert!(known(&logins, &credential, 1).await.is_none(), "{credential:?}");
-            assert!(!matches!(logins.recall(&credential, at(1)), Some(Identity::Known(_))));
+            assert!(!matches!(logins.recall(&credential, HERE, at(1)), Some(Identity::Known(_))));
         }
-        assert!(matches!(logins.recall(&shows("anna", "password"), at(1)), Some(Identity::Known(_))), "remembered");
-        assert!(logins.recall(&shows("anna", "password"), at(700)).is_none(), "and forgotten");
+        assert!(
+            matches!(logins.recall(&shows("anna", "password"), HERE, at(1)), Some(Identity::Known(_))),
+            "remembered"
+        );
+        assert!(logins.recall(&shows("anna", "password"), HERE, at(700)).is_none(), "and forgotten");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_guessing_learns_nothing_from_what_is_remembered_elsewhere() {
+        let logins = Logins::default();
+        logins.set_users(vec![cheap_user("anna", "password", &[])], &BTreeMap::new());
+        assert!(known(&logins, &shows("anna", "password"), 1).await.is_some());
+        let elsewhere = IpAddr::from([10, 0, 0, 10]);
+        for guess in 0..20 {
+            let _waits = logins.identify(&shows("anna", &format!("guess {guess}")), elsewhere, at(2)).await;
+        }
+        assert!(logins.recall(&shows("anna", "password"), elsewhere, at(2)).is_none());
+        assert!(
+            logins.identify(&shows("anna", "password"), elsewhere, at(2)).await.is_err(),
+            "the right one waits, too"
+        );
+        assert!(known(&logins, &shows("anna", "password"), 2).await.is_some(), "and its owner goes on");
     }
 
     #[tokio::test]
@@ -401,7 +439,7 @@ mod tests {
     }
 
     fn by(logins: &Logins, token: &Secret, way: Way, now: u64) -> Option<Arc<Standing>> {
-        match logins.recall(&Credential::of_token(token.reveal(), way).unwrap(), at(now)) {
+        match logins.recall(&Credential::of_token(token.reveal(), way).unwrap(), HERE, at(now)) {
             Some(Identity::Known(standing)) => Some(standing),
             _ => None,
         }
@@ -592,7 +630,7 @@ mod tests {
         let now = || Moment { monotonic: Clock.now(), wall: at(2).wall };
         desk.due(Clock).await;
         desk.handle_fetched(None, Clock.now()).unwrap();
-        assert!(logins.recall(&token, now()).is_none(), "it needs thought");
+        assert!(logins.recall(&token, HERE, now()).is_none(), "it needs thought");
         // Too soon after the last fetch: an answer at once.
         assert!(matches!(logins.identify(&token, HERE, now()).await, Ok(Identity::Refused)));
         tokio::time::advance(Duration::from_secs(10)).await;

@@ -230,8 +230,8 @@ impl Surface {
         };
         let (now, knock) = (rooms.clock.moment(), || outside::knock(&caller, &parts.uri, door));
         let at_once = match by_cookie {
-            true => rooms.gate.recall(&credential, now),
-            false => rooms.gate.meet_at_once(&credential, knock, now),
+            true => rooms.gate.recall(&credential, caller.peer.ip(), now),
+            false => rooms.gate.meet_at_once(&credential, caller.peer.ip(), knock, now),
         };
         let identity = match at_once {
             // A cookie that ended is what a browser has left over, no attempt.

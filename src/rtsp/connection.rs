@@ -98,7 +98,7 @@ impl Connection {
             seed: rand::random(),
             nonce: rand::random(),
             basic: wire.is_encrypted() || shared.options.allow_basic,
-            plain: shared.gate.asks_outside(),
+            plain: shared.gate.needs_passwords(),
         };
         Self {
             shared,
@@ -252,7 +252,7 @@ impl Connection {
                 gate.identify_by_digest(&answer, request.method().into(), from, self.shared.clock.moment())
             }
             Shown::Password(credential) => {
-                let met = gate.meet_at_once(&credential, knock, self.shared.clock.moment());
+                let met = gate.meet_at_once(&credential, from, knock, self.shared.clock.moment());
                 met.unwrap_or_else(|| {
                     unverified = Some((credential, knock()));
                     Identity::Refused

@@ -16,7 +16,7 @@ pub(super) struct Login {
     nonce: String,
     /// Passwords may be sent as they are: the connection is encrypted, or the configuration says so.
     basic: bool,
-    /// Whoever decides needs the password itself: where it may be sent, nothing else is asked for.
+    /// Somebody may come who is known by the password itself alone: where it may be sent, nothing else is asked for.
     plain: bool,
     stale: bool,
 }
@@ -76,7 +76,7 @@ impl Login {
             format!("Digest realm=\"{REALM}\", nonce=\"{}\", algorithm={algorithm}{stale}", self.nonce)
         };
         let basic = self.basic.then(|| format!("Basic realm=\"{REALM}\""));
-        // A player answers the strongest it knows, which is nothing to a server that decides elsewhere.
+        // A player answers the strongest it knows, and asks nobody for another when that is refused (ffmpeg, GStreamer).
         let algorithms: &[&str] = if self.basic && self.plain { &[] } else { &["SHA-256", "MD5"] };
         let lines: Vec<_> = basic.into_iter().chain(algorithms.iter().map(digest)).collect();
         lines.join("\r\nWWW-Authenticate: ")

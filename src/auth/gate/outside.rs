@@ -10,10 +10,15 @@ impl Gate {
         let _ = self.outside.set(desk);
     }
 
-    /// Whether callers are asked about elsewhere. Such a server needs the password itself: an answer to a challenge is
-    /// nothing to it.
+    /// Whether callers are asked about elsewhere.
     pub fn asks_outside(&self) -> bool {
         self.outside.get().is_some()
+    }
+
+    /// Whether somebody may come who proves nothing by an answer to a challenge, but by the password itself: it is a server
+    /// elsewhere that knows it, an issuer's token, or known here by its hash alone.
+    pub fn needs_passwords(&self) -> bool {
+        self.asks_outside() || self.logins.needs_passwords()
     }
 
     /// What came of questions to the server that decides, by name; nothing where there is none.
@@ -25,15 +30,16 @@ impl Gate {
     pub fn meet_at_once(
         &self,
         credential: &Credential,
+        from: IpAddr,
         knock: impl FnOnce() -> Knock,
         now: Moment,
     ) -> Option<Identity> {
-        match self.recall(credential, now) {
+        match self.recall(credential, from, now) {
             Some(Identity::Refused) if self.asks_outside() => {
                 Some(self.receive(Some(credential), knock).unwrap_or(Identity::Refused))
             }
             Some(Identity::Refused) => {
-                self.saw_refused(knock().from, credential.user(), now);
+                self.saw_refused(from, credential.user(), now);
                 Some(Identity::Refused)
             }
             None if self.logins.is_strange(credential) => self.receive(Some(credential), knock),
@@ -51,7 +57,7 @@ impl Gate {
         knock: Knock,
         now: Moment,
     ) -> std::result::Result<Identity, TryLater> {
-        if let Some(met) = self.meet_at_once(credential, || knock.clone(), now) {
+        if let Some(met) = self.meet_at_once(credential, knock.from, || knock.clone(), now) {
             return Ok(met);
         }
         match self.identify(credential, knock.from, now).await? {

@@ -42,7 +42,7 @@ impl Logins {
             let known = self.by_api_token(token, now).filter(|_| Purpose::Api.comes_by(way));
             return known.map_or(Looked::Wrong, Looked::Known);
         }
-        let key = self.key_of("", token);
+        let key = self.key_of(&[token.reveal().as_bytes()]);
         let seconds = seconds(now);
         if let Some(found) = self.held().find(&key, way, seconds) {
             return found.map_or(Looked::Wrong, Looked::Known);

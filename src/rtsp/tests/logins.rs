@@ -200,6 +200,21 @@ async fn ffmpeg_and_gstreamer_log_in() {
     let rig = Rig::start().await;
     rig.gate.set_users(vec![user("anna", &[("view", "cam")]), user("berta", &[])], &BTreeMap::new());
     let _film = Film::shoot(Coding::H264, 50).await.roll(&rig, 60);
+    players_log_in(&rig).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ffmpeg_and_gstreamer_log_in_as_somebody_who_is_known_by_a_hash_alone() {
+    let rig = Rig::with(RtspOptions { allow_basic: true, ..RtspOptions::default() }, Default::default()).await;
+    let hashed = cheap_user("anna", "password", &[("view", "cam")]);
+    rig.gate.set_users(vec![hashed, user("berta", &[])], &BTreeMap::new());
+    let _film = Film::shoot(Coding::H264, 50).await.roll(&rig, 60);
+    let asked = rig.client().await.ask("DESCRIBE", "", &[]).await;
+    assert!(!asked.text.contains("Digest"), "players would answer that: {}", asked.text);
+    players_log_in(&rig).await;
+}
+
+async fn players_log_in(rig: &Rig) {
     let url = |login: &str| rig.url().replace("rtsp://", &format!("rtsp://{login}@"));
     let ran = async |program: &str, arguments: Vec<String>| {
         let mut command = Command::new(program);
