@@ -62,7 +62,7 @@ pub(super) fn of(config: &Config, addresses: &Addresses, clock: Clock) -> Server
         let message = if addresses.are_open() {
             "auth is off and a listener is open to other machines: whoever reaches it may do everything"
         } else {
-            "auth is off: every program on this machine may do everything"
+            "auth is off: every program on this machine, and every page in its browsers, may do everything"
         };
         warnings.push(Warning { code: "auth_off".into(), message: message.into() });
     }

@@ -135,6 +135,7 @@ super::small_name::small_name! {
 #[serde(deny_unknown_fields)]
 pub struct WebhookConfig {
     /// Where to.
+    #[serde(serialize_with = "HttpUrl::serialize_origin")]
     pub url: HttpUrl,
     /// What both sides know: each request is signed with it (HMAC-SHA256).
     #[serde(default)]

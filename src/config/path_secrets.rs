@@ -137,7 +137,7 @@ mod tests {
         }));
         let shown = serde_json::to_value(&before).unwrap();
         assert!(shown["password"] == "***" && shown["sub"]["password"] == "***", "{shown}");
-        let mut again = entry(shown.clone());
+        let mut again = entry(shown);
         again.restore_secrets(Some(&before)).unwrap();
         assert_eq!(again, before, "shown, sent back, and the same");
 

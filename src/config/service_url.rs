@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::Serializer;
 use url::Url;
+
+use crate::base::secret::{MASK, without_passwords};
 
 /// The address of an MQTT broker: `mqtt://host[:port]`, or `mqtts://` with TLS.
 #[derive(Clone, PartialEq, Eq)]
@@ -10,7 +13,7 @@ pub struct BrokerUrl {
     url: Url,
 }
 
-/// An `http://` or `https://` URL.
+/// An `http://` or `https://` URL. It is shown without the values of parameters that are named like passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Url);
 
@@ -88,6 +91,18 @@ impl HttpUrl {
     pub const fn url(&self) -> &Url {
         &self.0
     }
+
+    /// The URL without what stands behind the host, which is all the secret of many webhooks.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize_origin<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let origin = self.0.origin().ascii_serialization();
+        match (self.0.path(), self.0.query()) {
+            ("/", None) => serializer.serialize_str(&format!("{origin}/")),
+            _ => serializer.serialize_str(&format!("{origin}/{MASK}")),
+        }
+    }
 }
 
 impl FromStr for HttpUrl {
@@ -102,13 +117,13 @@ impl FromStr for HttpUrl {
 
 impl fmt::Display for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str())
+        f.write_str(&without_passwords(self.0.as_str()))
     }
 }
 
 impl fmt::Debug for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.as_str())
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -156,6 +171,19 @@ mod tests {
         assert!(!error.to_string().contains("hunter2"));
         assert_eq!("http://me@h/".parse::<HttpUrl>(), Err(ServiceUrlError::Credentials));
         assert_eq!("http://h/a?b#c".parse::<HttpUrl>().unwrap().to_string(), "http://h/a?b");
+        let keyed: HttpUrl = "http://h/a?apikey=hunter2&x=1".parse().unwrap();
+        assert_eq!(
+            (format!("{keyed} {keyed:?}"), keyed.url().query()),
+            ("http://h/a?apikey=***&x=1 http://h/a?apikey=***&x=1".to_owned(), Some("apikey=hunter2&x=1"),)
+        );
+        for (url, shown) in [
+            ("https://hooks.example/T0/B1/hunter2", "https://hooks.example/***"),
+            ("http://h:81/?x", "http://h:81/***"),
+            ("http://h", "http://h/"),
+        ] {
+            let url: HttpUrl = url.parse().unwrap();
+            assert_eq!(url.serialize_origin(serde_json::value::Serializer).unwrap(), shown);
+        }
         assert_eq!("ftp://h/".parse::<HttpUrl>(), Err(ServiceUrlError::Http));
     }
 }

@@ -34,6 +34,8 @@ fn of_v4(ip: Ipv4Addr) -> Reach {
         (127, ..) => Reach::Loopback,
         // The metadata service of one cloud stands in the shared space (RFC 6598); the others' is link-local.
         (100, 100, 100) if d == 200 => Reach::Link,
+        // Another one's stands at a public address that only its machines see.
+        (168, 63, 129) if d == 16 => Reach::Link,
         (169, 254, _) => Reach::Link,
         (10, ..) | (100, 64..=127, _) | (172, 16..=31, _) | (192, 168, _) | (198, 18 | 19, _) => Reach::Private,
         (0 | 224..=255, ..) | (192, 0, 0 | 2) | (192, 88, 99) | (198, 51, 100) | (203, 0, 113) => Reach::Nowhere,
@@ -87,7 +89,14 @@ mod tests {
             (Reach::Loopback, &["127.0.0.1", "127.255.0.1", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"]),
             (
                 Reach::Link,
-                &["169.254.169.254", "fe80::1", "fd00:ec2::254", "100.100.100.200", "::ffff:169.254.169.254"],
+                &[
+                    "169.254.169.254",
+                    "fe80::1",
+                    "fd00:ec2::254",
+                    "100.100.100.200",
+                    "168.63.129.16",
+                    "::ffff:169.254.169.254",
+                ],
             ),
             (
                 Reach::Nowhere,

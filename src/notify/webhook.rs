@@ -71,7 +71,7 @@ impl Webhook {
             courier: Courier::new(&url, &config.tls, config.allow_private)?,
             token: config.token.as_ref().map(bearer).transpose()?,
             key: config.secret.as_ref().map(|secret| key(secret.reveal())),
-            source: server.map_or_else(|| "urn:campanile".to_owned(), ToString::to_string),
+            source: server.map_or_else(|| "urn:campanile".to_owned(), |server| server.url().to_string()),
             limit: config.timeout.duration(),
             url,
         })

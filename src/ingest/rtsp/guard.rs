@@ -91,9 +91,8 @@ impl SourceGuard {
             },
             None => return Ok(()),
         };
-        let port =
-            url.port().unwrap_or(if url.scheme() == "rtsps" { super::bridge::TLS_PORT } else { super::bridge::PORT });
-        self.judge(SocketAddr::new(ip, port), here)
+        let usual = if url.scheme() == "rtsps" { super::bridge::TLS_PORT } else { super::bridge::PORT };
+        self.judge(SocketAddr::new(ip, url.port().unwrap_or(usual)), here)
     }
 }
 

@@ -69,7 +69,7 @@ impl Push {
         documents: Documents,
         state_dir: &Path,
     ) -> Result<Self> {
-        let server = server.map(ToString::to_string).filter(|url| url.starts_with("https://"));
+        let server = server.map(|server| server.url().to_string()).filter(|url| url.starts_with("https://"));
         let vapid = identity::kept(state_dir)?.with_contact(config.contact.clone().or(server));
         let public = vapid.public().to_owned();
         let known = documents.all(COLLECTION).await.unwrap_or_else(|error| {
