@@ -1,14 +1,17 @@
-//! What administrators hear of those who are refused: facts for the audit, and for a matter of security one with a severity.
+//! What administrators hear of those who are refused: facts for the audit, and, when an address is refused again and again,
+//! facts of the type `security` beside them, which rules may look at.
 
 use std::time::Duration;
 
+use serde_json::value::to_raw_value;
 use tokio::time::sleep;
 use tracing::{info_span, warn};
 
 use crate::{
     auth::{Gate, Sighting},
     base::{Clock, Severity, Tasks, WallTime},
-    events::Events,
+    config::rules::SecurityKind,
+    events::{Draft, EventType, Events, payload::SecurityEvent},
 };
 
 /// How often is looked whether somebody was refused.
@@ -34,13 +37,17 @@ pub(super) fn start(gate: Gate, events: Events, clock: Clock, tasks: &Tasks) {
 fn write_down(events: &Events, sighting: &Sighting, now: WallTime) {
     let Sighting { from, name, count, repeated } = sighting;
     let by = name.as_ref().map_or("guest", |name| name.as_str()).to_owned();
-    let note = format!("refused {count} times");
-    let (action, severity) = match repeated {
-        true => {
-            warn!(%from, count, "many logins from one address are refused");
-            ("security.refusals", Some(Severity::Warning))
-        }
-        false => ("login.refused", None),
-    };
-    events.write_down_with(action, by, from.to_string(), Some(note), severity, now);
+    events.write_down_with("login.refused", by, from.to_string(), Some(format!("refused {count} times")), now);
+    if !repeated {
+        return;
+    }
+    warn!(%from, count, "many logins from one address are refused");
+    let kind = SecurityKind::Refusals;
+    let data = SecurityEvent { kind, address: *from, name: name.clone(), count: *count };
+    let Ok(data) = to_raw_value(&data) else { return };
+    let (name, severity) = (kind.name().into(), Some(Severity::Warning));
+    let draft = Draft { kind: EventType::Security, name, time: now, path: None, sensor: None, severity, data };
+    if let Err(error) = events.enqueue(draft) {
+        warn!("that is not in the log: {}", error.chain());
+    }
 }

@@ -145,7 +145,7 @@ impl Play {
             }
             Said::Event(kind) => {
                 let (kind, path) = (kind.clone(), line.path.clone());
-                self.rules.handle_event(&Occurrence { kind, path, time: line.time }, now);
+                self.rules.handle_event(&Occurrence { kind, security: false, path, time: line.time }, now);
             }
         }
         self.take(now);

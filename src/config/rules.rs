@@ -16,7 +16,7 @@ pub(super) use self::condition::KINDS as CONDITION_KINDS;
 pub use self::{
     condition::{
         AbsentCondition, CameraCondition, CameraTrouble, Condition, DiskCondition, EventCondition, RateCondition,
-        SilentState, StateCondition, ThresholdCondition,
+        SecurityCondition, SecurityKind, SilentState, StateCondition, ThresholdCondition,
     },
     preset::Preset,
     schedule::{Schedule, TimeOfDay, TimeZoneName, Weekday, WeeklyWindow},

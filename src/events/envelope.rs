@@ -51,7 +51,7 @@ impl Serialize for Cursor {
     }
 }
 
-/// What an event is. The first three are facts, the next three values.
+/// What an event is. The first four are facts, the next three values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventType {
@@ -61,6 +61,8 @@ pub enum EventType {
     CameraEvent,
     /// Who did what to this server. For administrators.
     Audit,
+    /// Somebody may be trying to get in. For administrators.
+    Security,
     /// Figures of the server and its paths.
     StatisticsUpdate,
     /// What a sensor shows.
@@ -71,8 +73,15 @@ pub enum EventType {
 
 impl EventType {
     /// Every one, in the order of [`Ord`].
-    pub const ALL: [Self; 6] =
-        [Self::Alert, Self::CameraEvent, Self::Audit, Self::StatisticsUpdate, Self::SensorReading, Self::SystemStatus];
+    pub const ALL: [Self; 7] = [
+        Self::Alert,
+        Self::CameraEvent,
+        Self::Audit,
+        Self::Security,
+        Self::StatisticsUpdate,
+        Self::SensorReading,
+        Self::SystemStatus,
+    ];
 
     /// The word on the wire.
     pub const fn name(self) -> &'static str {
@@ -80,6 +89,7 @@ impl EventType {
             Self::Alert => "alert",
             Self::CameraEvent => "camera_event",
             Self::Audit => "audit",
+            Self::Security => "security",
             Self::StatisticsUpdate => "statistics_update",
             Self::SensorReading => "sensor_reading",
             Self::SystemStatus => "system_status",
@@ -93,7 +103,7 @@ impl EventType {
 
     /// It is numbered, durable and resumable; the others are values.
     pub const fn is_fact(self) -> bool {
-        matches!(self, Self::Alert | Self::CameraEvent | Self::Audit)
+        matches!(self, Self::Alert | Self::CameraEvent | Self::Audit | Self::Security)
     }
 }
 

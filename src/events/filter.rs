@@ -26,7 +26,8 @@ impl Types {
     pub const ALL: Self = Self((1 << EventType::ALL.len()) - 1);
 
     /// Those that are facts.
-    pub const FACTS: Self = Self(0).with(EventType::Alert).with(EventType::CameraEvent).with(EventType::Audit);
+    pub const FACTS: Self =
+        Self(0).with(EventType::Alert).with(EventType::CameraEvent).with(EventType::Audit).with(EventType::Security);
 
     /// These.
     pub fn of(kinds: &[EventType]) -> Self {
@@ -180,14 +181,14 @@ impl Scope {
     }
 
     /// The same and what a grant allows: `alerts` to see alerts and what happens at cameras, `sensors` readings, `stats`
-    /// statistics and status, `admin` the audit. Other grants allow nothing here.
+    /// statistics and status, `admin` the audit and what is a matter of security. Other grants allow nothing here.
     #[must_use]
     pub fn with<P: Permission>(mut self, grant: &Grant<P>) -> Self {
         let types = match P::ACTION {
             Action::Alerts => &[EventType::Alert, EventType::CameraEvent][..],
             Action::Sensors => &[EventType::SensorReading],
             Action::Stats => &[EventType::StatisticsUpdate, EventType::SystemStatus],
-            Action::Admin => &[EventType::Audit],
+            Action::Admin => &[EventType::Audit, EventType::Security],
             Action::View | Action::Publish | Action::Playback | Action::Ack | Action::Control => &[],
         };
         let types = Types::of(types);

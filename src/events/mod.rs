@@ -111,21 +111,13 @@ impl Events {
 
     /// Writes down that somebody did something; that it cannot be written is said, and is no reason not to do it.
     pub fn write_down(&self, action: &str, by: String, target: String, at: WallTime) {
-        self.write_down_with(action, by, target, None, None, at);
+        self.write_down_with(action, by, target, None, at);
     }
 
-    /// The same with a note, and with how bad it is.
-    pub fn write_down_with(
-        &self,
-        action: &str,
-        by: String,
-        target: String,
-        note: Option<String>,
-        severity: Option<Severity>,
-        at: WallTime,
-    ) {
+    /// The same with a note.
+    pub fn write_down_with(&self, action: &str, by: String, target: String, note: Option<String>, at: WallTime) {
         let deed = AuditEvent { action: action.to_owned(), by, target, note, command: None };
-        if let Err(error) = self.enqueue(Draft { severity, ..alarms::of_deed(&deed, None, at) }) {
+        if let Err(error) = self.enqueue(audit_draft(&deed, at)) {
             tracing::warn!("`{action}` is not in the audit: {}", error.chain());
         }
     }
@@ -171,6 +163,11 @@ impl Events {
     pub fn figures(&self) -> LogFigures {
         self.log().figures()
     }
+}
+
+/// The fact that somebody did something, for whoever has to know that it is in the log.
+pub fn audit_draft(deed: &AuditEvent, at: WallTime) -> Draft {
+    alarms::of_deed(deed, None, at)
 }
 
 fn is_fact(draft: &Draft) -> Result<()> {

@@ -2,12 +2,15 @@
 //!
 //! Times are RFC 3339 with milliseconds, durations and rates are numbers with the unit in their name.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::envelope::{SensorId, Severity};
-use crate::base::PathName;
+use crate::{
+    base::PathName,
+    config::{UserName, rules::SecurityKind},
+};
 
 /// What a sensor showed: a number in its unit, yes or no, or a word.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,6 +174,19 @@ pub struct Evidence {
     pub moment: String,
     /// Where it is, relative to the server.
     pub url: String,
+}
+
+/// `data` of a `security` event: somebody may be trying to get in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityEvent {
+    /// What.
+    pub kind: SecurityKind,
+    /// From where; of IPv6 the /64.
+    pub address: IpAddr,
+    /// The name that was tried last, if it is one that a user could have.
+    pub name: Option<UserName>,
+    /// How often, since that was told last.
+    pub count: u32,
 }
 
 /// `data` of a `camera_event`.

@@ -281,6 +281,9 @@ fn check_leaves(condition: &Condition, base: &Route, all: &mut Complaints) {
         }
         all.range(base.then("hold"), leaf.hold, secs(0)..=DAY);
     }
+    if let Some(leaf) = &condition.security {
+        all.range(base.then("security").then("hold"), leaf.hold, secs(0)..=DAY);
+    }
     if let Some(leaf) = &condition.camera
         && leaf.state.is_none()
     {

@@ -761,7 +761,7 @@ rules:
     when: { any: [] }
 "#,
         r#"
-error: campanile.yaml:3:13: rules[0].preset: expected one of `temperature`, `motion`, `smoke`, `water_leak`, `door`, `doorbell`, `face`, `person`, `camera_offline`, `camera_stalled`, `camera_frozen`, `camera_low_frame_rate`, `camera_bit_rate_collapse`, `camera_clock_jump`, `disk_low`, `sensor_silent`, found `temprature`
+error: campanile.yaml:3:13: rules[0].preset: expected one of `temperature`, `motion`, `smoke`, `water_leak`, `door`, `doorbell`, `face`, `person`, `camera_offline`, `camera_stalled`, `camera_frozen`, `camera_low_frame_rate`, `camera_bit_rate_collapse`, `camera_clock_jump`, `disk_low`, `sensor_silent`, `refusals`, found `temprature`
 hint: did you mean `temperature`?
 error: campanile.yaml:5:11: rules[1].path: the preset `smoke` takes no `path`
 error: campanile.yaml:6:15: rules[2].preset: the rule `smoke` is there already, as number 2

@@ -28,6 +28,9 @@ pub struct Condition {
     /// Something happened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<EventCondition>,
+    /// Somebody may be trying to get in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<SecurityCondition>,
     /// A camera is not well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<CameraCondition>,
@@ -46,8 +49,8 @@ pub struct Condition {
 }
 
 /// The keys of [`Condition`], in its order.
-pub(in crate::config) const KINDS: [&str; 10] =
-    ["threshold", "state", "rate", "absent", "event", "camera", "disk", "all", "any", "not"];
+pub(in crate::config) const KINDS: [&str; 11] =
+    ["threshold", "state", "rate", "absent", "event", "security", "camera", "disk", "all", "any", "not"];
 
 /// `sensor: cellar`, or `kind: temperature`: each sensor of that kind for itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -180,6 +183,40 @@ impl Default for EventCondition {
     }
 }
 
+/// Somebody may be trying to get in, as the server itself says in a `security` event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecurityCondition {
+    /// What.
+    pub kind: SecurityKind,
+    /// How long after the last such event it goes on.
+    pub hold: HumanDuration,
+}
+
+impl Default for SecurityCondition {
+    fn default() -> Self {
+        // Whoever goes on is told of once a minute.
+        Self { kind: SecurityKind::Refusals, hold: HumanDuration::from_secs(300) }
+    }
+}
+
+/// What a `security` event tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityKind {
+    /// One address was refused ten times or more within a minute.
+    Refusals,
+}
+
+impl SecurityKind {
+    /// The word of the file and of the event.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refusals => "refusals",
+        }
+    }
+}
+
 /// A camera is not as it should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -252,6 +289,7 @@ impl Condition {
             self.rate.is_some(),
             self.absent.is_some(),
             self.event.is_some(),
+            self.security.is_some(),
             self.camera.is_some(),
             self.disk.is_some(),
             self.all.is_some(),

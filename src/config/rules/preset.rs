@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AbsentCondition, CameraCondition, CameraTrouble, Condition, DiskCondition, EventCondition, Levels, Number,
-    RuleConfig, RuleId, StateCondition, StateValue, ThresholdCondition, Wording,
+    RuleConfig, RuleId, SecurityCondition, StateCondition, StateValue, ThresholdCondition, Wording,
 };
 use crate::{base::Severity, config::HumanDuration};
 
@@ -45,11 +45,13 @@ pub enum Preset {
     DiskLow,
     /// Three expected readings in a row did not come.
     SensorSilent,
+    /// Somebody is refused again and again.
+    Refusals,
 }
 
 impl Preset {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Temperature,
         Self::Motion,
         Self::Smoke,
@@ -66,6 +68,7 @@ impl Preset {
         Self::CameraClockJump,
         Self::DiskLow,
         Self::SensorSilent,
+        Self::Refusals,
     ];
 
     /// The word of the file.
@@ -87,6 +90,7 @@ impl Preset {
             Self::CameraClockJump => "camera_clock_jump",
             Self::DiskLow => "disk_low",
             Self::SensorSilent => "sensor_silent",
+            Self::Refusals => "refusals",
         }
     }
 
@@ -107,7 +111,13 @@ impl Preset {
     pub(in crate::config) const fn takes_path(self) -> bool {
         !matches!(
             self,
-            Self::Temperature | Self::Smoke | Self::WaterLeak | Self::Door | Self::SensorSilent | Self::DiskLow
+            Self::Temperature
+                | Self::Smoke
+                | Self::WaterLeak
+                | Self::Door
+                | Self::SensorSilent
+                | Self::DiskLow
+                | Self::Refusals
         )
     }
 
@@ -225,6 +235,13 @@ impl Preset {
                     absent: Some(AbsentCondition { sensor: own.sensor.clone(), ..AbsentCondition::default() }),
                     ..Condition::default()
                 },
+            ),
+            // From where stands in the event, which administrators alone see.
+            Self::Refusals => said(
+                "Logins are refused",
+                "One address was refused ten times or more within a minute, {time}.",
+                Severity::Warning,
+                Condition { security: Some(SecurityCondition::default()), ..Condition::default() },
             ),
         }
     }

@@ -16,7 +16,7 @@ pub(super) struct Late(Vec<Arc<Fact>>);
 
 /// Follows what rules look at, after what they `heard` of last, and reads what waits there.
 pub(super) async fn follow(events: &Events, heard: Cursor) -> (Follower, Late) {
-    let words = [EventType::CameraEvent.name(), EventType::Alert.name()];
+    let words = [EventType::CameraEvent, EventType::Security, EventType::Alert].map(EventType::name);
     let filter = Filter::everything().event_types(words).unwrap_or_default();
     let mut follower = events.follow(Scope::house(), filter, From::After(heard));
     let mut facts = Vec::new();
@@ -39,10 +39,9 @@ impl Late {
         &self.0
     }
 
-    /// What happened at cameras, and where that stands.
+    /// What happened at cameras and to the server, and where that stands.
     pub(super) fn occurrences(&self) -> impl Iterator<Item = (Occurrence, Cursor)> {
-        let events = self.0.iter().filter(|fact| fact.topic.kind == EventType::CameraEvent);
-        events.map(|fact| (occurrence(fact), fact.cursor))
+        self.0.iter().filter_map(|fact| Some((occurrence(fact)?, fact.cursor)))
     }
 
     /// The last of them.
@@ -65,9 +64,15 @@ impl Late {
     }
 }
 
-/// What an event of a camera is to the rules.
-pub(super) fn occurrence(fact: &Fact) -> Occurrence {
-    Occurrence { kind: fact.topic.name.to_ascii_lowercase(), path: fact.topic.path.clone(), time: fact.time }
+/// What an event is to the rules, if it is one that they look at.
+pub(super) fn occurrence(fact: &Fact) -> Option<Occurrence> {
+    let security = match fact.topic.kind {
+        EventType::CameraEvent => false,
+        EventType::Security => true,
+        _ => return None,
+    };
+    let kind = fact.topic.name.to_ascii_lowercase();
+    Some(Occurrence { kind, security, path: fact.topic.path.clone(), time: fact.time })
 }
 
 /// The alert that a fact tells of.

@@ -257,11 +257,11 @@ impl Task {
         self.rules.set_rules(self.book.resolved(), now);
     }
 
-    /// What the log tells: events of cameras, and alerts that a part of the server raised by itself.
+    /// What the log tells: events of cameras and of security, and alerts that a part of the server raised by itself.
     fn hear(&mut self, facts: &[Arc<Fact>]) {
         let now = self.clock.moment();
-        for fact in facts.iter().filter(|fact| fact.topic.kind == EventType::CameraEvent) {
-            self.rules.handle_event(&occurrence(fact), now);
+        for occurrence in facts.iter().filter_map(|fact| occurrence(fact)) {
+            self.rules.handle_event(&occurrence, now);
         }
         self.hear_alerts(facts, now);
         if let Some(last) = facts.last() {

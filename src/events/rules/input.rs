@@ -61,6 +61,8 @@ pub struct Reading {
 pub struct Occurrence {
     /// `motion`, `doorbell_pressed`, …
     pub kind: String,
+    /// The server says it of its own security. What others say never is, whatever their words.
+    pub security: bool,
     /// Where. Without it, it is about the server.
     pub path: Option<PathName>,
     /// When, by its sender's account.

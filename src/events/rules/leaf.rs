@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     base::{Moment, Monotonic, PathName, SensorId, Severity, WallTime},
-    config::rules::{CameraTrouble, Condition, DiskLimit, Level, SilentState, StateValue, Word},
+    config::rules::{CameraTrouble, Condition, DiskLimit, Level, SecurityKind, SilentState, StateValue, Word},
     events::payload::ReadingValue,
 };
 
@@ -61,6 +61,7 @@ pub(super) enum Sort {
     Rate { rising: bool, by: f64, within: Duration },
     Absent { times: u32, every: Option<Duration>, only: Option<SilentState> },
     Event { kinds: Vec<Word>, hold: Duration },
+    Security { kind: SecurityKind, hold: Duration },
     Camera(CameraTrouble),
     Disk(DiskLimit),
 }
@@ -115,6 +116,10 @@ impl Leaf {
             let sort = Sort::Event { kinds: leaf.kind.as_slice().to_vec(), hold: leaf.hold.duration() };
             return Some(Self { whose: place(leaf.path.as_ref()), sort });
         }
+        if let Some(leaf) = &condition.security {
+            let sort = Sort::Security { kind: leaf.kind, hold: leaf.hold.duration() };
+            return Some(Self { whose: Whose::Server, sort });
+        }
         if let Some(leaf) = &condition.camera {
             return Some(Self { whose: place(leaf.path.as_ref()), sort: Sort::Camera(leaf.state?) });
         }
@@ -125,15 +130,22 @@ impl Leaf {
     pub(super) const fn untold(&self) -> Truth {
         match self.sort {
             // Nothing that is remembered happened.
-            Sort::Event { .. } => Truth::False,
+            Sort::Event { .. } | Sort::Security { .. } => Truth::False,
             _ => Truth::Unknown,
         }
     }
 
-    /// Whether it is this that an event of `kind` is looked for.
+    /// Whether it is this that it looks for.
     pub(super) fn wants_event(&self, occurrence: &Occurrence) -> bool {
-        let Sort::Event { kinds, .. } = &self.sort else { return false };
-        kinds.iter().any(|kind| kind.as_str() == occurrence.kind) && self.whose.fits_path(occurrence.path.as_ref())
+        match &self.sort {
+            Sort::Event { kinds, .. } => {
+                !occurrence.security
+                    && kinds.iter().any(|kind| kind.as_str() == occurrence.kind)
+                    && self.whose.fits_path(occurrence.path.as_ref())
+            }
+            Sort::Security { kind, .. } => occurrence.security && kind.name() == occurrence.kind,
+            _ => false,
+        }
     }
 }
 
@@ -236,7 +248,7 @@ impl LeafState {
                     ..Self::of_device(leaf, None, device, false, now)?
                 });
             }
-            Sort::Event { .. } | Sort::Camera(_) | Sort::Disk(_) => return before,
+            Sort::Event { .. } | Sort::Security { .. } | Sort::Camera(_) | Sort::Disk(_) => return before,
         };
         Some(Self { memory, shown })
     }
@@ -259,7 +271,7 @@ impl LeafState {
     }
 
     pub(super) fn of_event(leaf: &Leaf, occurrence: &Occurrence, now: Moment) -> Option<Self> {
-        let Sort::Event { hold, .. } = &leaf.sort else { return None };
+        let (Sort::Event { hold, .. } | Sort::Security { hold, .. }) = &leaf.sort else { return None };
         let shown = Shown { value: Some(ReadingValue::Text(occurrence.kind.clone())), ..Shown::at(occurrence.time) };
         Some(Self { memory: Memory::Until(now.monotonic + *hold), shown })
     }

@@ -12,7 +12,7 @@ use std::{
 use super::{
     camera::Health,
     input::{Device, DiskRoom, Finding, Occurrence, Reading, Subject},
-    leaf::{Leaf, LeafState, Memory, Whose},
+    leaf::{Leaf, LeafState, Memory, Sort},
     phase::{Alarm, Spans, Step, Truth},
     timers::Timers,
     transition::{Change, Transition},
@@ -159,7 +159,7 @@ impl Rules {
     /// A look at the disk.
     pub fn handle_disk(&mut self, room: DiskRoom, now: Moment) {
         self.handle_timeout(now);
-        let wants = |leaf: &Leaf| leaf.whose == Whose::Server;
+        let wants = |leaf: &Leaf| matches!(leaf.sort, Sort::Disk(_));
         self.tell_leaves(None, wants, &Subject::Server, now, |leaf, _| LeafState::of_disk(leaf, room, now));
     }
 

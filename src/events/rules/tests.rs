@@ -84,13 +84,14 @@ impl House {
         Self { rules }
     }
 
-    /// Gives a reading (`true`, `false`, a number or a word), an event (`motion!yard`), a camera (`away@yard`), the free
-    /// percent of the disk (`disk:4`), a broken source (`broken:attic`), or nothing (`-`), and takes what changed.
+    /// Gives a reading (`true`, `false`, a number or a word), an event (`motion!yard`), one of security
+    /// (`security:refusals`), a camera (`away@yard`), the free percent of the disk (`disk:4`), a broken source
+    /// (`broken:attic`), or nothing (`-`), and takes what changed.
     fn at(&mut self, second: u64, what: &str) -> Vec<String> {
         let now = moment(second, 100);
         if let Some((kind, path)) = what.split_once('!') {
             let path = Some(path.parse().unwrap());
-            self.rules.handle_event(&Occurrence { kind: kind.into(), path, time: now.wall }, now);
+            self.rules.handle_event(&Occurrence { kind: kind.into(), security: false, path, time: now.wall }, now);
         } else if let Some((standing, path)) = what.split_once('@') {
             let standing = match standing {
                 "away" => CameraStanding::Away,
@@ -99,6 +100,9 @@ impl House {
             };
             let (path, title) = (path.parse().unwrap(), "The yard".into());
             self.rules.handle_camera(&CameraSample { path, title, standing, picture: None, jumps: 0 }, now);
+        } else if let Some(kind) = what.strip_prefix("security:") {
+            let occurrence = Occurrence { kind: kind.into(), security: true, path: None, time: now.wall };
+            self.rules.handle_event(&occurrence, now);
         } else if let Some(free) = what.strip_prefix("disk:") {
             let free: u64 = free.parse().unwrap();
             self.rules.handle_disk(DiskRoom { free: free * 1_000_000_000, total: 100_000_000_000 }, now);
@@ -209,6 +213,21 @@ fn fast_changes_camera_troubles_and_a_full_disk_raise() {
     ]);
 }
 
+#[test]
+fn what_is_said_of_security_is_no_event_of_a_camera_and_nobody_else_can_say_it() {
+    let at_night = "{ id: night, when: { any: [ { event: { kind: refusals } } ] } }";
+    House::new(&["preset: refusals", at_night]).plays(&[
+        (1, "refusals!yard", &["raise night yard warning refusals"]),
+        (2, "security:refusals", &["raise refusals server warning refusals"]),
+        (3, "disk:50", &[]),
+        (4, "ready@yard", &[]),
+        (31, "-", &["clear night yard"]),
+        (62, "security:refusals", &[]),
+        (361, "-", &[]),
+        (362, "-", &["clear refusals server"]),
+    ]);
+}
+
 /// A minute in which everything is well, then one in which something is not; what only that preset's rule says of it.
 #[test]
 fn every_preset_raises_for_what_its_page_says_and_for_nothing_before() {
@@ -254,6 +273,7 @@ fn every_preset_raises_for_what_its_page_says_and_for_nothing_before() {
         ("camera_clock_jump", "", "yard warning clock_jump"),
         ("disk_low", "disk:4", "server critical 4"),
         ("sensor_silent", "-", "attic warning no_data"),
+        ("refusals", "security:refusals", "server warning refusals"),
     ];
     assert_eq!(table.map(|(preset, ..)| preset), Preset::ALL.map(Preset::name));
     for (preset, happens, expected) in table {
@@ -321,7 +341,7 @@ fn nothing_is_remembered_without_end() {
     for i in 0..60_000_u64 {
         let path = Some(format!("label-{i}").parse().unwrap());
         let now = moment(i / 10_000, 0);
-        rules.handle_event(&Occurrence { kind: "motion".into(), path, time: now.wall }, now);
+        rules.handle_event(&Occurrence { kind: "motion".into(), security: false, path, time: now.wall }, now);
         while rules.poll_output().is_some() {}
     }
     assert_eq!(rules.refused(), 10_000);
@@ -484,7 +504,7 @@ fn machine(condition: &Naive, spans: [u64; 3], history: &[Input]) -> Vec<(u64, b
             Input::Reading(sensor, value) => drop(rules.handle_reading(number(sensor, f64::from(*value), now), now)),
             Input::Motion => {
                 let path = Some("yard".parse().unwrap());
-                rules.handle_event(&Occurrence { kind: "motion".into(), path, time: now.wall }, now);
+                rules.handle_event(&Occurrence { kind: "motion".into(), security: false, path, time: now.wall }, now);
             }
             Input::Restart => {
                 rules.handle_timeout(now);

@@ -50,7 +50,7 @@ pub(in crate::http) struct EventBody {
     /// Its place in the log.
     #[schema(example = "5d2b1c1e-42")]
     id: String,
-    /// `alert`, `camera_event` or `audit`.
+    /// `alert`, `camera_event`, `audit` or `security`.
     #[serde(rename = "type")]
     kind: String,
     /// When it happened.

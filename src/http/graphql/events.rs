@@ -57,7 +57,7 @@ pub(super) fn place(after: &str) -> Result<Cursor> {
 pub(super) struct Event {
     /// Its place in the log; a value has none.
     id: Option<ID>,
-    /// Facts: `alert`, `camera_event`, `audit`; values: `statistics_update`, `sensor_reading`, `system_status`.
+    /// Facts: `alert`, `camera_event`, `audit`, `security`; values: `statistics_update`, `sensor_reading`, `system_status`.
     #[graphql(name = "type")]
     kind: &'static str,
     /// When it happened.
