@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+use super::deeds::{self, Deed};
 use crate::{
     auth::{Gate, TokenKey},
     base::{Clock, Error, Kind, Result},
@@ -64,14 +65,15 @@ impl KeyBook {
         Ok(keys.into_iter().map(|made| made.key).collect())
     }
 
-    /// Makes another key, which signs from now on; its name comes back.
+    /// Makes another key for the command line, which signs from now on; its name comes back.
     ///
     /// # Errors
     /// The store cannot be written.
     pub async fn rotate(&self, algorithm: TokenAlgorithm) -> Result<String> {
         let before = read(&self.documents.all(KEYS).await?);
         let made = make(algorithm, &before, Clock.wall().unix_millis())?;
-        self.documents.apply(vec![written(&made)]).await?;
+        let deed = Deed::now("key.added", &deeds::command_line(), &made.key.id, None);
+        deeds::apply(&self.documents, vec![written(&made)], vec![deed]).await?;
         Ok(made.key.id)
     }
 }

@@ -6,6 +6,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use futures_util::future::{BoxFuture, FutureExt};
 use tracing::{debug, warn};
 
+use super::deeds::{self, Deed};
 use crate::{
     auth::{ApiToken, ApiTokenSeen, Gate, TokenShelf},
     base::{Clock, Error, Kind, Result, WallTime},
@@ -23,10 +24,12 @@ const WRITE_EVERY: u32 = 120;
 #[derive(Clone, Debug)]
 pub struct TokenBook {
     documents: Documents,
+    /// Who writes here past the server, for the audit. Whoever writes through it is written down there.
+    by: Option<String>,
 }
 
 impl TokenBook {
-    /// Opens the store of a state directory, beside a server that may be running.
+    /// Opens the store of a state directory for the command line, beside a server that may be running.
     ///
     /// # Errors
     /// It cannot be opened.
@@ -34,11 +37,11 @@ impl TokenBook {
         let (documents, _) = Documents::open(state_dir, Clock).await;
         // What was wrong with the file is said by the first look into it.
         documents.all(TOKENS).await?;
-        Ok(Self { documents })
+        Ok(Self { documents, by: Some(deeds::command_line()) })
     }
 
     pub(super) const fn new(documents: Documents) -> Self {
-        Self { documents }
+        Self { documents, by: None }
     }
 
     /// All of them, by id, and when each was last shown.
@@ -57,7 +60,8 @@ impl TokenBook {
     /// # Errors
     /// The store cannot be written.
     pub async fn add(&self, token: &ApiToken) -> Result<()> {
-        put(&self.documents, token.id.clone(), Some(token.to_stored())).await
+        let deed = self.deed("token.added", &token.id, Some(token.label()));
+        deeds::apply(&self.documents, changes(token.id.clone(), Some(token.to_stored())), deed).await
     }
 
     /// Withdraws a token.
@@ -65,27 +69,33 @@ impl TokenBook {
     /// # Errors
     /// [`Kind::NotFound`]; the store cannot be written.
     pub async fn remove(&self, id: &str) -> Result<()> {
-        if self.documents.one(TOKENS, id.to_owned()).await?.is_none() {
+        let Some(body) = self.documents.one(TOKENS, id.to_owned()).await? else {
             let error = Error::new(Kind::NotFound, format!("token {id}: there is none of this id"));
             return Err(error.with_hint("`campanile token list` shows them"));
-        }
-        put(&self.documents, id.to_owned(), None).await
+        };
+        let label = ApiToken::of_stored(id, &body).ok().map(|token| token.label());
+        deeds::apply(&self.documents, changes(id.to_owned(), None), self.deed("token.removed", id, label)).await
+    }
+
+    fn deed(&self, action: &str, id: &str, label: Option<String>) -> Vec<Deed> {
+        self.by.iter().map(|by| Deed::now(action, by, id, label.clone())).collect()
     }
 }
 
 impl TokenShelf for TokenBook {
     fn put(&self, id: String, token: Option<String>) -> BoxFuture<'static, Result<()>> {
         let documents = self.documents.clone();
-        async move { put(&documents, id, token).await }.boxed()
+        async move { documents.apply(changes(id, token)).await }.boxed()
     }
 }
 
-async fn put(documents: &Documents, id: String, body: Option<String>) -> Result<()> {
+/// A token as it is from now on; with one that is gone, when it was used.
+fn changes(id: String, body: Option<String>) -> Vec<DocumentChange> {
     let mut changes = vec![DocumentChange { collection: TOKENS, key: id.clone(), body: body.clone() }];
     if body.is_none() {
         changes.push(DocumentChange { collection: USES, key: id, body: None });
     }
-    documents.apply(changes).await
+    changes
 }
 
 async fn uses(documents: &Documents) -> Result<HashMap<String, i64>> {

@@ -8,7 +8,8 @@ use tracing::{info_span, warn};
 
 use super::{
     addresses::Addresses,
-    issuer, outside,
+    deeds::{self, Deed},
+    filed, issuer, outside,
     token_keys::KeyWatch,
     tokens::{TokenBook, TokenWatch},
 };
@@ -37,10 +38,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct UserBook {
     documents: Documents,
+    /// Who writes here past the server, for the audit. Whoever writes through it is written down there.
+    by: Option<String>,
 }
 
 impl UserBook {
-    /// Opens the store of a state directory, beside a server that may be running.
+    /// Opens the store of a state directory for the command line, beside a server that may be running.
     ///
     /// # Errors
     /// It cannot be opened.
@@ -48,12 +51,12 @@ impl UserBook {
         let (documents, _) = Documents::open(state_dir, Clock).await;
         // What was wrong with the file is said by the first look into it.
         documents.all(USERS).await?;
-        Ok(Self { documents })
+        Ok(Self { documents, by: Some(deeds::command_line()) })
     }
 
     /// The users of a store that is open.
     pub(super) const fn over(documents: Documents) -> Self {
-        Self { documents }
+        Self { documents, by: None }
     }
 
     /// Everybody, by name. An entry that cannot be read is nobody, and is said to the log.
@@ -80,7 +83,7 @@ impl UserBook {
         if users.len() >= MOST {
             return Err(Error::new(Kind::FailedPrecondition, format!("there are {MOST} users, as many as may be")));
         }
-        self.write(&user.name, Some(user.to_stored())).await
+        self.write("user.added", &user.name, Some(user.to_stored())).await
     }
 
     /// Gives a user another password; digest logins stay as they are, open or closed.
@@ -91,7 +94,7 @@ impl UserBook {
         let mut user = self.find(name).await?;
         user.digest = user.digest.map(|_| DigestKeys::new(name, password));
         user.password = hash;
-        self.write(name, Some(user.to_stored())).await
+        self.write("user.password", name, Some(user.to_stored())).await
     }
 
     /// Gives a user other groups and permissions.
@@ -105,7 +108,7 @@ impl UserBook {
         permissions: Vec<PermissionConfig>,
     ) -> Result<()> {
         let user = User { groups, permissions, ..self.find(name).await? };
-        self.write(name, Some(user.to_stored())).await
+        self.write("user.permissions", name, Some(user.to_stored())).await
     }
 
     /// Removes a user, and what was kept for it.
@@ -115,7 +118,7 @@ impl UserBook {
     pub async fn remove(&self, name: &UserName) -> Result<()> {
         self.find(name).await?;
         self.prefer(name, None).await?;
-        self.write(name, None).await
+        self.write("user.removed", name, None).await
     }
 
     /// What a user's pages keep.
@@ -138,10 +141,11 @@ impl UserBook {
         user.ok_or_else(|| missing().with_hint("`campanile user list` shows who there is"))
     }
 
-    async fn write(&self, name: &UserName, body: Option<String>) -> Result<()> {
+    async fn write(&self, action: &str, name: &UserName, body: Option<String>) -> Result<()> {
         let change = DocumentChange { collection: USERS, key: name.to_string(), body };
+        let deed = self.by.as_ref().map(|by| Deed::now(action, by, name.as_str(), None));
         // Whoever was added, by hand or at the first start: the first start is over.
-        self.documents.apply(vec![change, done()]).await
+        deeds::apply(&self.documents, vec![change, done()], deed.into_iter().collect()).await
     }
 }
 
@@ -181,6 +185,7 @@ pub(super) async fn start(
         }
     };
     let count = set(&gate, section, &stored);
+    filed::compare(documents, section).await;
     recall_ended(&gate, documents).await;
     let mut keys = KeyWatch::new(section.tokens.clone());
     if let Err(error) = keys.look(&gate, documents).await {
@@ -367,7 +372,7 @@ mod tests {
             assert!(!bytes.windows(23).any(|window| window == first.reveal().as_bytes()));
         }
         // Once removed it does not come back, and an open listener has nobody to let in.
-        UserBook { documents: documents.clone() }.remove(&"admin".parse().unwrap()).await.unwrap();
+        UserBook::over(documents.clone()).remove(&"admin".parse().unwrap()).await.unwrap();
         assert_eq!(start(&config, &documents, &open(), &tasks).await.unwrap_err().code(), "no_users");
         assert!(start(&config, &documents, &Addresses::default(), &tasks).await.unwrap().1.is_none());
         let off = Config { auth: AuthConfig::Off, ..Config::default() };

@@ -86,6 +86,11 @@ impl ApiToken {
         Ok((Self { id, name: name.to_owned(), user, permissions, made: now, until, hash, digest }, text))
     }
 
+    /// What people know it by.
+    pub fn label(&self) -> String {
+        format!("{}, of {}", self.name, self.user)
+    }
+
     /// Whether a text looks like one.
     pub fn is_one(text: &str) -> bool {
         Self::id_of(text).is_some()

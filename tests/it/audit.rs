@@ -1,6 +1,13 @@
-//! What administrators hear of logins and of those who are refused, and nobody else does; what a rule makes of it.
+//! What administrators hear of logins, of those who are refused and of changed rights, and nobody else does; what a rule makes
+//! of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -9,7 +16,7 @@ use crate::support::{
     issuer::Issuer,
     process::PATIENCE,
     receiver::Receiver,
-    server::Server,
+    server::{Server, campanile},
 };
 
 /// Waits until the log has a fact that is `wanted`.
@@ -125,4 +132,112 @@ async fn ten_wrong_passwords_are_an_alert_that_leaves_the_house_if_a_rule_says_s
     assert_eq!(stream.next().await.unwrap()["data"]["kind"], "refusals");
     let message = socket.message().await;
     assert_eq!((&message["type"], &message["data"]["kind"]), (&json!("security"), &json!("refusals")), "{message}");
+}
+
+/// `campanile …` beside the server or without it; what it printed.
+fn command_line(folder: &Path, arguments: &[&str], input: &str) -> String {
+    let mut command = campanile(folder);
+    command.args(arguments).arg("--config").arg(folder.join("campanile.yaml"));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// What was done to users, groups, tokens and keys, as the log has it: action and target, and who did it.
+async fn changes(server: &Server, admin: &str) -> (Vec<String>, String) {
+    let url = server.http("/api/v1/events?limit=1000&types=audit");
+    let text = server.client().get(url).bearer_auth(admin).send().await.unwrap().text().await.unwrap();
+    let facts: Value = serde_json::from_str(&text).unwrap();
+    let word = |fact: &Value, key: &str| fact["data"][key].as_str().unwrap().to_owned();
+    let said = facts["events"].as_array().unwrap().iter().map(|fact| {
+        let by = word(fact, "by");
+        format!("{} {} by {}", word(fact, "action"), word(fact, "target"), by.split(" (").next().unwrap())
+    });
+    let of_rights = |said: &String| ["user.", "group.", "token.", "key."].iter().any(|sort| said.starts_with(sort));
+    (said.filter(of_rights).collect(), text)
+}
+
+#[tokio::test]
+async fn what_the_command_line_and_an_editor_change_is_in_the_audit_once_whether_the_server_runs_or_not() {
+    let issuer = Issuer::start().await;
+    let admin = issuer.token("boss", 600, json!([{ "action": "admin" }]));
+    let server = Server::start(json!({ "auth": { "jwt": issuer.config() } })).await;
+    let folder = server.folder().to_owned();
+    let until = async |server: &Server, expected: &[String]| {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (said, text) = changes(server, &admin).await;
+            if said == expected {
+                return text;
+            }
+            assert!(Instant::now() < deadline && said.len() <= expected.len(), "{said:#?}\nnot {expected:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let by_hand = |words: &str| format!("{words} by command line");
+
+    command_line(&folder, &["user", "add", "anna", "--allow", "view"], "correct horse\n");
+    let mut expected = vec![by_hand("user.added anna")];
+    let text = until(&server, &expected).await;
+    assert!(text.contains("command line ("), "the system tells whose process it was: {text}");
+    command_line(&folder, &["user", "passwd", "anna"], "battery staple\n");
+    let token = command_line(&folder, &["token", "create", "door bell", "--user", "anna"], "");
+    let id = token.strip_prefix("cmp_").unwrap().split('_').next().unwrap();
+    command_line(&folder, &["token", "rotate"], "");
+    expected.extend([by_hand("user.password anna"), by_hand(&format!("token.added {id}"))]);
+    let deadline = Instant::now() + PATIENCE;
+    let key = loop {
+        let (said, _) = changes(&server, &admin).await;
+        if let Some(key) = said.iter().find(|said| said.starts_with("key.added")) {
+            break key.clone();
+        }
+        assert!(Instant::now() < deadline, "{said:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    expected.push(key);
+    let text = until(&server, &expected).await;
+    assert!(text.contains(r#""note":"door bell, of anna""#), "{text}");
+
+    // What is done while the server is off, and in the file before it starts.
+    let mut server = server;
+    server.terminate().await;
+    let folder = server.into_folder();
+    command_line(folder.path(), &["token", "revoke", id], "");
+    command_line(folder.path(), &["user", "remove", "anna"], "");
+    let made = command_line(folder.path(), &["user", "add", "berta", "--generate"], "");
+    let hash = command_line(folder.path(), &["user", "hash"], "hunter2hunter2\n");
+    expected.extend(
+        [format!("token.removed {id}"), "user.removed anna".into(), "user.added berta".into()].map(|one| by_hand(&one)),
+    );
+    let of_file = |groups: Value| {
+        let users = json!([{ "name": "clara", "password": hash, "groups": ["family"] }]);
+        json!({ "auth": { "jwt": issuer.config(), "users": users, "groups": groups } })
+    };
+    let config = of_file(json!({ "family": [{ "action": "view" }] }));
+    let server = Server::start_in(folder, config.clone(), &[]).await;
+    let by_editor = |words: &str| format!("{words} by configuration file");
+    expected.extend([by_editor("group.added family"), by_editor("user.added clara")]);
+    until(&server, &expected).await;
+
+    // A start with the same file tells nothing; one with another group, and without the user, does.
+    let server = server.restart(config).await;
+    command_line(server.folder(), &["user", "remove", "berta"], "");
+    expected.push(by_hand("user.removed berta"));
+    until(&server, &expected).await;
+    let groups = json!({ "family": [{ "action": "admin" }] });
+    let server = server.restart(json!({ "auth": { "jwt": issuer.config(), "groups": groups } })).await;
+    expected.extend([by_editor("user.removed clara"), by_editor("group.permissions family")]);
+    let mut text = until(&server, &expected).await;
+    text.push_str(&server.log().join("\n"));
+    let state = server.folder().join("state");
+    for file in fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        text.push_str(&String::from_utf8_lossy(&fs::read(file).unwrap()));
+    }
+    for secret in ["correct horse", "battery staple", "hunter2hunter2", made.as_str(), token.as_str()] {
+        assert!(!text.contains(secret), "{secret}");
+    }
+    let (_, told) = changes(&server, &admin).await;
+    assert!(!told.contains("argon2"), "{told}");
 }

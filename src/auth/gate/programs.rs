@@ -33,18 +33,18 @@ impl Gate {
         Ok((token, text))
     }
 
-    /// Withdraws a token of a program: what it opened ends.
+    /// Withdraws a token of a program, which comes back: what it opened ends.
     ///
     /// # Errors
     /// As [`Gate::api_tokens`]; [`Kind::NotFound`]: there is none of this id that is theirs; it cannot be written down.
-    pub async fn remove_api_token(&self, known: &Standing, id: &str) -> Result<()> {
-        if !self.logins.api_tokens(known)?.iter().any(|seen| seen.token.id == id) {
+    pub async fn remove_api_token(&self, known: &Standing, id: &str) -> Result<ApiToken> {
+        let Some(seen) = self.logins.api_tokens(known)?.into_iter().find(|seen| seen.token.id == id) else {
             let message = "there is no such token";
             return Err(Error::new(Kind::NotFound, message).with_code("token_not_found"));
-        }
+        };
         self.keep(id, None).await?;
         self.logins.remove_api_token(id);
-        Ok(())
+        Ok(seen.token)
     }
 
     /// The tokens of programs that somebody may see and withdraw, by id: their own; all of them, for an admin.

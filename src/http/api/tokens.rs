@@ -24,7 +24,11 @@ use super::{
     momentary,
     sent::{Sent, moment},
 };
-use crate::{auth::ApiToken, base::WallTime, config::PermissionConfig};
+use crate::{
+    auth::{ApiToken, Standing},
+    base::WallTime,
+    config::PermissionConfig,
+};
 
 /// A token of a program.
 #[derive(Serialize, ToSchema)]
@@ -121,6 +125,7 @@ pub(super) async fn add(
     let now = front.rooms.clock.wall();
     let made = front.rooms.gate.add_api_token(known, &options.name, options.permissions, until, now).await;
     let (token, text) = made?;
+    write_down(&front, "token.added", known, &token);
     let body = Program { token: Some(text.reveal().to_owned()), ..describe(&token, None) };
     let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     Ok((StatusCode::CREATED, headers, axum::Json(body)).into_response())
@@ -141,8 +146,15 @@ pub(super) async fn remove(
     Asking(caller): Asking,
     Named(id): Named,
 ) -> Result<Response, Problem> {
-    front.rooms.gate.remove_api_token(user(&caller)?, &id).await?;
+    let known = user(&caller)?;
+    let token = front.rooms.gate.remove_api_token(known, &id).await?;
+    write_down(&front, "token.removed", known, &token);
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn write_down(front: &Front, action: &str, known: &Standing, token: &ApiToken) {
+    let (by, now) = (known.name().to_string(), front.rooms.clock.wall());
+    front.rooms.events.write_down_with(action, by, token.id.clone(), Some(token.label()), now);
 }
 
 fn describe(token: &ApiToken, last_used: Option<WallTime>) -> Program {
