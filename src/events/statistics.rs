@@ -1,6 +1,8 @@
 //! The newest statistics, for those who ask and those who follow: told on the board when they changed, serialised once a
 //! second for everybody who polls.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
@@ -16,6 +18,8 @@ use crate::{
 pub struct Shown {
     /// The statistics as JSON; empty before the first ones.
     pub body: Bytes,
+    /// The same, for those who get a part of them.
+    pub statistics: Arc<Statistics>,
     /// Counts the changes that are worth telling.
     pub version: u64,
 }
@@ -50,9 +54,9 @@ impl StatisticsWriter {
     pub fn put(&mut self, statistics: &Statistics, now: Monotonic, wall: WallTime) -> Result<()> {
         let Ok(data) = to_raw_value(statistics) else { return Ok(()) };
         let changed = self.steadiness.handle(statistics, now);
-        let body = Bytes::copy_from_slice(data.get().as_bytes());
+        let (body, whole) = (Bytes::copy_from_slice(data.get().as_bytes()), Arc::new(statistics.clone()));
         self.shown.send_modify(|shown| {
-            shown.body = body;
+            (shown.body, shown.statistics) = (body, whole);
             shown.version += u64::from(changed);
         });
         if !changed {

@@ -75,7 +75,7 @@ async fn house() -> House {
         "auth": { "jwt": issuer.config(), "users": [user("one"), user("two")] },
         "default_path": SECRET,
         "sensors": { "front-heat": sensor("front"), "secretcam-heat": sensor(SECRET) },
-        "rules": [{ "preset": "temperature", "for": "0s" }],
+        "rules": rules(),
         "paths": { "front": { "source": "demo" }, SECRET: { "source": "demo", "title": "The secretcam" } },
     }))
     .await;
@@ -93,6 +93,21 @@ async fn house() -> House {
     let until = (jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10)).to_string();
     house.post(&house.admin, "/api/v1/silences", json!({ "path": SECRET, "until": until })).await;
     house
+}
+
+/// One about every sensor, and some that name a camera or a sensor.
+fn rules() -> Value {
+    let hot = |path: &str| json!({ "threshold": { "sensor": format!("{path}-heat"), "above": 900 } });
+    let smoke = |path: &str| json!({ "event": { "kind": "smoke", "path": path } });
+    json!([
+        { "preset": "temperature", "for": "0s" },
+        { "id": "hot", "when": hot("front"), "inhibited_by": ["secretcam_hot", "smoke"] },
+        { "id": "secretcam_hot", "when": hot(SECRET) },
+        { "id": "smoke", "when": { "all": [smoke("front"), { "not": hot("front") }] } },
+        { "id": "smoke_there", "when": smoke(SECRET) },
+        { "id": "smoke_somewhere", "when": { "any": [smoke("front"), smoke(SECRET)] } },
+        { "preset": "refusals" },
+    ])
 }
 
 #[tokio::test]
@@ -143,6 +158,25 @@ async fn no_route_tells_a_viewer_of_one_camera_of_another_one() {
     let sessions: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((status, sessions["items"].as_array().unwrap().len()), (200, 0), "nobody watches the front");
     assert!(asked > 300, "{asked}");
+    // Of rules and of statistics the part that is about nothing else.
+    let (status, text) = house.get("/api/v1/rules").await;
+    let rules: Value = serde_json::from_str(&text).unwrap();
+    let ids: Vec<_> = rules["items"].as_array().unwrap().iter().map(|rule| rule["id"].as_str().unwrap()).collect();
+    assert_eq!((status, ids), (200, vec!["hot", "smoke"]), "{text}");
+    assert_eq!(rules["items"][0]["rule"]["inhibited_by"], json!(["smoke"]), "the names of others are left out");
+    house.until_admin("/api/v1/statistics", |said| said["viewers"] == 1).await;
+    for url in ["/api/v1/statistics", "/api/statistics"] {
+        let (status, text) = house.get(url).await;
+        let statistics: Value = serde_json::from_str(&text).unwrap();
+        let told: Vec<_> = statistics.as_object().unwrap().keys().map(String::as_str).collect();
+        let ours = ["cameras", "cameras_active", "paths", "received_bps", "sent_bps", "viewers"];
+        assert_eq!((status, &told[..]), (200, &ours[..]), "{text}");
+        assert_eq!((&statistics["cameras"], &statistics["viewers"]), (&json!(1), &json!(0)), "{text}");
+        assert_eq!(statistics["paths"][0]["path"], "front");
+    }
+    for url in ["/api/v1/statistics/history", "/api/v1/info", "/metrics"] {
+        assert_eq!(house.get(url).await.0, 403, "{url}: what is said there is about the server as a whole");
+    }
     // What is asked for by its name is answered as what was never there.
     for route in ["/api/v1/paths/{}", "/{}/index.m3u8", "/{}/hls/main_init.mp4", "/api/v1/sensors/{}-heat"] {
         let [there, nowhere] = [SECRET, "othername"].map(|name| route.replace("{}", name));
@@ -169,16 +203,26 @@ async fn graphql_tells_a_viewer_of_one_camera_of_no_other_one() {
         "{ paths { items { name state } } }",
         "{ path(name: \"front\") { name } }",
         "{ alerts { items { fingerprint } } }",
-        "{ events { events { id type path } } }",
+        "{ events { items { id type path } } }",
         "{ sensors { items { id } } }",
         "{ sessions { items { id path } } }",
-        "{ rules { items { id } } }",
-        "{ statistics { time } }",
+        "{ rules { items { id rule } } }",
+        "{ statistics { cameras paths { path } } }",
         "{ info { version defaultPath } }",
     ];
     for query in queries {
         let (status, text) = house.ask(&house.viewer, Method::POST, "/graphql", Some(json!({ "query": query }))).await;
         assert!(!text.contains(SECRET), "{query}: {status} {text}");
+        // What is asked is what there is; not allowed is what belongs to the server as a whole.
+        let said: Value = serde_json::from_str(&text).unwrap();
+        let code = &said["errors"][0]["extensions"]["code"];
+        let of_server = query.contains("statistics") || query.contains("info");
+        assert_eq!(*code, if of_server { json!("not_allowed") } else { Value::Null }, "{query}: {text}");
+        if query.contains("rules") {
+            let ids =
+                said["data"]["rules"]["items"].as_array().unwrap().iter().map(|rule| rule["id"].as_str().unwrap());
+            assert_eq!(ids.collect::<Vec<_>>(), ["hot", "smoke"], "{text}");
+        }
     }
     let named = |name: &str| json!({ "query": format!("{{ path(name: \"{name}\") {{ name }} }}") });
     let (_, there) = house.ask(&house.viewer, Method::POST, "/graphql", Some(named(SECRET))).await;

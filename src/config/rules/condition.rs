@@ -275,6 +275,25 @@ pub struct DiskCondition {
 }
 
 impl Condition {
+    /// Whether everything it looks at is one of these sensors or cameras, by its name. What is about each of a kind, or about
+    /// the server, is not.
+    pub fn is_within(&self, sensors: &dyn Fn(&SensorId) -> bool, paths: &dyn Fn(&PathName) -> bool) -> bool {
+        let of_sensor = |id: &Option<SensorId>| id.as_ref().is_some_and(sensors);
+        let of_path = |name: &Option<PathName>| name.as_ref().is_some_and(paths);
+        let leaves = [
+            self.threshold.as_ref().map(|leaf| of_sensor(&leaf.sensor)),
+            self.state.as_ref().map(|leaf| of_sensor(&leaf.sensor)),
+            self.rate.as_ref().map(|leaf| of_sensor(&leaf.sensor)),
+            self.absent.as_ref().map(|leaf| of_sensor(&leaf.sensor)),
+            self.event.as_ref().map(|leaf| of_path(&leaf.path)),
+            self.camera.as_ref().map(|leaf| of_path(&leaf.path)),
+            self.security.as_ref().map(|_| false),
+            self.disk.as_ref().map(|_| false),
+        ];
+        let below = self.below().map(|condition| condition.is_within(sensors, paths));
+        leaves.into_iter().flatten().chain(below).all(|within| within)
+    }
+
     /// The conditions right below this one.
     pub fn below(&self) -> impl Iterator<Item = &Self> {
         let lists = self.all.iter().chain(&self.any).flatten();
@@ -297,5 +316,36 @@ impl Condition {
             self.not.is_some(),
         ];
         KINDS.into_iter().zip(there).filter(|(_, there)| *there).map(|(kind, _)| kind).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_is_within_a_place_if_everything_it_looks_at_is_named_and_there() {
+        let (sensors, paths) = (|id: &SensorId| id.as_str() == "attic", |path: &PathName| path.as_str() == "yard");
+        for (text, within) in [
+            ("threshold: { sensor: attic, above: 1 }", true),
+            ("threshold: { sensor: cellar, above: 1 }", false),
+            ("threshold: { kind: temperature, above: 1 }", false),
+            ("state: { sensor: attic, is: true }", true),
+            ("rate: { sensor: attic, rises: 1 }", true),
+            ("absent: { times: 3 }", false),
+            ("absent: { sensor: attic }", true),
+            ("event: { kind: motion, path: yard }", true),
+            ("event: { kind: motion }", false),
+            ("camera: { state: offline, path: yard }", true),
+            ("camera: { state: offline, path: gate }", false),
+            ("security: {}", false),
+            ("disk: { free_below: 5% }", false),
+            ("all: [{ event: { kind: a, path: yard } }, { not: { state: { sensor: attic } } }]", true),
+            ("any: [{ event: { kind: a, path: yard } }, { event: { kind: a, path: gate } }]", false),
+            ("not: { any: [{ event: { kind: a, path: yard } }, { disk: {} }] }", false),
+        ] {
+            let condition: Condition = serde_saphyr::from_str(&format!("{{ {text} }}")).unwrap();
+            assert_eq!(condition.is_within(&sensors, &paths), within, "{text}");
+        }
     }
 }

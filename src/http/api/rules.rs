@@ -1,6 +1,7 @@
-//! `/api/v1/rules`: what raises alerts. Rules of the file can be read; those added here are kept over restarts.
+//! `/api/v1/rules`: what raises alerts. Rules of the file can be read; those added here are kept over restarts. Who may see
+//! alerts of some cameras alone sees the rules about nothing but these.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_graphql::SimpleObject;
 use axum::{
@@ -16,20 +17,21 @@ use super::{
     super::{
         caller::Asking,
         front::Front,
-        grant::{Named, OnServer},
+        grant::{Named, Somewhere},
         problem::{Problem, ProblemBody},
         refusals::{BadRequest, NeedsCredential, NoneThere},
     },
     alerts::tagged,
     listing::{Listing, PageOf},
+    momentary,
     sent::{Sent, name_of},
     silences::added,
 };
 use crate::{
-    auth::{Admin, Alerts},
-    base::{Error, Kind},
+    auth::{Admin, Alerts, Grant, Reach},
+    base::{Error, Kind, PathName, SensorId},
     config::{RuleConfig, RuleId},
-    events::alerts::{Origin, RuleEntry},
+    events::alerts::{AlertsSnapshot, Origin, RuleEntry},
 };
 
 /// A rule.
@@ -50,7 +52,7 @@ pub(in crate::http) struct Written {
     rule: Value,
 }
 
-/// Every rule, sorted by id.
+/// Every rule, sorted by id; for a caller who may see alerts of some cameras, the rules about nothing but these.
 #[utoipa::path(get, path = "/api/v1/rules", tag = "alerts", operation_id = "list_rules", params(PageOf), responses(
     (status = 200, description = "A page of rules.", body = Listing<Written>),
     (status = 304, description = "It is what the client has."),
@@ -59,16 +61,38 @@ pub(in crate::http) struct Written {
 ))]
 pub(super) async fn list(
     State(front): State<Arc<Front>>,
-    _: OnServer<Alerts>,
+    Somewhere(grant): Somewhere<Alerts>,
     page: PageOf,
     headers: HeaderMap,
 ) -> Response {
     let snapshot = front.rooms.alerts.snapshot();
-    let mut rules = snapshot.rules.clone();
-    rules.sort_by(|a, b| a.id.cmp(&b.id));
-    let (entries, next) = page.cut(rules, |entry| entry.id.to_string());
+    let (entries, next) = page.cut(visible(&front, &snapshot, &grant), |entry| entry.id.to_string());
     let items = entries.iter().map(describe).collect();
-    tagged(&front, snapshot.version, &headers, &Listing { items, next })
+    match grant.reach() {
+        Reach::Server => tagged(&front, snapshot.version, &headers, &Listing { items, next }),
+        // The tag tells of every alert there is.
+        _ => momentary(&Listing { items, next }),
+    }
+}
+
+/// The rules that a grant holds for, by id: each, or those about nothing but its paths and the sensors there.
+pub(in crate::http) fn visible(front: &Front, snapshot: &AlertsSnapshot, grant: &Grant<Alerts>) -> Vec<RuleEntry> {
+    let mut rules = snapshot.rules.clone();
+    let reach = grant.reach();
+    if !matches!(reach, Reach::Server) {
+        let sensors = front.rooms.sensors.snapshot();
+        let of_path = |path: &PathName| reach.covers(Some(path));
+        let of_sensor =
+            |id: &SensorId| sensors.sensors.iter().any(|sensor| sensor.id == *id && reach.covers(sensor.path.as_ref()));
+        rules.retain(|entry| entry.config.resolve().is_some_and(|rule| rule.when.is_within(&of_sensor, &of_path)));
+        let seen: BTreeSet<RuleId> = rules.iter().map(|entry| entry.id.clone()).collect();
+        // The names of rules that are not seen may be those of cameras.
+        for others in rules.iter_mut().filter_map(|entry| entry.config.inhibited_by.as_mut()) {
+            others.retain(|other| seen.contains(other));
+        }
+    }
+    rules.sort_by(|a, b| a.id.cmp(&b.id));
+    rules
 }
 
 /// Adds a rule; it is at work when this answers.

@@ -1,9 +1,12 @@
 //! `/api/v1/statistics` (and `/api/statistics`): how the server and its paths do, now and over time.
 //!
 //! The body is made once a second, whoever asks. Its `ETag` changes with what is worth telling, as it is told to those who
-//! follow: uptime and the like are no change.
+//! follow: uptime and the like are no change. Who may see some paths alone gets those and their sums, made for this answer.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use async_graphql::SimpleObject;
 use axum::{
@@ -16,14 +19,16 @@ use utoipa::ToSchema;
 
 use super::super::{
     front::Front,
-    grant::OnServer,
+    grant::{OnServer, Somewhere},
     graphql::scalars::{DateTime, Long, long_or_none, moment_or_none},
     problem::{Problem, ProblemBody},
     refusals::NeedsCredential,
 };
 use crate::{
-    auth::Stats,
+    auth::{Reach, Stats},
     base::{Error, Kind, Result, WallTime},
+    events::payload,
+    hub::StreamState,
 };
 
 /// How the server and its paths do. The shape of `data` of a `statistics_update`.
@@ -100,18 +105,63 @@ pub(in crate::http) struct PathStatistics {
     reconnects: u64,
 }
 
-/// How the server and its cameras do now.
+/// How some cameras do: those that the caller may see counters of, and nothing of the server beside them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatisticsOfPaths {
+    /// Paths.
+    cameras: u64,
+    /// Paths that show something.
+    cameras_active: u64,
+    /// Who watches them.
+    viewers: u64,
+    /// What comes from them.
+    received_bps: u64,
+    /// What goes to their viewers.
+    sent_bps: u64,
+    /// By camera.
+    #[schema(value_type = Vec<PathStatistics>)]
+    paths: Vec<payload::PathStatistics>,
+}
+
+impl StatisticsOfPaths {
+    /// Those that `reach` covers.
+    fn of(whole: &payload::Statistics, reach: &Reach) -> Self {
+        let seen = |one: &&payload::PathStatistics| one.path.parse().is_ok_and(|path| reach.covers(Some(&path)));
+        let paths: Vec<_> = whole.paths.iter().filter(seen).cloned().collect();
+        let sum = |of: fn(&payload::PathStatistics) -> u64| paths.iter().map(of).sum();
+        Self {
+            cameras: paths.len() as u64,
+            cameras_active: paths.iter().filter(|path| path.state == StreamState::Ready.name()).count() as u64,
+            viewers: sum(|path| path.viewers),
+            received_bps: sum(|path| path.received_bps),
+            sent_bps: sum(|path| path.sent_bps),
+            paths,
+        }
+    }
+}
+
+/// Of the server as a whole; or, for those who may see counters of some cameras alone, of these.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the shape of the answer, which is made ready for everybody or of a part")]
+pub(super) enum StatisticsAnswer {
+    Server(Statistics),
+    Paths(StatisticsOfPaths),
+}
+
+/// How the server and its cameras do now; for a caller who may see counters of some cameras, these and their sums.
 ///
 /// Asking every five seconds is enough; with `If-None-Match` it costs next to nothing.
 #[utoipa::path(get, path = "/api/v1/statistics", tag = "statistics", operation_id = "statistics", responses(
-    (status = 200, description = "As it is now.", body = Statistics),
+    (status = 200, description = "As it is now.", body = StatisticsAnswer),
     (status = 304, description = "Nothing changed since the answer with this `ETag`."),
     NeedsCredential,
     (status = 503, description = "The server just started: ask again.", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(in crate::http) async fn show(
     State(front): State<Arc<Front>>,
-    _: OnServer<Stats>,
+    Somewhere(grant): Somewhere<Stats>,
     headers: HeaderMap,
 ) -> std::result::Result<Response, Problem> {
     let shown = front.rooms.statistics.newest();
@@ -119,7 +169,17 @@ pub(in crate::http) async fn show(
         return Err(Error::new(Kind::Unavailable, "statistics: there are none yet").into());
     }
     // Weak: what rides along may differ (RFC 9110 §8.8.1). The start keeps versions of two runs apart.
-    let tag = format!("W/\"{:x}-{}\"", front.rooms.info.started.unix_millis(), shown.version);
+    let (tag, body) = match grant.reach() {
+        Reach::Server => (format!("W/\"{:x}-{}\"", front.rooms.info.started.unix_millis(), shown.version), shown.body),
+        reach => {
+            let part = StatisticsOfPaths::of(&shown.statistics, reach);
+            let body = serde_json::to_vec(&part).unwrap_or_default();
+            // A tag of what is told: it says nothing of the start, nor of what changes elsewhere.
+            let mut hasher = DefaultHasher::new();
+            body.hash(&mut hasher);
+            (format!("W/\"{:x}\"", hasher.finish()), body.into())
+        }
+    };
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let about = [
         (header::ETAG, HeaderValue::from_str(&tag).unwrap_or_else(|_| HeaderValue::from_static("W/\"\""))),
@@ -129,7 +189,7 @@ pub(in crate::http) async fn show(
         return Ok((StatusCode::NOT_MODIFIED, about).into_response());
     }
     let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    Ok((about, json, shown.body).into_response())
+    Ok((about, json, body).into_response())
 }
 
 /// Which time.
@@ -239,7 +299,6 @@ mod tests {
     use utoipa::PartialSchema;
 
     use super::*;
-    use crate::events::payload;
 
     fn keys(value: &serde_json::Value) -> BTreeSet<String> {
         value.as_object().unwrap().keys().cloned().collect()
@@ -250,9 +309,34 @@ mod tests {
         for (told, sent) in [
             (Statistics::schema(), serde_json::to_value(payload::Statistics::default()).unwrap()),
             (PathStatistics::schema(), serde_json::to_value(payload::PathStatistics::default()).unwrap()),
+            (StatisticsOfPaths::schema(), serde_json::to_value(part(&Reach::Server)).unwrap()),
         ] {
             let told = serde_json::to_value(told).unwrap();
             assert_eq!(keys(&told["properties"]), keys(&sent));
         }
+    }
+
+    fn part(reach: &Reach) -> StatisticsOfPaths {
+        let path = |path: &str, state: &str, viewers| payload::PathStatistics {
+            path: path.into(),
+            state: state.into(),
+            viewers,
+            received_bps: 1000 * viewers,
+            sent_bps: 10 * viewers,
+            ..payload::PathStatistics::default()
+        };
+        let paths = vec![path("front", "ready", 1), path("site/a", "lost", 2), path("site/b", "ready", 4)];
+        StatisticsOfPaths::of(&payload::Statistics { viewers: 7, paths, ..payload::Statistics::default() }, reach)
+    }
+
+    #[test]
+    fn whoever_may_see_some_paths_gets_these_and_their_sums() {
+        let site = r#"[{"action":"stats","path":"site/*"}]"#;
+        let permissions = crate::auth::Permissions::new(&serde_json::from_str::<Vec<_>>(site).unwrap());
+        let part = part(&Reach::Where(crate::auth::Action::Stats, Arc::new(permissions)));
+        let names: Vec<_> = part.paths.iter().map(|path| path.path.as_str()).collect();
+        assert_eq!(names, ["site/a", "site/b"]);
+        let sums = (part.cameras, part.cameras_active, part.viewers, part.received_bps, part.sent_bps);
+        assert_eq!(sums, (2, 1, 6, 6000, 60));
     }
 }
