@@ -6,20 +6,29 @@ use std::sync::{
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
-use tracing::{info, warn};
+use tracing::{info, info_span, warn};
 
 use crate::{
-    auth::{Decide, Gate, OutsideDesk, Question},
-    base::{Clock, Error, Kind, Result},
-    config::AuthHttpConfig,
+    auth::{Decide, Gate, OutsideDesk, OutsideOptions, Question},
+    base::{Clock, Error, Kind, Result, Tasks},
+    config::{AuthHttpConfig, HumanDuration},
     net::post::post_json,
 };
 
 /// Callers who are not known here are asked about from now on.
-pub(super) fn start(config: &AuthHttpConfig, gate: &Gate) {
+pub(super) fn start(config: &AuthHttpConfig, gate: &Gate, tasks: &Tasks) {
     let server = Server { config: Arc::new(config.clone()), silent: Arc::default() };
-    let desk = OutsideDesk::new(Box::new(server), config.remember.duration(), config.anonymous, Clock);
-    gate.set_outside(Arc::new(desk));
+    let options = OutsideOptions {
+        remember: config.remember.duration(),
+        anonymous: config.anonymous,
+        ask_again: config.ask_again.map(HumanDuration::duration),
+        timeout: config.timeout.duration(),
+    };
+    let desk = Arc::new(OutsideDesk::new(Box::new(server), options, Clock));
+    if options.ask_again.is_some() {
+        tasks.spawn("auth/outside", info_span!("auth"), desk.clone().ask_again(tasks.stopping().clone()));
+    }
+    gate.set_outside(desk);
 }
 
 #[derive(Debug)]

@@ -201,7 +201,7 @@ pub(super) async fn start(
         issuer::start(jwt, section.groups.clone(), &gate, documents.clone(), tasks).await;
     }
     if let Some(http) = &section.http {
-        outside::start(http, &gate);
+        outside::start(http, &gate, tasks);
     }
     if count == 0 && addresses.are_open() && section.http.is_none() {
         let message = "a listener is open to other machines, and there are no users";

@@ -23,13 +23,21 @@ pub(super) enum Verdict {
     Silent,
 }
 
+/// What came of a question, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) verdict: Verdict,
+    pub(super) at: Monotonic,
+}
+
 /// A question by a digest of it.
 pub(super) type QuestionKey = [u8; 32];
 
 /// The answers of late.
 #[derive(Debug)]
 pub(super) struct Decisions {
-    kept: HashMap<QuestionKey, (Verdict, Monotonic)>,
+    /// And until when each holds.
+    kept: HashMap<QuestionKey, (Answered, Monotonic)>,
     remember: Duration,
 }
 
@@ -40,18 +48,21 @@ impl Decisions {
     }
 
     /// What was answered, if that still holds.
-    pub(super) fn find(&self, key: &QuestionKey, now: Monotonic) -> Option<Verdict> {
-        self.kept.get(key).filter(|(_, until)| now < *until).map(|(verdict, _)| *verdict)
+    pub(super) fn find(&self, key: &QuestionKey, now: Monotonic) -> Option<Answered> {
+        self.kept.get(key).filter(|(_, until)| now < *until).map(|(answered, _)| *answered)
     }
 
     /// Takes an answer.
-    pub(super) fn keep(&mut self, key: QuestionKey, verdict: Verdict, now: Monotonic) {
-        let lasts = match verdict {
+    pub(super) fn keep(&mut self, key: QuestionKey, answered: Answered) {
+        let now = answered.at;
+        let lasts = match answered.verdict {
             Verdict::Allowed => self.remember,
             Verdict::Refused => self.remember.min(REFUSED),
             Verdict::Silent => self.remember.min(SILENT),
         };
         if lasts.is_zero() {
+            // Nor does what was said before.
+            self.kept.remove(&key);
             return;
         }
         if self.kept.len() >= MOST && !self.kept.contains_key(&key) {
@@ -61,7 +72,7 @@ impl Decisions {
                 soonest.and_then(|key| self.kept.remove(&key));
             }
         }
-        self.kept.insert(key, (verdict, now + lasts));
+        self.kept.insert(key, (answered, now + lasts));
     }
 }
 
@@ -85,11 +96,12 @@ mod tests {
         ];
         for (remember, verdict, lasts) in table {
             let mut decisions = Decisions::new(Duration::from_millis(remember));
-            decisions.keep([1; 32], verdict, at(1000));
+            let answered = Answered { verdict, at: at(1000) };
+            decisions.keep([1; 32], answered);
             assert_eq!(decisions.find(&[1; 32], at(1000 + lasts)), None, "{verdict:?}");
             assert_eq!(decisions.find(&[2; 32], at(1000)), None);
             if lasts > 0 {
-                assert_eq!(decisions.find(&[1; 32], at(1000 + lasts - 1)), Some(verdict));
+                assert_eq!(decisions.find(&[1; 32], at(1000 + lasts - 1)), Some(answered));
             }
         }
     }
@@ -100,8 +112,9 @@ mod tests {
         for i in 0..(MOST as u64 + 100) {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&i.to_be_bytes());
-            decisions.keep(key, Verdict::Allowed, at(i));
-            assert_eq!(decisions.find(&key, at(i)), Some(Verdict::Allowed));
+            let answered = Answered { verdict: Verdict::Allowed, at: at(i) };
+            decisions.keep(key, answered);
+            assert_eq!(decisions.find(&key, at(i)), Some(answered));
         }
         assert_eq!(decisions.kept.len(), MOST);
         assert_eq!(decisions.find(&[0; 32], at(0)), None, "the oldest made room");

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Action, ApiToken, Credential, Deed, DigestAnswer, Grant, Issued, IssuerDesk, Knock, Opened, OutsideDesk, Outsider,
-    Permission, Purpose, Reach, Sighting, Standing, Subject, TokenKey, TryLater, User, decisions::Verdict,
+    Permission, Permissions, Purpose, Reach, Sighting, Standing, Subject, TokenKey, TryLater, User, decisions::Verdict,
     logins::Logins, sightings::Sightings,
 };
 use crate::{
@@ -287,8 +287,7 @@ impl Gate {
         };
         let permissions = known.permissions();
         if permissions.allow(P::ACTION, path) {
-            let ended = known.issue(P::ACTION, Some(path), &permissions);
-            return Ok(Grant::new(Subject::User(known.name().clone()), Reach::Path(path.clone()), ended));
+            return Ok(self.granted(caller, known, Reach::Path(path.clone()), &permissions));
         }
         if permissions.allow(Action::View, path) { Err(not_allowed(P::ACTION)) } else { Err(path_not_found(path)) }
     }
@@ -306,8 +305,7 @@ impl Gate {
         if !permissions.allow_everywhere(P::ACTION) {
             return Err(not_allowed(P::ACTION));
         }
-        let ended = known.issue(P::ACTION, None, &permissions);
-        Ok(Grant::new(Subject::User(known.name().clone()), Reach::Server, ended))
+        Ok(self.granted(caller, known, Reach::Server, &permissions))
     }
 
     /// Whether there is anything `caller` may do `P` on; the grant holds for that much.
@@ -320,8 +318,20 @@ impl Gate {
         if permissions.allow_everywhere(P::ACTION) || !permissions.allow_somewhere(P::ACTION) {
             return self.check_server(caller);
         }
-        let ended = known.issue(P::ACTION, None, &permissions);
-        Ok(Grant::new(Subject::User(known.name().clone()), Reach::Where(P::ACTION, permissions), ended))
+        Ok(self.granted(caller, known, Reach::Where(P::ACTION, permissions.clone()), &permissions))
+    }
+
+    /// What was found to be theirs, while `permissions` are.
+    fn granted<P: Permission>(
+        &self,
+        caller: &Caller,
+        known: &Standing,
+        reach: Reach,
+        permissions: &Arc<Permissions>,
+    ) -> Grant<P> {
+        let path = if let Reach::Path(path) = &reach { Some(path) } else { None };
+        let ended = known.issue(P::ACTION, path, permissions);
+        Grant::held(Subject::User(known.name().clone()), reach, ended, self.holder(caller))
     }
 
     /// What callers may do who are not known.
@@ -380,7 +390,7 @@ fn not_allowed(action: Action) -> Error {
 mod tests {
     use super::*;
     use crate::{
-        auth::{Ack, Admin, Alerts, Control, Permissions, Playback, Publish, Sensors, Stats, View},
+        auth::{Ack, Admin, Alerts, Control, Playback, Publish, Sensors, Stats, View},
         config::PermissionConfig,
     };
 

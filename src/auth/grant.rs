@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Permissions;
+use super::{Outsider, Permissions};
 pub use crate::config::Action;
 use crate::{base::PathName, config::UserName};
 
@@ -102,20 +102,59 @@ impl Reach {
 ///
 /// Its end is [`Grant::ended`]: expiry, revocation, narrowing, or a kick. Whoever serves on a grant watches it.
 pub struct Grant<P> {
+    proof: Proof,
+    permission: PhantomData<fn() -> P>,
+}
+
+/// What a [`Grant`] holds for and its end, whatever it is for: for those who keep grants of several kinds together.
+#[derive(Clone, Debug)]
+pub struct Proof {
     inner: Arc<Inner>,
     ended: CancellationToken,
-    permission: PhantomData<fn() -> P>,
 }
 
 #[derive(Debug)]
 struct Inner {
     subject: Subject,
     reach: Reach,
+    /// Somebody who is asked about again while this is kept.
+    _holder: Option<Arc<Outsider>>,
+}
+
+impl Proof {
+    fn new(subject: Subject, reach: Reach, ended: CancellationToken, holder: Option<Arc<Outsider>>) -> Self {
+        Self { inner: Arc::new(Inner { subject, reach, _holder: holder }), ended }
+    }
+
+    /// What a part of this server shows itself: everything.
+    pub fn house(reason: &'static str) -> Self {
+        Self::new(Subject::House(reason), Reach::Server, CancellationToken::new(), None)
+    }
+
+    /// What it holds for.
+    pub fn reach(&self) -> &Reach {
+        &self.inner.reach
+    }
+
+    /// Fires when the permission ends.
+    pub const fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
 }
 
 impl<P: Permission> Grant<P> {
     pub(super) fn new(subject: Subject, reach: Reach, ended: CancellationToken) -> Self {
-        Self { inner: Arc::new(Inner { subject, reach }), ended, permission: PhantomData }
+        Self::held(subject, reach, ended, None)
+    }
+
+    /// The same, of somebody who is asked about again as long as it is kept.
+    pub(super) fn held(
+        subject: Subject,
+        reach: Reach,
+        ended: CancellationToken,
+        holder: Option<Arc<Outsider>>,
+    ) -> Self {
+        Self { proof: Proof::new(subject, reach, ended, holder), permission: PhantomData }
     }
 
     /// What a part of this server grants itself: muxers, recorders and rules have no caller.
@@ -125,17 +164,17 @@ impl<P: Permission> Grant<P> {
 
     /// On whose behalf.
     pub fn subject(&self) -> &Subject {
-        &self.inner.subject
+        &self.proof.inner.subject
     }
 
     /// What it holds for.
     pub fn reach(&self) -> &Reach {
-        &self.inner.reach
+        &self.proof.inner.reach
     }
 
     /// The one path this holds for, if it is one.
     pub fn path(&self) -> Option<&PathName> {
-        match &self.inner.reach {
+        match &self.proof.inner.reach {
             Reach::Path(path) => Some(path),
             Reach::Server | Reach::Where(..) => None,
         }
@@ -143,18 +182,23 @@ impl<P: Permission> Grant<P> {
 
     /// Fires when the permission ends.
     pub fn ended(&self) -> &CancellationToken {
-        &self.ended
+        &self.proof.ended
+    }
+
+    /// What it holds for and its end.
+    pub const fn proof(&self) -> &Proof {
+        &self.proof
     }
 }
 
 impl<P> Clone for Grant<P> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), ended: self.ended.clone(), permission: PhantomData }
+        Self { proof: self.proof.clone(), permission: PhantomData }
     }
 }
 
 impl<P: Permission> fmt::Debug for Grant<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Grant({} {:?} {:?})", P::ACTION.name(), self.inner.subject, self.inner.reach)
+        write!(f, "Grant({} {:?} {:?})", P::ACTION.name(), self.proof.inner.subject, self.proof.inner.reach)
     }
 }

@@ -6,6 +6,7 @@
 
 mod api_token;
 mod api_tokens;
+mod asked_again;
 mod credential;
 mod decisions;
 mod digest;
@@ -37,13 +38,13 @@ pub use credential::{Credential, Malformed};
 pub use digest::{DigestAlgorithm, DigestAnswer};
 pub use gate::{ApiTokenSeen, Caller, Gate, GatePolicy, Identity, TokenShelf, path_not_found};
 pub use grant::{
-    Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Publish, Reach, Sensors, Stats, Subject, View,
+    Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Proof, Publish, Reach, Sensors, Stats, Subject, View,
 };
 pub use inspect::{Holds, Inspected, InspectedJwt, Signer};
 pub use issuer_desk::IssuerDesk;
 pub use issuer_keys::KeySetError;
 pub use logins::{Issued, Opened, TryLater};
-pub use outside_desk::{Decide, OutsideDesk};
+pub use outside_desk::{Decide, OutsideDesk, OutsideOptions};
 pub use outsider::Outsider;
 pub use permissions::Permissions;
 use permissions::limited;

@@ -2,7 +2,8 @@
 //! asked. Who sends the questions stands above: [`Decide`].
 //!
 //! Equal questions at the same time are one. Few are on their way at once, and few more may wait for that; what comes on top
-//! is told to come back. Whatever goes wrong is a no.
+//! is told to come back. Whatever goes wrong is a no. If that is wanted, what somebody stands on is asked again
+//! ([`AskedAgain`]), by a task of whoever started this.
 
 use std::{
     collections::HashMap,
@@ -15,12 +16,18 @@ use std::{
 };
 
 use aws_lc_rs::hmac;
-use futures_util::future::{BoxFuture, FutureExt, Shared, WeakShared};
+use futures_util::{
+    future::{BoxFuture, FutureExt, Shared, WeakShared},
+    stream::{FuturesUnordered, StreamExt},
+};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::{
     Credential, TryLater,
-    decisions::{Decisions, QuestionKey, Verdict},
+    asked_again::{AskedAgain, Withdrawn},
+    decisions::{Answered, Decisions, QuestionKey, Verdict},
     outsider::Outsider,
     question::{Deed, Knock, Question},
     user::hexadecimal,
@@ -30,6 +37,8 @@ use crate::base::{Clock, Monotonic, Result};
 /// Questions on their way at once, and those that may wait for that.
 const ASKED: usize = 16;
 const WAITING: usize = 256;
+/// Of those on their way, how many at most are asked again: callers wait for the others.
+const AGAIN: usize = 8;
 
 /// Whoever sends questions.
 pub trait Decide: fmt::Debug + Send + Sync {
@@ -40,7 +49,20 @@ pub trait Decide: fmt::Debug + Send + Sync {
     fn ask(&self, question: Question) -> BoxFuture<'static, Result<bool>>;
 }
 
-type Answer = BoxFuture<'static, Verdict>;
+/// How a server that decides is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct OutsideOptions {
+    /// How long a yes holds for those who come with the same question.
+    pub remember: Duration,
+    /// There are questions about callers who show nothing.
+    pub anonymous: bool,
+    /// How often the question is asked again on whose yes somebody stands; never, if absent.
+    pub ask_again: Option<Duration>,
+    /// What an answer takes at most.
+    pub timeout: Duration,
+}
+
+type Answer = BoxFuture<'static, Answered>;
 
 /// A server that decides, at work.
 #[derive(Debug)]
@@ -49,6 +71,7 @@ pub struct OutsideDesk {
     anonymous: bool,
     key: hmac::Key,
     decisions: Mutex<Decisions>,
+    again: Option<Mutex<AskedAgain>>,
     running: Mutex<HashMap<QuestionKey, WeakShared<Answer>>>,
     asked: Semaphore,
     waiting: Semaphore,
@@ -69,14 +92,16 @@ enum Outcome {
 }
 
 impl OutsideDesk {
-    /// Questions go by `decide`; a yes holds as long as `remember`, and with `anonymous` there are questions about callers
-    /// who show nothing.
-    pub fn new(decide: Box<dyn Decide>, remember: Duration, anonymous: bool, clock: Clock) -> Self {
+    /// Questions go by `decide`.
+    pub fn new(decide: Box<dyn Decide>, options: OutsideOptions, clock: Clock) -> Self {
+        let OutsideOptions { remember, anonymous, ask_again, timeout } = options;
         Self {
             decide,
             anonymous,
             key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
-            decisions: Mutex::new(Decisions::new(remember)),
+            // Nobody new comes in on a yes that would have to be asked about again by now.
+            decisions: Mutex::new(Decisions::new(ask_again.map_or(remember, |every| remember.min(every)))),
+            again: ask_again.map(|every| Mutex::new(AskedAgain::new(every, timeout))),
             running: Mutex::default(),
             asked: Semaphore::new(ASKED),
             waiting: Semaphore::new(WAITING),
@@ -101,14 +126,41 @@ impl OutsideDesk {
     }
 
     /// What was said to this question of late.
-    pub(super) fn recall(&self, key: &QuestionKey, now: Monotonic) -> Option<Verdict> {
+    pub(super) fn recall(&self, key: &QuestionKey, now: Monotonic) -> Option<Answered> {
         let found = self.decisions().find(key, now);
         found.inspect(|_| self.count(Outcome::Remembered))
     }
 
     /// Whether this caller was allowed anything of late, and so shows nothing that is made up.
     pub(super) fn is_proven(&self, outsider: &Outsider, now: Monotonic) -> bool {
-        self.decisions().find(&self.key_of(outsider, None), now) == Some(Verdict::Allowed)
+        let found = self.decisions().find(&self.key_of(outsider, None), now);
+        found.is_some_and(|answered| answered.verdict == Verdict::Allowed)
+    }
+
+    /// Whether what somebody stands on is asked again.
+    pub(super) const fn asks_again(&self) -> bool {
+        self.again.is_some()
+    }
+
+    /// Lets a caller know what was said, and asks again from now on if they stand on it.
+    ///
+    /// # Errors
+    /// There is too much that would have to be asked again.
+    pub(super) fn tell(
+        &self,
+        outsider: &Arc<Outsider>,
+        deed: &Deed,
+        answered: Answered,
+    ) -> std::result::Result<(), TryLater> {
+        outsider.take(deed, answered.verdict);
+        let (Verdict::Allowed, Some(again)) = (answered.verdict, &self.again) else { return Ok(()) };
+        let key = self.key_of(outsider, Some(deed));
+        if locked(again).enter(key, deed, outsider, answered) {
+            return Ok(());
+        }
+        outsider.withdraw(deed);
+        self.count(Outcome::Busy);
+        Err(TryLater { after: Duration::from_secs(1) })
     }
 
     /// The digest of a question; without a deed, of whom it is about. With a key of this process: what lies in memory fits
@@ -139,24 +191,49 @@ impl OutsideDesk {
         self: Arc<Self>,
         outsider: &Outsider,
         deed: &Deed,
-    ) -> std::result::Result<Verdict, TryLater> {
+    ) -> std::result::Result<Answered, TryLater> {
         let Ok(_place) = self.waiting.try_acquire() else {
             self.count(Outcome::Busy);
             return Err(TryLater { after: Duration::from_secs(1) });
         };
         let key = self.key_of(outsider, Some(deed));
         let answer = self.join(key, || outsider.question(deed.clone()));
-        let verdict = answer.await;
-        if verdict == Verdict::Allowed {
+        let answered = answer.await;
+        if answered.verdict == Verdict::Allowed {
             let whom = self.key_of(outsider, None);
-            self.decisions().keep(whom, verdict, self.clock.now());
+            self.decisions().keep(whom, answered);
         }
-        Ok(verdict)
+        Ok(answered)
+    }
+
+    /// Asks again what somebody stands on, until it is to stop. Without this, and if that is not wanted, nothing is.
+    pub async fn ask_again(self: Arc<Self>, stopping: CancellationToken) {
+        let Some(again) = &self.again else { return };
+        let pace = locked(again).pace();
+        let mut ticks = tokio::time::interval(pace);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut asked = FuturesUnordered::new();
+        loop {
+            while asked.len() < AGAIN
+                && let Some((key, question)) = { locked(again).poll_question() }
+            {
+                asked.push(self.join(key, || question));
+            }
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                Some(_) = asked.next() => {}
+                _ = ticks.tick() => {
+                    let over = locked(again).handle_timeout(self.clock.now());
+                    over.into_iter().for_each(|over| withdraw(over, "no answer"));
+                }
+            }
+        }
     }
 
     /// The answer that is on its way, or will be. Whoever waits for it moves it on; it ends with the last of them.
     fn join(self: &Arc<Self>, key: QuestionKey, question: impl FnOnce() -> Question) -> Shared<Answer> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = locked(&self.running);
         if let Some(answer) = running.get(&key).and_then(WeakShared::upgrade) {
             return answer;
         }
@@ -169,7 +246,7 @@ impl OutsideDesk {
         answer
     }
 
-    async fn settle(&self, key: QuestionKey, question: Question) -> Verdict {
+    async fn settle(&self, key: QuestionKey, question: Question) -> Answered {
         // It is never closed.
         let _turn = self.asked.acquire().await;
         let (verdict, outcome) = match self.decide.ask(question).await {
@@ -178,8 +255,11 @@ impl OutsideDesk {
             Err(_) => (Verdict::Silent, Outcome::Silent),
         };
         self.count(outcome);
-        self.decisions().keep(key, verdict, self.clock.now());
-        verdict
+        let answered = Answered { verdict, at: self.clock.now() };
+        self.decisions().keep(key, answered);
+        let over = self.again.as_ref().and_then(|again| locked(again).handle_answer(&key, answered));
+        over.into_iter().for_each(|over| withdraw(over, "it was refused"));
+        answered
     }
 
     /// What came of questions since the start, by name.
@@ -192,8 +272,17 @@ impl OutsideDesk {
     }
 
     fn decisions(&self) -> MutexGuard<'_, Decisions> {
-        self.decisions.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.decisions)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn withdraw(Withdrawn { deed, from }: Withdrawn, why: &str) {
+    info!(action = deed.word(), path = deed.path(), callers = from.len(), "auth.http: no longer allowed: {why}");
+    from.iter().for_each(|outsider| outsider.withdraw(&deed));
 }
 
 #[cfg(test)]
@@ -222,10 +311,21 @@ mod tests {
         }
     }
 
+    const OPTIONS: OutsideOptions = OutsideOptions {
+        remember: Duration::from_secs(30),
+        anonymous: false,
+        ask_again: None,
+        timeout: Duration::from_secs(5),
+    };
+
+    fn verdict(answer: std::result::Result<Answered, TryLater>) -> std::result::Result<Verdict, TryLater> {
+        answer.map(|answered| answered.verdict)
+    }
+
     fn desk(answer: Option<bool>) -> (Arc<OutsideDesk>, Arc<AtomicU64>, Arc<Semaphore>) {
         let (asked, gate) = (Arc::<AtomicU64>::default(), Arc::new(Semaphore::new(0)));
         let slow = Slow { asked: asked.clone(), gate: gate.clone(), answer };
-        (Arc::new(OutsideDesk::new(Box::new(slow), Duration::from_secs(30), false, Clock)), asked, gate)
+        (Arc::new(OutsideDesk::new(Box::new(slow), OPTIONS, Clock)), asked, gate)
     }
 
     fn outsider(desk: &OutsideDesk, password: &str, from: u8) -> Outsider {
@@ -249,10 +349,10 @@ mod tests {
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         gate.add_permits(1);
         for one in all {
-            assert_eq!(one.await, Ok(Verdict::Allowed));
+            assert_eq!(verdict(one.await), Ok(Verdict::Allowed));
         }
         let key = desk.key_of(&anna, Some(&deed));
-        assert_eq!(desk.recall(&key, Clock.now()), Some(Verdict::Allowed));
+        assert_eq!(desk.recall(&key, Clock.now()).unwrap().verdict, Verdict::Allowed);
         assert!(desk.is_proven(&anna, Clock.now()));
         for (other, deed) in [
             (outsider(&desk, "Pass", 9), front()),
@@ -272,7 +372,7 @@ mod tests {
         assert!((&mut first).now_or_never().is_none());
         drop(first);
         gate.add_permits(1);
-        assert_eq!(desk.clone().ask(&anna, &deed).await, Ok(Verdict::Silent));
+        assert_eq!(verdict(desk.clone().ask(&anna, &deed).await), Ok(Verdict::Silent));
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         assert!(!desk.is_proven(&anna, Clock.now()));
     }
@@ -284,7 +384,7 @@ mod tests {
         let deeds: Vec<Deed> = (0..=WAITING).map(|i| Deed::Read(format!("c{i}").parse().unwrap())).collect();
         let mut all: Vec<_> = deeds.iter().map(|deed| desk.clone().ask(&anna, deed).boxed()).collect();
         let pending = all.iter_mut().filter_map(|one| one.now_or_never()).collect::<Vec<_>>();
-        assert_eq!(pending, [Err(TryLater { after: Duration::from_secs(1) })]);
+        assert_eq!(pending, [Err::<Answered, _>(TryLater { after: Duration::from_secs(1) })]);
         assert_eq!(asked.load(Ordering::Relaxed), ASKED as u64);
     }
 

@@ -29,8 +29,14 @@ pub struct Outsider {
 
 #[derive(Debug, Default)]
 struct Said {
-    allowed: Vec<PermissionConfig>,
+    allowed: Vec<Deed>,
     silent: bool,
+}
+
+impl Said {
+    fn permissions(&self) -> Vec<PermissionConfig> {
+        self.allowed.iter().flat_map(Deed::permissions).collect()
+    }
 }
 
 impl Outsider {
@@ -73,24 +79,29 @@ impl Outsider {
 
     /// Whether this was allowed before.
     pub(super) fn may(&self, deed: &Deed) -> bool {
-        let wanted = deed.permissions();
-        let said = self.said();
-        wanted.iter().all(|one| said.allowed.contains(one))
+        let allowed = self.said().permissions();
+        deed.permissions().iter().all(|one| allowed.contains(one))
     }
 
     /// Takes what came of a question.
     pub(super) fn take(&self, deed: &Deed, verdict: Verdict) {
         let mut said = self.said();
         match verdict {
+            Verdict::Allowed if said.allowed.contains(deed) => {}
             Verdict::Allowed => {
-                let news = deed.permissions().into_iter();
-                let news: Vec<_> = news.filter(|one| !said.allowed.contains(one)).collect();
-                said.allowed.extend(news);
-                self.standing.change(Permissions::new(&said.allowed));
+                said.allowed.push(deed.clone());
+                self.standing.change(Permissions::new(&said.permissions()));
             }
             Verdict::Refused => {}
             Verdict::Silent => said.silent = true,
         }
+    }
+
+    /// What was allowed is so no more: whatever was granted for it ends.
+    pub(super) fn withdraw(&self, deed: &Deed) {
+        let mut said = self.said();
+        said.allowed.retain(|allowed| allowed != deed);
+        self.standing.change(Permissions::new(&said.permissions()));
     }
 
     /// Whether this is the first question that may turn out to be a wrong password: one request is one attempt.
@@ -153,6 +164,31 @@ mod tests {
         assert!(anna.may(&Deed::Read(front)) && !anna.may(&Deed::Read(back)) && !anna.may(&Deed::Api));
         assert!(!anna.is_unanswered(), "somebody known lacks a right");
         assert!(anna.counts() && !anna.counts());
+    }
+
+    #[test]
+    fn what_is_withdrawn_ends_and_what_else_was_allowed_goes_on() {
+        let [front, back]: [crate::base::PathName; 2] = ["front", "back"].map(|name| name.parse().unwrap());
+        let anna = outsider(Credential::of_password("anna", "pass").ok());
+        for deed in [Deed::Read(front.clone()), Deed::Read(back.clone()), Deed::Api, Deed::Metrics] {
+            anna.take(&deed, Verdict::Allowed);
+        }
+        let standing = anna.known().unwrap().clone();
+        let may = standing.permissions();
+        let issued = [
+            standing.issue(Action::View, Some(&front), &may),
+            standing.issue(Action::View, Some(&back), &may),
+            standing.issue(Action::Stats, None, &may),
+            standing.issue(Action::Ack, None, &may),
+        ];
+        let ended = || issued.each_ref().map(tokio_util::sync::CancellationToken::is_cancelled);
+        anna.withdraw(&Deed::Read(front.clone()));
+        assert_eq!((ended(), anna.may(&Deed::Read(front))), ([true, false, false, false], false));
+        anna.withdraw(&Deed::Api);
+        assert_eq!(ended(), [true, false, false, true], "the metrics are allowed still");
+        anna.withdraw(&Deed::Metrics);
+        anna.withdraw(&Deed::Read(back));
+        assert_eq!((ended(), anna.known().is_some()), ([true; 4], false));
     }
 
     #[test]

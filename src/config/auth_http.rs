@@ -17,6 +17,9 @@ pub struct AuthHttpConfig {
     /// How long an answer holds for the same question; 0 asks each time, 10 min at most. A refusal holds for 5 s at most.
     #[serde(default = "remember")]
     pub remember: HumanDuration,
+    /// How often it is asked again about what goes on because of its yes; `null` never. 1 s to 1 h.
+    #[serde(default)]
+    pub ask_again: Option<HumanDuration>,
     /// Ask about callers who show nothing, too.
     #[serde(default)]
     pub anonymous: bool,

@@ -10,7 +10,7 @@ use super::{
     event::Topic,
 };
 use crate::{
-    auth::{Action, Grant, Permission, Reach},
+    auth::{Action, Grant, Permission, Proof},
     base::{Error, Kind, PathName, Result},
 };
 
@@ -164,9 +164,7 @@ pub struct Scope {
 #[derive(Clone, Debug)]
 struct Rule {
     types: Types,
-    /// What it holds for.
-    reach: Reach,
-    ended: CancellationToken,
+    proof: Proof,
 }
 
 impl Scope {
@@ -177,7 +175,7 @@ impl Scope {
 
     /// What this server shows itself.
     pub fn house() -> Self {
-        Self { rules: vec![Rule { types: Types::ALL, reach: Reach::Server, ended: CancellationToken::new() }] }
+        Self { rules: vec![Rule { types: Types::ALL, proof: Proof::house("events") }] }
     }
 
     /// The same and what a grant allows: `alerts` to see alerts and what happens at cameras, `sensors` readings, `stats`
@@ -193,7 +191,7 @@ impl Scope {
         };
         let types = Types::of(types);
         if types != Types::default() {
-            self.rules.push(Rule { types, reach: grant.reach().clone(), ended: grant.ended().clone() });
+            self.rules.push(Rule { types, proof: grant.proof().clone() });
         }
         self
     }
@@ -208,7 +206,9 @@ impl Scope {
     /// Whether the caller may see an event now.
     pub fn sees(&self, topic: &Topic) -> bool {
         self.rules.iter().any(|rule| {
-            rule.types.has(topic.kind) && !rule.ended.is_cancelled() && rule.reach.covers(topic.path.as_ref())
+            rule.types.has(topic.kind)
+                && !rule.proof.ended().is_cancelled()
+                && rule.proof.reach().covers(topic.path.as_ref())
         })
     }
 
@@ -219,7 +219,7 @@ impl Scope {
 
     /// Waits until the caller may see nothing any more.
     pub fn over(&self) -> impl Future<Output = ()> + Send + Sync + 'static {
-        let tokens: Vec<CancellationToken> = self.rules.iter().map(|rule| rule.ended.clone()).collect();
+        let tokens: Vec<CancellationToken> = self.rules.iter().map(|rule| rule.proof.ended().clone()).collect();
         async move {
             for token in tokens {
                 token.cancelled_owned().await;
@@ -229,7 +229,7 @@ impl Scope {
 
     /// Whether the caller may see nothing at all, or no more.
     pub fn is_over(&self) -> bool {
-        self.rules.iter().all(|rule| rule.ended.is_cancelled())
+        self.rules.iter().all(|rule| rule.proof.ended().is_cancelled())
     }
 }
 

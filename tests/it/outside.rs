@@ -1,12 +1,22 @@
 //! A server that decides about callers (`auth.http`), at the doors of the real binary: as the back ends of MediaMTX's users
 //! answer.
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
-use crate::support::{decider::Decider, process::PATIENCE, rtsp_client::RtspClient, server::Server};
+use crate::support::{
+    decider::Decider,
+    followers::{Said, Socket, Stream},
+    process::PATIENCE,
+    rtsp_client::RtspClient,
+    server::Server,
+    whep_client::{Whep, WhepClient, WhepOptions},
+};
 
 /// Anna may read `front` and ask the API, by her password or by a token.
 fn of_anna(question: &Value) -> Option<u16> {
@@ -161,4 +171,103 @@ async fn callers_who_show_nothing_are_asked_about_where_that_is_wanted() {
     assert_eq!(server.get("/api/v1/alerts").await.status(), 401);
     let mut client = RtspClient::connect(server.address("rtsp")).await;
     assert_eq!(client.ask("DESCRIBE", &format!("{}?key=1", server.rtsp("front")), &[]).await.status, 200);
+}
+
+/// Plays `front` over RTSP as anna.
+async fn played(server: &Server) -> RtspClient {
+    let mut client = RtspClient::connect(server.address("rtsp")).await;
+    let login = format!("Basic {}", STANDARD.encode("anna:correct horse"));
+    let (url, login) = (server.rtsp("front"), ("Authorization", login.as_str()));
+    let described = client.ask("DESCRIBE", &url, &[login]).await.ok();
+    let base = described.header("Content-Base").unwrap().to_owned();
+    let control = crate::support::rtsp_client::controls(&described.body, &base).remove(0);
+    client.ask("SETUP", &control, &[login, ("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")]).await.ok();
+    client.ask("PLAY", &base, &[login]).await.ok();
+    client
+}
+
+/// Waits until something was asked so often.
+async fn asked(decider: &Decider, which: impl Fn(&Value) -> bool, often: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while decider.asked().iter().filter(|question| which(question)).count() < often {
+        assert!(Instant::now() < deadline, "it was not asked {often} times: {:?}", decider.asked());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn is_read(protocol: &'static str) -> impl Fn(&Value) -> bool {
+    move |question| question["action"] == "read" && question["protocol"] == protocol
+}
+
+#[tokio::test]
+async fn what_stands_on_a_yes_is_asked_again_and_ends_at_every_door_when_that_is_withdrawn() {
+    let decider = Decider::judging(of_anna).await;
+    let server = server(&decider, &json!({ "ask_again": "1s", "timeout": "20s" })).await;
+    let (mut rtsp, _second) = (played(&server).await, played(&server).await);
+    let login = reqwest::header::HeaderMap::from_iter([(
+        reqwest::header::AUTHORIZATION,
+        "Bearer sesame-opens".parse().unwrap(),
+    )]);
+    let http = reqwest::Client::builder().no_proxy().default_headers(login).build().unwrap();
+    let tcp = Some(server.address("webrtc_tcp"));
+    let whep = Whep { http, url: server.http("/front/whep"), tcp };
+    let mut viewer = WhepClient::join(&whep, WhepOptions { tcp: true, ..WhepOptions::default() }).await.unwrap();
+    assert!(viewer.play_until(PATIENCE, |seen| seen.first_packet.is_some()).await, "{:?}", viewer.seen);
+    let (_, mut socket) = Socket::open(server.address("http"), "/ws/events?token=sesame-opens").await;
+    let mut stream = Stream::open(server.address("http"), "/stream/events?token=sesame-opens", None).await;
+    // Nobody reads their answers; they are asked about as long as they are there.
+    asked(&decider, is_read("rtsp"), 3).await;
+    asked(&decider, is_read("webrtc"), 3).await;
+    asked(&decider, |question| question["action"] == "api", 4).await;
+    assert!(rtsp.frame(PATIENCE).await.is_some() && viewer.play_until(PATIENCE, |_| true).await);
+    let again = decider.asked_of("read", "front").into_iter().rfind(is_read("rtsp")).unwrap();
+    assert_eq!((&again["user"], &again["password"]), (&json!("anna"), &json!("correct horse")), "as at first");
+
+    decider.judge(|_| Some(403));
+    assert!(rtsp.closed(PATIENCE).await);
+    assert!(!viewer.play_until(PATIENCE, |_| false).await && viewer.seen.ended.is_some(), "DTLS says goodbye");
+    let code = loop {
+        match socket.next().await {
+            Some(Said::Message(_)) => {}
+            Some(Said::Close(code, _)) => break code,
+            None => panic!("a WebSocket is told why"),
+        }
+    };
+    assert_eq!(code, 4403);
+    while stream.next().await.is_some() {}
+    assert_eq!(status(&server, "/front/index.m3u8", "correct horse").await, 401);
+    // Nothing stands on anything any more, and nothing is asked by itself.
+    let sessions = server.client().get(server.http("/api/v1/sessions")).basic_auth("anna", Some("correct horse"));
+    decider.judge(of_anna);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let response = sessions.try_clone().unwrap().send().await.unwrap();
+        let left: Value = response.json().await.unwrap();
+        if left["items"].as_array().is_some_and(Vec::is_empty) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{left}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let log = server.log();
+    assert!(log.iter().any(|line| line.contains("auth.http: no longer allowed: it was refused")), "{log:?}");
+    assert!(!log.iter().any(|line| line.contains("correct horse") || line.contains("sesame-opens")));
+}
+
+#[tokio::test]
+async fn one_silence_ends_nothing_and_silences_without_end_do() {
+    let decider = Decider::judging(of_anna).await;
+    let server = server(&decider, &json!({ "ask_again": "1s", "timeout": "10s", "remember": "0s" })).await;
+    let mut rtsp = played(&server).await;
+    let turn = AtomicUsize::new(0);
+    decider.judge(move |question| match turn.fetch_add(1, Ordering::Relaxed) % 2 {
+        0 => Some(503),
+        _ => of_anna(question),
+    });
+    let before = decider.asked().len();
+    asked(&decider, is_read("rtsp"), before + 6).await;
+    assert!(rtsp.frame(PATIENCE).await.is_some());
+    decider.judge(|_| Some(503));
+    assert!(rtsp.closed(PATIENCE).await, "whoever says nothing twice says no");
+    assert!(server.log().iter().any(|line| line.contains("auth.http: no longer allowed: no answer")));
 }

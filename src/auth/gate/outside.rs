@@ -92,8 +92,8 @@ impl Gate {
         if outsider.may(deed) {
             return Ok(());
         }
-        let verdict = match desk.recall(&desk.key_of(outsider, Some(deed)), now.monotonic) {
-            Some(verdict) => verdict,
+        let answered = match desk.recall(&desk.key_of(outsider, Some(deed)), now.monotonic) {
+            Some(answered) => answered,
             None => {
                 let (user, secret) = outsider.shown();
                 // Who shows nothing guesses nothing, and who is known lacks a right at most.
@@ -101,18 +101,27 @@ impl Gate {
                 if guesses && outsider.counts() {
                     self.logins.may_try(user, caller.peer.ip(), now.monotonic)?;
                 }
-                let verdict = desk.clone().ask(outsider, deed).await?;
-                match verdict {
+                let answered = desk.clone().ask(outsider, deed).await?;
+                match answered.verdict {
                     // That nobody answers is no fault of theirs.
                     Verdict::Allowed | Verdict::Silent if guesses => self.logins.tried_well(user, caller.peer.ip()),
                     Verdict::Refused if guesses => self.saw_refused(caller.peer.ip(), Some(user), now),
                     Verdict::Allowed | Verdict::Refused | Verdict::Silent => {}
                 }
-                verdict
+                answered
             }
         };
-        outsider.take(deed, verdict);
-        Ok(())
+        desk.tell(outsider, deed, answered)
+    }
+
+    /// The caller, if what is granted to it is asked about again.
+    pub(super) fn holder(&self, caller: &Caller) -> Option<Arc<Outsider>> {
+        match &caller.identity {
+            Identity::Outside(outsider) if self.outside.get().is_some_and(|desk| desk.asks_again()) => {
+                Some(outsider.clone())
+            }
+            _ => None,
+        }
     }
 
     /// Whom callers were refused of late, for those who are to hear of it. To be called once a second or so.

@@ -89,6 +89,9 @@ fn check_http(http: &AuthHttpConfig, at: &Route, all: &mut Complaints) {
     check_https(&http.url, &http.tls, at, all);
     all.range(at.then("timeout"), http.timeout, HumanDuration::from_millis(100)..=secs(30));
     all.range(at.then("remember"), http.remember, HumanDuration::from_secs(0)..=secs(600));
+    if let Some(every) = http.ask_again {
+        all.range(at.then("ask_again"), every, secs(1)..=secs(3600));
+    }
 }
 
 /// TLS, or this machine.
@@ -116,14 +119,15 @@ mod tests {
         };
         for fine in [
             serde_json::json!({ "url": "https://id.example/ask" }),
-            serde_json::json!({ "url": "http://localhost:9000/ask", "timeout": "100ms", "remember": "10m" }),
-            serde_json::json!({ "url": "http://backend:9000/ask", "allow_http": true, "remember": "0s" }),
+            serde_json::json!({ "url": "http://localhost:9000/ask", "timeout": "100ms", "remember": "10m", "ask_again": "1s" }),
+            serde_json::json!({ "url": "http://backend:9000/ask", "allow_http": true, "remember": "0s", "ask_again": null }),
         ] {
             assert_eq!(complaints(fine), [""; 0]);
         }
         assert_eq!(complaints(serde_json::json!({ "url": "http://backend:9000/ask" })), ["auth.http.url"]);
-        let wide = serde_json::json!({ "url": "https://id.example/ask", "timeout": "31s", "remember": "11m" });
-        assert_eq!(complaints(wide), ["auth.http.timeout", "auth.http.remember"]);
+        let wide = serde_json::json!(
+            { "url": "https://id.example/ask", "timeout": "31s", "remember": "11m", "ask_again": "999ms" });
+        assert_eq!(complaints(wide), ["auth.http.timeout", "auth.http.remember", "auth.http.ask_again"]);
     }
 
     #[test]
