@@ -89,6 +89,15 @@ impl Credential {
         }
     }
 
+    /// The same as it comes in a message.
+    #[must_use]
+    pub fn by_message(self) -> Self {
+        match self {
+            Self::Token { token, .. } => Self::Token { token, way: Way::Message },
+            password @ Self::Password { .. } => password,
+        }
+    }
+
     /// Whether it is a token.
     pub const fn is_token(&self) -> bool {
         matches!(self, Self::Token { .. })

@@ -66,6 +66,15 @@ impl Caller {
         ip.is_loopback() && !self.relayed
     }
 
+    /// Whether nothing was shown so far, neither what is right nor what is wrong.
+    pub fn shows_nothing(&self) -> bool {
+        match &self.identity {
+            Identity::Nobody => true,
+            Identity::Outside(outsider) => outsider.shows_nothing(),
+            Identity::Refused | Identity::Known(_) => false,
+        }
+    }
+
     /// Who it is, while they are anybody.
     fn known(&self) -> Option<&Arc<Standing>> {
         match &self.identity {

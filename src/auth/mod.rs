@@ -38,7 +38,8 @@ pub use credential::{Credential, Malformed};
 pub use digest::{DigestAlgorithm, DigestAnswer};
 pub use gate::{ApiTokenSeen, Caller, Gate, GatePolicy, Identity, TokenShelf, path_not_found};
 pub use grant::{
-    Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Proof, Publish, Reach, Sensors, Stats, Subject, View,
+    Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Proof, Publish, Reach, Sensors, Stats, Subject,
+    View,
 };
 pub use inspect::{Holds, Inspected, InspectedJwt, Signer};
 pub use issuer_desk::IssuerDesk;

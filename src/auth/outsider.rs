@@ -66,6 +66,11 @@ impl Outsider {
         (!self.said().allowed.is_empty() && !self.standing.is_over()).then_some(&self.standing)
     }
 
+    /// Whether they showed nothing.
+    pub const fn shows_nothing(&self) -> bool {
+        self.credential.is_none()
+    }
+
     /// Whether it came by a link.
     pub fn came_by_link(&self) -> bool {
         matches!(&self.credential, Some(Credential::Token { way: Way::Link, .. }))

@@ -57,7 +57,7 @@ pub(super) async fn open(
         })?),
     };
     let place = Place { encoding: agreed.encoding, preset, after };
-    let unknown = matches!(caller.identity, Identity::Nobody) && front.rooms.gate.subject(&caller).is_none();
+    let unknown = caller.shows_nothing() && front.rooms.gate.subject(&caller).is_none();
     let connection = if unknown {
         let address = caller.peer.ip();
         sockets.admit_unknown(agreed.encoding, address, Arc::new(Stranger { front, caller, place }))
@@ -109,19 +109,26 @@ struct Stranger {
 impl Login for Stranger {
     fn log_in<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Arrival>> {
         async move {
-            let rooms = &self.front.rooms;
             let wrong = || Error::new(Kind::Unauthenticated, "the token is not valid").with_code("invalid_credential");
             let shown = Credential::of_token(token, Way::Message).map_err(|_malformed| wrong())?;
-            let now = rooms.clock.moment();
-            let met = Box::pin(rooms.gate.meet(&shown, Knock::from(self.caller.peer.ip()), now)).await;
-            let identity = met.map_err(too_many)?;
-            let caller = Caller { identity, ..self.caller.clone() };
-            Box::pin(rooms.gate.ask(&caller, &Deed::Api, now)).await.map_err(too_many)?;
-            rooms.gate.subject(&caller).ok_or_else(wrong)?;
+            let caller = Box::pin(met(&self.front, &self.caller, &shown)).await?;
+            self.front.rooms.gate.subject(&caller).ok_or_else(wrong)?;
             Ok(self.place.arrival(&self.front, caller))
         }
         .boxed()
     }
+}
+
+/// A caller with who it is by what it shows on a connection that is open.
+///
+/// # Errors
+/// It has to wait first.
+pub(super) async fn met(front: &Front, caller: &Caller, shown: &Credential) -> Result<Caller> {
+    let (gate, now) = (&front.rooms.gate, front.rooms.clock.moment());
+    let identity = gate.meet(shown, Knock::from(caller.peer.ip()), now).await.map_err(too_many)?;
+    let caller = Caller { identity, ..caller.clone() };
+    gate.ask(&caller, &Deed::Api, now).await.map_err(too_many)?;
+    Ok(caller)
 }
 
 fn too_many(_: TryLater) -> Error {

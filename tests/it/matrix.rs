@@ -157,7 +157,12 @@ const SOCKETS: &[(&str, [u16; 6])] = &[
     ("events", [1008, 1008, 1008, 1008, GREETED, GREETED]),
     ("alerts", [1008, 1008, 1008, 1008, GREETED, GREETED]),
     ("statistics", [1008, 1008, 1008, 1008, GREETED, GREETED]),
+    // As its sub-protocol says it.
+    (GRAPHQL, [4403, 4403, 4403, 4403, GREETED, GREETED]),
 ];
+
+/// The WebSocket that has a sub-protocol, and is no door of [`SOCKETS`]' own.
+const GRAPHQL: &str = "graphql";
 
 /// The doors that the server names, and a row that stands for each.
 const DOORS: &[(&str, &str)] = &[
@@ -286,34 +291,46 @@ async fn every_websocket_answers_every_credential_as_its_row_says() {
         .unwrap()
         .captures_iter(&source("src/events/ws/wishes.rs"))
         .map(|found| found[1].to_owned())
+        .chain([GRAPHQL.to_owned()])
         .collect();
     assert_eq!(doors, SOCKETS.iter().map(|(door, _)| (*door).to_owned()).collect());
     let mut odd = Vec::new();
     for (row, (door, answers)) in SOCKETS.iter().enumerate() {
+        let (at, protocol) = match *door {
+            GRAPHQL => ("/graphql".to_owned(), "Sec-WebSocket-Protocol: graphql-transport-ws\r\n"),
+            door => (format!("/ws/{door}"), ""),
+        };
         for way in ["header", "first message", "URL"] {
             let mut given = [0; 6];
             for (token, given) in tokens(&issuer, row).iter().zip(&mut given) {
-                let token = token.as_deref();
-                let (mut target, mut header) = (format!("/ws/{door}"), String::new());
+                let (mut target, mut headers) = (at.clone(), protocol.to_owned());
                 match (way, token) {
-                    ("header", Some(token)) => header = format!("Authorization: Bearer {token}\r\n"),
-                    ("URL", Some(token)) => target = format!("{target}?token={token}"),
+                    ("header", Some(token)) => headers += &format!("Authorization: Bearer {token}\r\n"),
+                    ("URL", Some(token)) => target += &format!("?token={token}"),
                     _ => {}
                 }
-                let mut socket = Socket::knock(server.address("http"), &target, &header).await;
-                match (way, token) {
-                    ("first message", Some(token)) => socket.say(&json!({ "type": "token", "token": token })).await,
-                    (_, None) => socket.say(&json!({ "type": "ping" })).await,
-                    _ => {}
+                let mut socket = Socket::knock(server.address("http"), &target, &headers).await;
+                let first = match (*door, token.as_ref().filter(|_| way == "first message")) {
+                    (GRAPHQL, Some(token)) => {
+                        let payload = json!({ "Authorization": format!("Bearer {token}") });
+                        Some(json!({ "type": "connection_init", "payload": payload }))
+                    }
+                    (GRAPHQL, None) => Some(json!({ "type": "connection_init" })),
+                    (_, Some(token)) => Some(json!({ "type": "token", "token": token })),
+                    (_, None) => token.is_none().then(|| json!({ "type": "ping" })),
+                };
+                if let Some(first) = first {
+                    socket.say(&first).await;
                 }
                 *given = match socket.next().await {
                     Some(Said::Message(message)) if message["type"] == "connected" => GREETED,
+                    Some(Said::Message(message)) if message["type"] == "connection_ack" => GREETED,
                     Some(Said::Close(code, _)) => code,
                     other => panic!("{door} {way}: {other:?}"),
                 };
             }
             // A URL is seen by many: the tokens of an issuer are not taken from there.
-            let answers = if way == "URL" { &[1008; 6] } else { answers };
+            let answers = if way == "URL" { &[answers[0]; 6] } else { answers };
             if given != *answers {
                 odd.push(format!("{door} by {way}: {given:?}, not {answers:?}"));
             }

@@ -14,7 +14,7 @@ use super::{
     connection::Connection,
     encoding::Encoding,
     herald::Herald,
-    login::{Login, Porch},
+    login::{self, Login, Porch},
     messages::{Ack, StreamUrl, VideoRequest},
     presence::{Guest, Presence},
     wishes::Preset,
@@ -235,8 +235,7 @@ impl WebSockets {
             Some(place) => Connection::unknown(self.clone(), encoding, login, place),
             None => {
                 self.shared.doors.refused(EventDoor::WebSocket, Refusal::Limit);
-                let reason = "too many wait here who did not say who they are";
-                Connection::refused(self.shared.clock, encoding, Violation { code: CloseCode::TRY_LATER, reason })
+                Connection::refused(self.shared.clock, encoding, login::CROWDED)
             }
         }
     }

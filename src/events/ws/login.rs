@@ -23,7 +23,7 @@ use crate::{
 /// How long a client may take to say who it is.
 pub const GRACE: Duration = Duration::from_secs(10);
 /// And how long it may take to prove that.
-const PROOF: Duration = Duration::from_secs(10);
+pub const PROOF: Duration = Duration::from_secs(10);
 /// Clients that may wait at once, in all and of one address.
 const STRANGERS: usize = 512;
 const OF_ADDRESS: usize = 32;
@@ -39,13 +39,17 @@ pub trait Login: fmt::Debug + Send + Sync {
 
 /// The places of those who wait.
 #[derive(Debug)]
-pub(super) struct Porch {
+pub struct Porch {
     all: Arc<Places<()>>,
     of_address: Arc<Places<IpAddr>>,
 }
 
 /// A place of one who waits.
-pub(super) type Waiting = (Place<()>, Place<IpAddr>);
+pub type Waiting = (Place<()>, Place<IpAddr>);
+
+/// There are no places for those who wait.
+pub const CROWDED: Violation =
+    Violation { code: CloseCode::TRY_LATER, reason: "too many wait here who did not say who they are" };
 
 impl Default for Porch {
     fn default() -> Self {
@@ -55,7 +59,7 @@ impl Default for Porch {
 
 impl Porch {
     /// A place, if there is one.
-    pub(super) fn take(&self, address: IpAddr) -> Option<Waiting> {
+    pub fn take(&self, address: IpAddr) -> Option<Waiting> {
         let of_address = self.of_address.take(address)?;
         Some((self.all.take(())?, of_address))
     }

@@ -23,7 +23,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_graphql::{Request as Question, parser::types::OperationType};
 use axum::{
@@ -49,6 +49,7 @@ use super::{
 use crate::{
     auth::{Caller, Gate, View},
     base::{Error, Kind, Result},
+    events::ws::login::Porch,
 };
 
 /// How the door behaves.
@@ -85,6 +86,8 @@ const EXECUTION: Duration = Duration::from_secs(10);
 pub(super) struct GraphQl {
     schema: Served,
     options: GraphQlOptions,
+    /// Those on a socket who did not say yet who they are.
+    porch: Porch,
 }
 
 impl fmt::Debug for GraphQl {
@@ -95,7 +98,7 @@ impl fmt::Debug for GraphQl {
 
 impl GraphQl {
     pub(super) fn new(options: GraphQlOptions) -> Self {
-        Self { schema: schema(&options), options }
+        Self { schema: schema(&options), options, porch: Porch::default() }
     }
 }
 
@@ -156,10 +159,26 @@ pub(super) fn asks_for_socket(headers: &HeaderMap) -> bool {
 /// # Errors
 /// As [`Gate::check_server`].
 fn may_anything(gate: &Gate, caller: &Caller) -> Result<()> {
-    match scope(gate, caller) {
-        Ok(_) => Ok(()),
-        Err(error) => gate.check_server::<View>(caller).map(drop).map_err(|_| error),
-    }
+    until_nothing(gate, caller).map(drop)
+}
+
+/// Comes when a caller who may do something here may do nothing any more.
+///
+/// # Errors
+/// As [`Gate::check_server`]: it may do nothing now.
+fn until_nothing(gate: &Gate, caller: &Caller) -> Result<impl Future<Output = ()> + Send + 'static> {
+    let (sees, watches) = match (scope(gate, caller), gate.check_somewhere::<View>(caller)) {
+        (Err(refused), Err(_)) => return Err(refused),
+        (sees, watches) => (sees.ok(), watches.ok()),
+    };
+    Ok(async move {
+        if let Some(scope) = &sees {
+            scope.over().await;
+        }
+        if let Some(grant) = &watches {
+            grant.ended().cancelled().await;
+        }
+    })
 }
 
 async fn answer(

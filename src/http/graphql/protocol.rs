@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{answer::Answer, request::Asked};
 use crate::{
+    auth::{Credential, Malformed, Way},
     base::Monotonic,
     events::ws::close::{CloseCode, Violation},
 };
@@ -33,6 +34,13 @@ pub(super) mod closing {
         Violation { code: CloseCode(4401), reason: "connection_init comes first" };
     pub(in super::super) const FORBIDDEN: Violation =
         Violation { code: CloseCode(4403), reason: "this needs a right that you do not have" };
+    // Not 4401: clients take that for a fault of theirs and never come back, and a fresh token is all it takes.
+    pub(in super::super) const OVER: Violation =
+        Violation { code: CloseCode(4403), reason: "the right to be here ended" };
+    pub(in super::super) const UNPROVED: Violation =
+        Violation { code: CloseCode::TRY_LATER, reason: "nobody can say who you are" };
+    pub(in super::super) const LATER: Violation =
+        Violation { code: CloseCode::TRY_LATER, reason: "too many logins failed, or are tried at once" };
     pub(in super::super) const SUBPROTOCOL: Violation =
         Violation { code: CloseCode(4406), reason: "this door speaks graphql-transport-ws" };
     pub(in super::super) const INIT_TIMEOUT: Violation =
@@ -48,8 +56,8 @@ pub(super) mod closing {
 pub(super) enum Said {
     /// Nothing to do.
     Nothing,
-    /// `connection_init`: to be acknowledged, or forbidden.
-    Init,
+    /// `connection_init`: to be acknowledged, or forbidden; what it shows of who the client is.
+    Init(Result<Option<Credential>, Malformed>),
     /// `ping`, with what is to be sent back.
     Ping(Option<Value>),
     /// `subscribe`.
@@ -67,9 +75,8 @@ pub(super) enum Said {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ClientMessage {
     ConnectionInit {
-        /// Once there are users, this is where a token comes.
+        /// What a client says of itself; a credential among it.
         #[serde(default)]
-        #[expect(dead_code, reason = "whatever a client says of itself is taken")]
         payload: Option<Value>,
     },
     Ping {
@@ -120,14 +127,24 @@ pub(super) struct AckPayload {
 #[derive(Debug)]
 pub(super) struct Protocol {
     opened: Monotonic,
-    initialised: bool,
+    phase: Phase,
     operations: BTreeSet<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// `connection_init` is due.
+    Opened,
+    /// It came, and who it is from is being found out.
+    Initialised,
+    /// It was acknowledged.
+    Acknowledged,
 }
 
 impl Protocol {
     /// A socket that was opened.
     pub(super) const fn new(now: Monotonic) -> Self {
-        Self { opened: now, initialised: false, operations: BTreeSet::new() }
+        Self { opened: now, phase: Phase::Opened, operations: BTreeSet::new() }
     }
 
     /// Takes a text.
@@ -136,15 +153,15 @@ impl Protocol {
         let Ok(message) = serde_json::from_str::<ClientMessage>(text) else { return Said::Broke(closing::INVALID) };
         match message {
             // "If the server receives more than one ConnectionInit message": 4429.
-            ClientMessage::ConnectionInit { .. } if self.initialised => Said::Broke(closing::TOO_MANY_INITS),
-            ClientMessage::ConnectionInit { .. } => {
-                self.initialised = true;
-                Said::Init
+            ClientMessage::ConnectionInit { .. } if self.phase != Phase::Opened => Said::Broke(closing::TOO_MANY_INITS),
+            ClientMessage::ConnectionInit { payload } => {
+                self.phase = Phase::Initialised;
+                Said::Init(payload.as_ref().map_or(Ok(None), credential))
             }
             ClientMessage::Ping { payload } => Said::Ping(payload),
             ClientMessage::Pong { .. } => Said::Nothing,
             // "If the operation is not acknowledged": 4401.
-            ClientMessage::Subscribe { .. } if !self.initialised => Said::Broke(closing::UNAUTHORIZED),
+            ClientMessage::Subscribe { .. } if self.phase != Phase::Acknowledged => Said::Broke(closing::UNAUTHORIZED),
             ClientMessage::Subscribe { id, .. } if id.is_empty() || id.len() > ID_MAX => Said::Broke(closing::INVALID),
             ClientMessage::Subscribe { id, .. } if self.operations.contains(&id) => Said::Broke(closing::EXISTS),
             ClientMessage::Subscribe { id, .. } if self.operations.len() >= OPERATIONS => Said::TooMany(id),
@@ -163,6 +180,11 @@ impl Protocol {
         }
     }
 
+    /// The connection is acknowledged: operations may begin.
+    pub(super) const fn handle_acknowledged(&mut self) {
+        self.phase = Phase::Acknowledged;
+    }
+
     /// The operation is over: its name may be used again.
     pub(super) fn handle_ended(&mut self, id: &str) {
         self.operations.remove(id);
@@ -170,12 +192,38 @@ impl Protocol {
 
     /// When [`Protocol::handle_timeout`] is due, if ever.
     pub(super) fn poll_deadline(&self) -> Option<Monotonic> {
-        (!self.initialised).then_some(self.opened + INIT_TIME)
+        (self.phase == Phase::Opened).then_some(self.opened + INIT_TIME)
     }
 
     /// "ConnectionInit: the server must receive it within the allowed time": 4408.
     pub(super) fn handle_timeout(&self, now: Monotonic) -> Option<Violation> {
         self.poll_deadline().is_some_and(|due| now >= due).then_some(closing::INIT_TIMEOUT)
+    }
+}
+
+/// What the payload of `connection_init` shows of who a client is, where clients put it: as `Authorization`, alone or among
+/// `headers`, as in HTTP; or as `token`. What is empty shows nothing.
+fn credential(payload: &Value) -> Result<Option<Credential>, Malformed> {
+    let members = payload.as_object().into_iter().chain(payload.get("headers").and_then(Value::as_object)).flatten();
+    let mut shown = members.filter_map(|(name, value)| {
+        let read: fn(&str) -> Result<Credential, Malformed> = if name.eq_ignore_ascii_case("authorization") {
+            |text| Credential::of_header(text.as_bytes()).map(Credential::by_message)
+        } else if name == "token" {
+            |text| Credential::of_token(text, Way::Message)
+        } else {
+            return None;
+        };
+        match value {
+            Value::Null => None,
+            Value::String(text) if text.trim().is_empty() => None,
+            Value::String(text) => Some(read(text.trim())),
+            _ => Some(Err(Malformed)),
+        }
+    });
+    match (shown.next(), shown.next()) {
+        (first, None) => first.transpose(),
+        // One who says who they are twice may mean either.
+        (Some(_), Some(_)) | (None, Some(_)) => Err(Malformed),
     }
 }
 
@@ -189,7 +237,9 @@ mod tests {
 
     fn open() -> Protocol {
         let mut protocol = Protocol::new(at(0));
-        assert!(matches!(protocol.handle_text(r#"{"type":"connection_init","payload":{"a":1}}"#), Said::Init));
+        let init = protocol.handle_text(r#"{"type":"connection_init","payload":{"a":1}}"#);
+        assert!(matches!(init, Said::Init(Ok(None))));
+        protocol.handle_acknowledged();
         protocol
     }
 
@@ -221,6 +271,41 @@ mod tests {
         let mut protocol = open();
         assert!(matches!(protocol.handle_text(&subscribe("1")), Said::Begin { .. }));
         assert_eq!(broke(&protocol.handle_text(&subscribe("1"))), 4409);
+    }
+
+    #[test]
+    fn who_a_client_is_stands_in_the_payload_once() {
+        let token = |text: &str| Ok(Some(Credential::of_token(text, Way::Message).unwrap()));
+        let anna = || Ok(Some(Credential::of_password("anna", "pass").unwrap()));
+        let table = [
+            (r#"{"Authorization":"Bearer abc"}"#, token("abc")),
+            (r#"{"authorization":" bearer abc "}"#, token("abc")),
+            (r#"{"headers":{"Authorization":"Bearer abc"},"other":1}"#, token("abc")),
+            (r#"{"Authorization":"Basic YW5uYTpwYXNz"}"#, anna()),
+            (r#"{"token":"abc"}"#, token("abc")),
+            (r#"{"token":"abc","Authorization":null}"#, token("abc")),
+            (r#"{"Authorization":""}"#, Ok(None)),
+            (r#"{"headers":7}"#, Ok(None)),
+            (r#"{}"#, Ok(None)),
+            ("null", Ok(None)),
+            ("[1]", Ok(None)),
+            (r#""Bearer abc""#, Ok(None)),
+            (r#"{"Authorization":"Bearer"}"#, Err(Malformed)),
+            (r#"{"Authorization":"abc"}"#, Err(Malformed)),
+            (r#"{"token":7}"#, Err(Malformed)),
+            (r#"{"token":"a b"}"#, Err(Malformed)),
+            (r#"{"token":"abc","Authorization":"Bearer abc"}"#, Err(Malformed)),
+            (r#"{"Authorization":"Bearer abc","headers":{"authorization":"Bearer abd"}}"#, Err(Malformed)),
+        ];
+        for (payload, expected) in table {
+            let mut protocol = Protocol::new(at(0));
+            let said = protocol.handle_text(&format!(r#"{{"type":"connection_init","payload":{payload}}}"#));
+            let Said::Init(shown) = said else { panic!("{payload}: {said:?}") };
+            assert_eq!(shown, expected, "{payload}");
+            // Until that is found out, nothing may be asked, and nobody else said.
+            assert_eq!(broke(&protocol.handle_text(&subscribe("1"))), 4401);
+            assert_eq!(broke(&protocol.handle_text(r#"{"type":"connection_init"}"#)), 4429);
+        }
     }
 
     #[test]

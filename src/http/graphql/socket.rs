@@ -2,26 +2,37 @@
 //! `graphql-transport-ws` ([`Protocol`]), and the operations.
 //!
 //! As at the other doors a browser is told by close code what it may not; only a foreign page, a server that ends and what
-//! is no handshake are refused by status.
+//! is no handshake are refused by status. As it can set no header either, a client says who it is by `connection_init`;
+//! until then it waits where the other doors of events let strangers wait. A connection ends with what its caller may do.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{
+    future::{pending, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use axum::{extract::Request, response::Response};
-use futures_util::future::FutureExt;
+use futures_util::future::{BoxFuture, FutureExt};
 use http::{HeaderValue, header};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{front::Front, problem::Problem, upgrade::Upgrade, ws::shake_hands},
+    super::{
+        front::Front,
+        problem::Problem,
+        upgrade::Upgrade,
+        ws::{met, shake_hands},
+    },
     answer::Answer,
-    may_anything,
     operations::{Came, Operations},
     protocol::{AckPayload, NAME, OPERATIONS, Protocol, Said, ServerMessage, closing},
     schema::Asker,
+    until_nothing,
 };
 use crate::{
-    auth::{Caller, Subject},
+    auth::{Caller, Identity, Malformed, Subject},
     base::{Error, Kind, Monotonic},
     events::{
         spread::spread,
@@ -31,6 +42,7 @@ use crate::{
             encoding::Encoding,
             handshake,
             inbound::Incoming,
+            login::{self, PROOF, Waiting},
             refusal,
             session::Session,
         },
@@ -45,12 +57,8 @@ use crate::{
 pub(super) fn open(front: Arc<Front>, caller: Caller, request: &Request) -> Result<Response, Problem> {
     let agreed = shake_hands(&front, request, false)?;
     let speaks = handshake::offers(request.headers(), NAME);
-    let seat = if speaks {
-        let most = front.graphql.options.max_sockets as usize;
-        let subject = front.rooms.gate.subject(&caller);
-        let user = subject.as_ref().filter(|subject| subject.is_user()).map(Subject::name);
-        let seat = front.rooms.event_doors.admit(EventDoor::GraphQl, most, user, caller.peer.ip());
-        seat.map_err(Violation::from)
+    let place = if speaks {
+        Place::of(&front, &caller)
     } else {
         front.rooms.event_doors.refused(EventDoor::GraphQl, Refusal::Protocol);
         Err(closing::SUBPROTOCOL)
@@ -62,17 +70,17 @@ pub(super) fn open(front: Arc<Front>, caller: Caller, request: &Request) -> Resu
                 session: Session::new(Encoding::default(), now),
                 protocol: Protocol::new(now),
                 operations: Operations::default(),
+                place: None,
+                login: None,
+                over: None,
                 why: None,
                 front,
                 caller,
             };
-            let _seat: Option<Admitted> = match seat {
-                Ok(seat) => Some(seat),
-                Err(violation) => {
-                    socket.close(violation);
-                    None
-                }
-            };
+            match place {
+                Ok(place) => socket.place = Some(place),
+                Err(violation) => socket.close(violation),
+            }
             socket.session.handle_bytes(now, &early);
             drop(early);
             socket.run(Line::new(stream), stopping).await;
@@ -88,12 +96,43 @@ pub(super) fn open(front: Arc<Front>, caller: Caller, request: &Request) -> Resu
     Ok(response)
 }
 
+/// What keeps count of a client: at the door, or among those who did not say who they are.
+enum Place {
+    Seat { _admitted: Admitted },
+    Porch { _waiting: Waiting },
+}
+
+impl Place {
+    fn of(front: &Front, caller: &Caller) -> Result<Self, Violation> {
+        let (rooms, address) = (&front.rooms, caller.peer.ip());
+        let subject = rooms.gate.subject(caller);
+        if subject.is_none() && caller.shows_nothing() {
+            return match front.graphql.porch.take(address) {
+                Some(_waiting) => Ok(Self::Porch { _waiting }),
+                None => {
+                    rooms.event_doors.refused(EventDoor::GraphQl, Refusal::Limit);
+                    Err(login::CROWDED)
+                }
+            };
+        }
+        let most = front.graphql.options.max_sockets as usize;
+        let user = subject.as_ref().filter(|subject| subject.is_user()).map(Subject::name);
+        let _admitted = rooms.event_doors.admit(EventDoor::GraphQl, most, user, address)?;
+        Ok(Self::Seat { _admitted })
+    }
+}
+
 struct Socket {
     front: Arc<Front>,
     caller: Caller,
     session: Session,
     protocol: Protocol,
     operations: Operations,
+    place: Option<Place>,
+    /// Who showed a credential; nobody, if that took too long.
+    login: Option<BoxFuture<'static, Option<Result<Caller, Error>>>>,
+    /// Comes when the caller may do nothing here any more.
+    over: Option<BoxFuture<'static, ()>>,
     /// Why it was sent away, where the code alone does not say.
     why: Option<Refusal>,
 }
@@ -127,7 +166,7 @@ impl Socket {
                 armed = due;
                 timer.as_mut().reset(clock.instant(due));
             }
-            let Self { session, operations, .. } = &mut self;
+            let Self { session, operations, login, over, .. } = &mut self;
             let room = session.wants_events() && line.is_flushed();
             tokio::select! {
                 biased;
@@ -137,6 +176,8 @@ impl Socket {
                     self.session.close(clock.now(), CloseCode::GOING_AWAY, &format!("come back within {within} s"));
                 }
                 () = &mut timer => {}
+                caller = wait(login) => self.welcome(caller),
+                () = wait(over) => self.watch_rights(closing::OVER),
                 // Before what goes out: what the client says may end it.
                 () = poll_fn(|cx| line.poll(cx, session, clock)) => {}
                 came = operations.next(), if room => {
@@ -169,13 +210,17 @@ impl Socket {
         };
         match said {
             Said::Nothing => {}
-            Said::Init => {
-                if may_anything(&self.front.rooms.gate, &self.caller).is_err() {
-                    return self.close(closing::FORBIDDEN);
-                }
-                let cursor = self.front.rooms.events.cursor().to_string();
-                self.session.say(&ServerMessage::ConnectionAck { payload: AckPayload { cursor } });
+            Said::Init(Ok(None)) => self.acknowledge(),
+            // Whoever showed what is wrong before does not come in by something else.
+            Said::Init(Ok(Some(_))) if matches!(self.caller.identity, Identity::Refused) => {
+                self.close(closing::FORBIDDEN);
             }
+            Said::Init(Ok(Some(shown))) => {
+                let (front, caller) = (self.front.clone(), self.caller.clone());
+                let met = async move { timeout(PROOF, met(&front, &caller, &shown)).await.ok() };
+                self.login = Some(met.boxed());
+            }
+            Said::Init(Err(Malformed)) => self.close(closing::FORBIDDEN),
             Said::Ping(payload) => self.session.say(&ServerMessage::Pong { payload }),
             Said::Begin { id, asked } => {
                 let graphql = self.front.graphql.clone();
@@ -203,6 +248,44 @@ impl Socket {
         }
     }
 
+    /// It is known whose credential `connection_init` showed.
+    fn welcome(&mut self, caller: Option<Result<Caller, Error>>) {
+        let gate = &self.front.rooms.gate;
+        match caller {
+            None => self.close(closing::UNPROVED),
+            Some(Err(_later)) => self.close(closing::LATER),
+            Some(Ok(caller)) if gate.subject(&caller).is_none() => self.close(closing::FORBIDDEN),
+            Some(Ok(caller)) => {
+                // One client has one place.
+                self.place = None;
+                match Place::of(&self.front, &caller) {
+                    Ok(place) => self.place = Some(place),
+                    Err(violation) => return self.close(violation),
+                }
+                self.caller = caller;
+                self.acknowledge();
+            }
+        }
+    }
+
+    /// Closes now if the caller may do nothing here, and otherwise when what it may do is another: it may be less.
+    fn watch_rights(&mut self, nothing: Violation) {
+        match until_nothing(&self.front.rooms.gate, &self.caller) {
+            Ok(over) => self.over = Some(over.boxed()),
+            Err(_) => self.close(nothing),
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.watch_rights(closing::FORBIDDEN);
+        if self.over.is_none() {
+            return;
+        }
+        self.protocol.handle_acknowledged();
+        let cursor = self.front.rooms.events.cursor().to_string();
+        self.session.say(&ServerMessage::ConnectionAck { payload: AckPayload { cursor } });
+    }
+
     fn refuse(&mut self, id: &str, error: &Error) {
         self.session.say(&ServerMessage::Error { id, payload: &Answer::refused(error).errors });
     }
@@ -225,4 +308,12 @@ impl Socket {
             }
         }
     }
+}
+
+/// Waits for what is awaited, if anything is, and forgets it.
+async fn wait<T>(awaited: &mut Option<BoxFuture<'static, T>>) -> T {
+    let Some(future) = awaited else { return pending().await };
+    let outcome = future.await;
+    *awaited = None;
+    outcome
 }

@@ -1,6 +1,6 @@
 //! Tests of the door: what is asked and answered, who may, what is refused; and on real sockets what is followed.
 
-use std::{env, fs, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::BTreeMap, env, fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -8,8 +8,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{GraphQlOptions, schema::schema};
 use crate::{
-    auth::GatePolicy,
-    base::Tasks,
+    auth::{
+        Credential, GatePolicy, Identity, Purpose,
+        testing::{cheap_user, permissions},
+    },
+    base::{Clock, Tasks},
     config::AllowedOrigins,
     events::{
         Draft, EventType, Severity,
@@ -18,10 +21,10 @@ use crate::{
     },
     http::{
         HttpOptions, HttpServer, Rooms, serve,
-        testing::{House, Reply, rooms},
+        testing::{ANNA, House, Reply, rooms},
         tests::alerts::warm,
     },
-    stats::EventDoor,
+    stats::{EventDoor, EventDoors, FollowerLimits},
 };
 
 const PAGE: &str = include_str!("../../../docs/graphql.md");
@@ -307,15 +310,24 @@ type Guest = Client<TcpStream>;
 
 const PROTOCOL: &str = "Sec-WebSocket-Protocol: graphql-transport-ws\r\n";
 
+/// A proxy stands in between: it is not this machine that asks.
+const FROM_ELSEWHERE: &str = "X-Forwarded-For: 10.0.0.9\r\n";
+
 impl Server {
     async fn start() -> Self {
         Self::with(&HttpOptions::default()).await
     }
 
     async fn with(options: &HttpOptions) -> Self {
+        Self::limited(options, FollowerLimits { per_user: 100, per_address: 100 }).await
+    }
+
+    async fn limited(options: &HttpOptions, limits: FollowerLimits) -> Self {
         let (desk, tasks) = (Desk::new().await, Tasks::new());
         let state_dir = tempfile::tempdir().unwrap();
-        let rooms = Rooms { events: desk.events.clone(), ..rooms(&tasks, GatePolicy::Local, state_dir.path()) };
+        let event_doors = Arc::new(EventDoors::new(limits));
+        let policy = GatePolicy::Local;
+        let rooms = Rooms { events: desk.events.clone(), event_doors, ..rooms(&tasks, policy, state_dir.path()) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let http = serve(options, vec![listener], None, rooms.clone(), &tasks);
@@ -335,6 +347,45 @@ impl Server {
         let ack = client.message().await;
         assert_eq!(ack["type"], "connection_ack");
         (client, ack["payload"]["cursor"].as_str().unwrap().to_owned())
+    }
+
+    /// A client from elsewhere that showed nothing, and says this of itself.
+    async fn stranger(&self, payload: &Value) -> Guest {
+        let (head, mut client) = self.knock(&format!("{PROTOCOL}{FROM_ELSEWHERE}")).await;
+        assert!(head.starts_with("HTTP/1.1 101"), "a browser cannot read a refused handshake: {head}");
+        client.send(&json!({"type": "connection_init", "payload": payload})).await;
+        client
+    }
+
+    /// Anna sees everything, Clara may send a camera's pictures alone.
+    fn take_in_users(&self) {
+        let sees = [("view", "*"), ("alerts", "*"), ("sensors", "*"), ("stats", "*")];
+        let users =
+            vec![cheap_user("anna", "password", &sees), cheap_user("clara", "password", &[("publish", "demo")])];
+        self.rooms.gate.set_users(users, &BTreeMap::new());
+    }
+
+    /// A token of somebody, that lasts so many seconds and allows so much at most.
+    async fn token(&self, user: &str, purpose: Purpose, lasts: i64, limit: Option<&[(&str, &str)]>) -> String {
+        let (shown, gate) = (Credential::of_password(user, "password").unwrap(), &self.rooms.gate);
+        let identity = gate.identify(&shown, [127, 0, 0, 1].into(), Clock.moment()).await.unwrap();
+        let Identity::Known(known) = identity else { panic!("{user} is known") };
+        let issued = gate.issue(&known, purpose, lasts, limit.map(permissions), Clock.moment()).unwrap();
+        issued.token.reveal().to_owned()
+    }
+
+    /// Ends what has come to its end, as the server does twice a second, until a client hears of it.
+    async fn until_closed(&self, client: &mut Guest) -> (u16, String) {
+        let ticking = async {
+            loop {
+                self.rooms.gate.handle_timeout(Clock.moment());
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            closed = client.close() => closed,
+            () = ticking => unreachable!("it goes on for ever"),
+        }
     }
 
     async fn happen(&self, number: usize) -> String {
@@ -496,7 +547,7 @@ async fn limits_and_rights_are_told_by_close_code_and_a_drain_says_goodbye() {
     };
     let (_, (code, reason)) = tokio::join!(server.http.drain(Duration::from_secs(60)), goodbye);
     assert!(code == 1001 && reason.starts_with("come back within"), "{code} {reason}");
-    let refused: std::collections::BTreeMap<_, _> = server.door().refused.into_iter().collect();
+    let refused: BTreeMap<_, _> = server.door().refused.into_iter().collect();
     assert_eq!((refused["limit"], refused["forbidden"]), (1, 1));
 }
 
@@ -515,4 +566,142 @@ async fn a_client_that_reads_late_misses_nothing() {
     for id in &ids {
         assert_eq!(event(&mut client, "a").await["id"], id.as_str());
     }
+}
+
+#[tokio::test]
+async fn who_can_set_no_header_says_who_it_is_by_connection_init() {
+    let server = Server::start().await;
+    server.take_in_users();
+    let access = server.token("anna", Purpose::Access, 60, None).await;
+    let ticket = server.token("anna", Purpose::Events, 60, None).await;
+    let link = server.token("anna", Purpose::Media, 60, Some(&[("view", "demo")])).await;
+    let of_clara = server.token("clara", Purpose::Access, 60, None).await;
+    for payload in [
+        json!({ "Authorization": format!("Bearer {access}") }),
+        json!({ "authorization": ANNA, "other": [1] }),
+        json!({ "headers": { "Authorization": format!("Bearer {access}") } }),
+        json!({ "token": access }),
+        json!({ "token": ticket, "Authorization": null }),
+    ] {
+        let mut anna = server.stranger(&payload).await;
+        assert_eq!(anna.message().await["type"], "connection_ack", "{payload}");
+        follow(&mut anna, "a", None).await;
+        let query = json!({"query": "{ paths { items { name } } }"});
+        anna.send(&json!({"type": "subscribe", "id": "q", "payload": query})).await;
+        assert_eq!(anna.message_of("next").await["payload"]["data"]["paths"]["items"][0]["name"], "demo");
+        let id = server.happen(1).await;
+        assert_eq!(event(&mut anna, "a").await["id"], id.as_str());
+        // What is hers to see is not hers to do.
+        let mutation = json!({"query": "mutation { acknowledgeAlert(fingerprint: \"0123456789abcdef\") }"});
+        anna.send(&json!({"type": "subscribe", "id": "m", "payload": mutation})).await;
+        let answer = anna.message_of("next").await;
+        assert_eq!(code(&answer["payload"]), "not_allowed", "{answer}");
+    }
+    for payload in [
+        json!({ "token": format!("{access}x") }),
+        json!({ "token": "nonsense" }),
+        json!({ "token": "no token at all" }),
+        json!({ "token": 7 }),
+        json!({ "token": link }),
+        json!({ "token": of_clara }),
+        json!({ "token": access, "Authorization": format!("Bearer {access}") }),
+        json!({ "Authorization": "Basic YW5uYTpQYXNzd29yZA==" }),
+        json!({ "Authorization": access }),
+        json!({ "Authorization": format!("Digest username=\"anna\", response=\"{access}\"") }),
+        json!({ "nothing": "of use" }),
+        Value::Null,
+    ] {
+        let mut stranger = server.stranger(&payload).await;
+        let (code, reason) = stranger.close().await;
+        assert_eq!(code, 4403, "{payload}: {reason}");
+        assert!(!reason.contains(&access) && !reason.contains("YW5u"), "{reason}");
+    }
+    // Before somebody is known nothing may be asked, and nobody is told twice.
+    let subscribe = json!({"type": "subscribe", "id": "1", "payload": {"query": "{ __typename }"}});
+    let (_, mut stranger) = server.knock(&format!("{PROTOCOL}{FROM_ELSEWHERE}")).await;
+    stranger.send(&subscribe).await;
+    assert_eq!(stranger.close().await.0, 4401);
+    let mut twice = server.stranger(&json!({ "Authorization": ANNA })).await;
+    twice.send(&json!({"type": "connection_init", "payload": { "Authorization": ANNA }})).await;
+    assert_eq!(twice.close().await.0, 4429);
+}
+
+/// A header that is wrong stays wrong, and one that is right gives way to what the payload says.
+#[tokio::test]
+async fn what_connection_init_shows_stands_above_what_came_before_unless_that_was_wrong() {
+    let server = Server::start().await;
+    server.take_in_users();
+    let narrow = server.token("anna", Purpose::Access, 60, Some(&[("sensors", "*")])).await;
+    let init = |token: &str| json!({"type": "connection_init", "payload": { "token": token }});
+    let (_, mut wrong) = server.knock(&format!("{PROTOCOL}{FROM_ELSEWHERE}Authorization: Bearer wrong\r\n")).await;
+    wrong.send(&init(&narrow)).await;
+    assert_eq!(wrong.close().await.0, 4403);
+    let (_, mut anna) = server.knock(&format!("{PROTOCOL}{FROM_ELSEWHERE}Authorization: {ANNA}\r\n")).await;
+    anna.send(&init(&narrow)).await;
+    assert_eq!(anna.message().await["type"], "connection_ack");
+    let query = json!({"query": "{ path(name: \"demo\") { name } }"});
+    anna.send(&json!({"type": "subscribe", "id": "q", "payload": query})).await;
+    assert_eq!(code(&anna.message_of("next").await["payload"]), "path_not_found", "the token allows less");
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_what_its_caller_may_do() {
+    let server = Server::start().await;
+    server.take_in_users();
+    let short = server.token("anna", Purpose::Access, 2, None).await;
+    let long = server.token("anna", Purpose::Access, 60, None).await;
+    let (mut left, mut stays) =
+        (server.stranger(&json!({ "token": short })).await, server.stranger(&json!({ "token": long })).await);
+    for client in [&mut left, &mut stays] {
+        assert_eq!(client.message().await["type"], "connection_ack");
+        follow(client, "a", None).await;
+    }
+    let (code, reason) = server.until_closed(&mut left).await;
+    assert_eq!((code, reason.as_str()), (4403, "the right to be here ended"));
+    let id = server.happen(1).await;
+    assert_eq!(event(&mut stays, "a").await["id"], id.as_str());
+    // Whoever may do less stays, and what they follow and may not any more is over.
+    let set = |rights: &[(&str, &str)]| {
+        server.rooms.gate.set_users(vec![cheap_user("anna", "password", rights)], &BTreeMap::new())
+    };
+    set(&[("view", "demo")]);
+    let ended = stays.message_of("next").await;
+    assert_eq!(ended["payload"]["errors"][0]["message"], "the right to see anything here ended", "{ended}");
+    let query = json!({"query": "{ path(name: \"demo\") { name } }"});
+    stays.send(&json!({"type": "subscribe", "id": "q", "payload": query})).await;
+    assert_eq!(stays.message_of("next").await["payload"]["data"]["path"]["name"], "demo");
+    set(&[]);
+    assert_eq!(server.until_closed(&mut stays).await.0, 4403);
+}
+
+#[tokio::test]
+async fn few_strangers_wait_and_whoever_is_known_counts_as_that_user() {
+    let limits = FollowerLimits { per_user: 1, per_address: 100 };
+    let server = Server::limited(&HttpOptions::default(), limits).await;
+    server.take_in_users();
+    let mut waiting = Vec::new();
+    for _ in 0..32 {
+        waiting.push(server.knock(&format!("{PROTOCOL}{FROM_ELSEWHERE}")).await.1);
+    }
+    let headers = format!("{PROTOCOL}{FROM_ELSEWHERE}");
+    assert_eq!(server.knock(&headers).await.1.close().await.0, 1013, "of one address");
+    let init = json!({"type": "connection_init", "payload": { "Authorization": ANNA }});
+    let mut anna = waiting.pop().unwrap();
+    anna.send(&init).await;
+    assert_eq!(anna.message().await["type"], "connection_ack");
+    assert_eq!(server.door().open, 1, "those who wait are not counted as clients");
+    let mut again = server.stranger(&init["payload"]).await;
+    assert_eq!(again.close().await.0, 4429, "there was a place to wait, and none for another connection of hers");
+}
+
+#[tokio::test]
+async fn passwords_that_are_guessed_over_connection_init_have_to_wait() {
+    let server = Server::start().await;
+    server.take_in_users();
+    let guess = json!({ "Authorization": "Basic YW5uYTpndWVzcw==" });
+    let mut codes = Vec::new();
+    for _ in 0..12 {
+        codes.push(server.stranger(&guess).await.close().await.0);
+    }
+    assert_eq!((&codes[..11], codes[11]), (&[4403; 11][..], 1013));
 }
