@@ -203,6 +203,7 @@ fn is_read(protocol: &'static str) -> impl Fn(&Value) -> bool {
 async fn what_stands_on_a_yes_is_asked_again_and_ends_at_every_door_when_that_is_withdrawn() {
     let decider = Decider::judging(of_anna).await;
     let server = server(&decider, &json!({ "ask_again": "1s", "timeout": "20s" })).await;
+    let began = Instant::now();
     let (mut rtsp, _second) = (played(&server).await, played(&server).await);
     let login = reqwest::header::HeaderMap::from_iter([(
         reqwest::header::AUTHORIZATION,
@@ -214,9 +215,17 @@ async fn what_stands_on_a_yes_is_asked_again_and_ends_at_every_door_when_that_is
     let mut viewer = WhepClient::join(&whep, WhepOptions { tcp: true, ..WhepOptions::default() }).await.unwrap();
     assert!(viewer.play_until(PATIENCE, |seen| seen.first_packet.is_some()).await, "{:?}", viewer.seen);
     let (_, mut socket) = Socket::open(server.address("http"), "/ws/events?token=sesame-opens").await;
+    let protocol = "Sec-WebSocket-Protocol: graphql-transport-ws\r\n";
+    let mut graphql = Socket::knock(server.address("http"), "/graphql", protocol).await;
+    graphql.say(&json!({ "type": "connection_init", "payload": { "token": "sesame-opens" } })).await;
+    assert_eq!(graphql.message().await["type"], "connection_ack");
     let mut stream = Stream::open(server.address("http"), "/stream/events?token=sesame-opens", None).await;
     // Nobody reads their answers; they are asked about as long as they are there.
     asked(&decider, is_read("rtsp"), 3).await;
+    // Once for both of them: as soon as half of the interval is over, and then each second.
+    let (often, seconds) =
+        (decider.asked_of("read", "front").into_iter().filter(is_read("rtsp")).count(), began.elapsed());
+    assert!(often as u64 <= 3 + seconds.as_secs(), "{often} times in {seconds:?}");
     asked(&decider, is_read("webrtc"), 3).await;
     asked(&decider, |question| question["action"] == "api", 4).await;
     assert!(rtsp.frame(PATIENCE).await.is_some() && viewer.play_until(PATIENCE, |_| true).await);
@@ -224,6 +233,7 @@ async fn what_stands_on_a_yes_is_asked_again_and_ends_at_every_door_when_that_is
     assert_eq!((&again["user"], &again["password"]), (&json!("anna"), &json!("correct horse")), "as at first");
 
     decider.judge(|_| Some(403));
+    let withdrawn = Instant::now();
     assert!(rtsp.closed(PATIENCE).await);
     assert!(!viewer.play_until(PATIENCE, |_| false).await && viewer.seen.ended.is_some(), "DTLS says goodbye");
     let code = loop {
@@ -234,7 +244,10 @@ async fn what_stands_on_a_yes_is_asked_again_and_ends_at_every_door_when_that_is
         }
     };
     assert_eq!(code, 4403);
+    assert!(matches!(graphql.next().await, Some(Said::Close(4403, _))), "as its sub-protocol says it");
     while stream.next().await.is_some() {}
+    // A second and the time until it is asked again, and ten times as much on a slow machine.
+    assert!(withdrawn.elapsed() < Duration::from_secs(20), "{:?}", withdrawn.elapsed());
     assert_eq!(status(&server, "/front/index.m3u8", "correct horse").await, 401);
     // Nothing stands on anything any more, and nothing is asked by itself.
     let sessions = server.client().get(server.http("/api/v1/sessions")).basic_auth("anna", Some("correct horse"));

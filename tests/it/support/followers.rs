@@ -171,6 +171,8 @@ pub struct Stream {
     line: Line,
     /// An event that came while the stream began.
     early: Option<Value>,
+    /// The last chunk came.
+    ended: bool,
     /// Where to go on.
     pub last_id: Option<String>,
     /// When to come back, in milliseconds.
@@ -185,7 +187,7 @@ impl Stream {
         let headers = format!("Connection: close\r\n{headers}");
         let (head, line) = Line::open(TcpStream::connect(address).await.unwrap(), target, &headers).await;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        let mut stream = Self { line, early: None, last_id: None, retry: None };
+        let mut stream = Self { line, early: None, ended: false, last_id: None, retry: None };
         // The place and the time to come back are said before everything else.
         while stream.last_id.is_none() || stream.retry.is_none() {
             assert!(stream.line.more().await, "the stream should begin");
@@ -200,17 +202,18 @@ impl Stream {
             if let Some(event) = self.early.take().or_else(|| self.records()) {
                 return Some(event);
             }
-            if !self.line.more().await {
+            if self.ended || !self.line.more().await {
                 return None;
             }
         }
     }
 
-    /// Takes whole lines; the sizes of chunks are lines that mean nothing here.
+    /// Takes whole lines; the sizes of chunks are lines that mean nothing here, but for that of the last (RFC 9112 §7.1).
     fn records(&mut self) -> Option<Value> {
         while let Some(end) = self.line.buffer.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.line.buffer.drain(..=end).collect();
             let line = String::from_utf8(line).unwrap();
+            self.ended |= line.trim_end() == "0";
             match line.trim_end().split_once(": ") {
                 Some(("id", id)) => self.last_id = Some(id.to_owned()),
                 Some(("retry", retry)) => self.retry = Some(retry.parse().unwrap()),
