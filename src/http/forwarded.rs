@@ -68,6 +68,8 @@ struct Hop<'a> {
 /// The elements of `Forwarded` (RFC 7239 §4).
 fn forwarded(headers: &HeaderMap) -> Vec<Hop<'_>> {
     let lines = headers.get_all(header::FORWARDED).iter().map(|line| line.to_str().unwrap_or("?"));
+    // A quotation without an end takes in what a proxy appended behind it: nobody knows who wrote what.
+    let lines = lines.map(|line| if quotes(line).last().is_some_and(|(_, quoted)| quoted) { "?" } else { line });
     let elements = lines.flat_map(|line| split(line, ',')).filter(|element| !element.trim().is_empty());
     let hop = |element| {
         split(element, ';').fold(Hop::default(), |hop, pair| {
@@ -86,15 +88,20 @@ fn forwarded(headers: &HeaderMap) -> Vec<Hop<'_>> {
 
 /// The pieces between separators that stand in no quoted string.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let (mut quoted, mut escaped) = (false, false);
-    text.split(move |c| {
+    let mut quoted = quotes(text).map(|(_, quoted)| quoted);
+    text.split(move |c| !quoted.next().unwrap_or(false) && c == separator)
+}
+
+/// The signs of a text, and whether a quoted string goes on after each (RFC 9110 §5.6.4).
+fn quotes(text: &str) -> impl Iterator<Item = (char, bool)> {
+    text.chars().scan((false, false), |(quoted, escaped), c| {
         match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
+            _ if *escaped => *escaped = false,
+            '\\' if *quoted => *escaped = true,
+            '"' => *quoted = !*quoted,
             _ => {}
         }
-        c == separator && !quoted
+        Some((c, *quoted))
     })
 }
 
@@ -159,6 +166,11 @@ mod tests {
                 "203.0.113.7:0",
             ),
             ("10.0.0.2:9", &[(RFC, "for=203.0.113.7, for=_hidden")], "10.0.0.2:9"),
+            // A quotation that the client does not end takes what its proxy appends in.
+            ("10.0.0.2:9", &[(RFC, r#"for=198.51.100.1;x=", for=203.0.113.7"#)], "10.0.0.2:9"),
+            ("10.0.0.2:9", &[(RFC, r#"for=198.51.100.1;x=", for="[2001:db8::7]""#)], "10.0.0.2:9"),
+            ("10.0.0.2:9", &[(RFC, r#"for=198.51.100.1;x="\, for=203.0.113.7"#)], "10.0.0.2:9"),
+            ("10.0.0.2:9", &[(RFC, r#"for=198.51.100.1;x=""#), (RFC, "for=203.0.113.7")], "203.0.113.7:0"),
             ("10.0.0.2:9", &[(RFC, "proto=https")], "10.0.0.2:9"),
             // One of the two is the client's own.
             ("10.0.0.2:9", &[(RFC, "for=127.0.0.1"), (XFF, "203.0.113.7")], "10.0.0.2:9"),
@@ -199,6 +211,18 @@ mod tests {
             headers.append("x-forwarded-for", "203.0.113.7".parse().unwrap());
             let origin = origin(&trusted(), "10.0.0.2:9".parse().unwrap(), &headers);
             prop_assert_eq!(origin.peer.ip(), "203.0.113.7".parse::<IpAddr>().unwrap());
+        }
+
+        /// Proxies append to the line that came, or to a list of lines.
+        #[test]
+        fn whatever_a_client_writes_it_is_nobody_else_to_a_proxy_that_appends(text in "(for=1\\.2\\.3\\.4)?[ -~]{0,30}[\";=,\\\\]{0,4}") {
+            for own in ["for=203.0.113.7", "for=\"203.0.113.7:80\";proto=http"] {
+                let mut headers = HeaderMap::new();
+                headers.append("forwarded", format!("{text}, {own}").parse().unwrap());
+                let Origin { peer, secure } = origin(&trusted(), "10.0.0.2:9".parse().unwrap(), &headers);
+                let known = ["203.0.113.7", "10.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+                prop_assert!(known.contains(&peer.ip()) && !secure, "{}", peer);
+            }
         }
 
         #[test]
