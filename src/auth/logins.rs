@@ -260,6 +260,11 @@ impl Logins {
         self.throttle().succeeded(user, from);
     }
 
+    /// What was counted is not known to be a failure, nor to be none.
+    pub(super) fn tried_in_vain(&self, user: &str, from: IpAddr) {
+        self.throttle().undecided(user, from);
+    }
+
     /// Counts an attempt, unless it comes too soon.
     pub(super) fn may_try(&self, user: &str, from: IpAddr, now: Monotonic) -> Result<(), TryLater> {
         self.throttle().attempt(user, from, now).map_err(|TooSoon { wait, first }| {

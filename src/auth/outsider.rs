@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU8, Ordering},
 };
 
 use super::{
@@ -16,6 +16,11 @@ use crate::{
     config::{PermissionConfig, UserName},
 };
 
+/// What became of the attempt that a caller's credential may be: not counted, counted as a failure, found to be none.
+const UNCOUNTED: u8 = 0;
+const COUNTED: u8 = 1;
+const SETTLED: u8 = 2;
+
 /// Somebody about whom is asked.
 #[derive(Debug)]
 pub struct Outsider {
@@ -24,7 +29,8 @@ pub struct Outsider {
     knock: Knock,
     standing: Arc<Standing>,
     said: Mutex<Said>,
-    counted: AtomicBool,
+    /// One of [`UNCOUNTED`], [`COUNTED`] and [`SETTLED`].
+    attempt: AtomicU8,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +64,7 @@ impl Outsider {
             limit: None,
         };
         let standing = Arc::new(Standing::of_token(name, Permissions::default(), facts));
-        Some(Self { credential, knock, standing, said: Mutex::default(), counted: AtomicBool::new(false) })
+        Some(Self { credential, knock, standing, said: Mutex::default(), attempt: AtomicU8::new(UNCOUNTED) })
     }
 
     /// Who it is, once something was allowed: until then the credential may be anybody's invention.
@@ -111,7 +117,21 @@ impl Outsider {
 
     /// Whether this is the first question that may turn out to be a wrong password: one request is one attempt.
     pub(super) fn counts(&self) -> bool {
-        !self.counted.swap(true, Ordering::Relaxed)
+        self.moves(UNCOUNTED, COUNTED)
+    }
+
+    /// Whether with a yes the attempt was none, which it is once.
+    pub(super) fn settles(&self) -> bool {
+        self.moves(COUNTED, SETTLED)
+    }
+
+    /// Whether without an answer the attempt is to be counted another time.
+    pub(super) fn recounts(&self) -> bool {
+        self.moves(COUNTED, UNCOUNTED)
+    }
+
+    fn moves(&self, from: u8, to: u8) -> bool {
+        self.attempt.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     pub(super) const fn knock(&self) -> &Knock {

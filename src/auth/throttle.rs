@@ -93,6 +93,15 @@ impl Throttle {
         }
     }
 
+    /// Nobody knows whether an attempt was right: it counts for nothing, and those before stay what they were.
+    pub(super) fn undecided(&mut self, name: &str, from: IpAddr) {
+        for (key, _) in self.keys(name, from) {
+            if let Some(tally) = self.tallies.get_mut(&key) {
+                tally.attempts = tally.attempts.saturating_sub(1);
+            }
+        }
+    }
+
     fn keys(&self, name: &str, from: IpAddr) -> [(Key, Patience); 2] {
         let from = network(from);
         [((Some(self.hasher.hash_one(name)), from), OF_NAME), ((None, from), OF_ADDRESS)]
@@ -175,6 +184,22 @@ mod tests {
             throttle.attempt("anna", from, at(1)).unwrap();
             throttle.succeeded("anna", from);
         }
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_decides_counts_for_nothing_and_forgives_nothing() {
+        let mut throttle = Throttle::default();
+        let from = ip("10.0.0.9");
+        for _ in 0..9 {
+            throttle.attempt("anna", from, at(1)).unwrap();
+            for _ in 0..5 {
+                throttle.attempt("anna", from, at(1)).unwrap();
+                throttle.undecided("anna", from);
+            }
+        }
+        throttle.attempt("anna", from, at(1)).unwrap();
+        throttle.attempt("anna", from, at(1)).unwrap();
+        assert!(throttle.attempt("anna", from, at(1)).is_err());
     }
 
     #[test]

@@ -102,10 +102,12 @@ impl Gate {
                     self.logins.may_try(user, caller.peer.ip(), now.monotonic)?;
                 }
                 let answered = desk.clone().ask(outsider, deed).await?;
+                let from = caller.peer.ip();
                 match answered.verdict {
-                    // That nobody answers is no fault of theirs.
-                    Verdict::Allowed | Verdict::Silent if guesses => self.logins.tried_well(user, caller.peer.ip()),
-                    Verdict::Refused if guesses => self.saw_refused(caller.peer.ip(), Some(user), now),
+                    Verdict::Allowed if outsider.settles() => self.logins.tried_well(user, from),
+                    // That nobody answers is no fault of theirs, and proves nothing.
+                    Verdict::Silent if outsider.recounts() => self.logins.tried_in_vain(user, from),
+                    Verdict::Refused if guesses => self.saw_refused(from, Some(user), now),
                     Verdict::Allowed | Verdict::Refused | Verdict::Silent => {}
                 }
                 answered
@@ -131,5 +133,96 @@ impl Gate {
 
     pub(super) fn saw_refused(&self, from: IpAddr, user: Option<&str>, now: Moment) {
         self.sightings.lock().unwrap_or_else(PoisonError::into_inner).note(from, user, now.monotonic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::future::FutureExt;
+
+    use super::*;
+    use crate::{
+        auth::{Decide, OutsideOptions, Question},
+        base::Clock,
+    };
+
+    /// Knows no password, and says nothing where the query asks for it.
+    #[derive(Debug)]
+    struct Moody;
+
+    impl Decide for Moody {
+        fn ask(&self, question: Question) -> BoxFuture<'static, Result<bool>> {
+            let asked = String::from_utf8(question.to_json()).unwrap();
+            let said = if asked.contains("trouble") {
+                Err(Error::new(Kind::Unavailable, "http status 500"))
+            } else {
+                Ok(asked.contains("right"))
+            };
+            std::future::ready(said).boxed()
+        }
+    }
+
+    fn gate() -> Gate {
+        let gate = Gate::default();
+        let options = OutsideOptions {
+            remember: Duration::ZERO,
+            anonymous: false,
+            ask_again: None,
+            timeout: Duration::from_secs(5),
+        };
+        gate.set_outside(Arc::new(OutsideDesk::new(Box::new(Moody), options, Clock)));
+        gate
+    }
+
+    /// A request that shows this password, and asks about all of these.
+    async fn request(gate: &Gate, password: &str, query: &str, deeds: &[Deed]) -> std::result::Result<(), TryLater> {
+        let from: IpAddr = [10, 0, 0, 9].into();
+        let now = Moment { monotonic: Monotonic::from_nanos(1_000_000_000), wall: WallTime::from_unix_nanos(0) };
+        let shown = Credential::of_password("anna", password).unwrap();
+        let knock = Knock { query: Secret::new(query), ..Knock::from(from) };
+        let identity = gate.meet(&shown, knock, now).await?;
+        let caller = Caller { identity, ..Caller::direct(SocketAddr::new(from, 5000)) };
+        for deed in deeds {
+            gate.ask(&caller, deed, now).await?;
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_in_trouble_with_some_questions_forgives_no_guesses() {
+        let gate = gate();
+        let mut guesses = 0;
+        for number in 0..40 {
+            let guessed = request(&gate, &format!("guess-{number}"), "", &[Deed::Api]).await;
+            guesses += usize::from(guessed.is_ok());
+            let _ = request(&gate, "guess", "trouble", &[Deed::Api, Deed::Metrics]).await;
+        }
+        assert!(guesses <= 11, "{guesses} guesses at once");
+        // And one that is away is no fault of anybody's.
+        let gate = self::gate();
+        for _ in 0..40 {
+            assert!(request(&gate, "right", "trouble", &[Deed::Api]).await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_right_in_many_questions_of_one_request_is_right_once() {
+        let gate = gate();
+        let paths: Vec<Deed> = (0..10).map(|n| Deed::Read(format!("cam-{n}").parse().unwrap())).collect();
+        let mut guesses = 0;
+        for name in 0..150 {
+            let shown = format!("guess-{name}");
+            // Each guess for another name: what counts is the address.
+            let (user, from): (_, IpAddr) = (format!("user-{name}"), [10, 0, 0, 9].into());
+            let now = Moment { monotonic: Monotonic::from_nanos(1_000_000_000), wall: WallTime::from_unix_nanos(0) };
+            let credential = Credential::of_password(&user, &shown).unwrap();
+            let identity = gate.meet(&credential, Knock::from(from), now).await.unwrap();
+            let caller = Caller { identity, ..Caller::direct(SocketAddr::new(from, 5000)) };
+            guesses += usize::from(gate.ask(&caller, &Deed::Api, now).await.is_ok());
+            let _ = request(&gate, "right", "", &paths).await;
+        }
+        assert!(guesses <= 101, "{guesses} guesses at once");
     }
 }
