@@ -91,6 +91,15 @@ impl AskedAgain {
         true
     }
 
+    /// Somebody stands on a yes no more.
+    pub(super) fn leave(&mut self, key: &QuestionKey, who: &Arc<Outsider>) {
+        let Some(stood) = self.stood.get_mut(key) else { return };
+        stood.by.retain(|one| !std::ptr::eq(one.as_ptr(), Arc::as_ptr(who)));
+        if stood.is_left() {
+            self.stood.remove(key);
+        }
+    }
+
     /// Takes an answer, whoever asked; what ends with it comes back.
     pub(super) fn handle_answer(&mut self, key: &QuestionKey, answer: Answered) -> Option<Withdrawn> {
         match answer.verdict {
@@ -211,6 +220,21 @@ mod tests {
         again.handle_answer(&[0xff; 32], said(Verdict::Allowed, 161));
         again.handle_answer(&[0xff; 32], said(Verdict::Silent, 192));
         assert!(again.handle_timeout(at(225)).is_empty());
+    }
+
+    #[test]
+    fn whoever_leaves_a_question_leaves_it_to_the_others() {
+        let mut again = AskedAgain::new(EVERY, TIMEOUT);
+        let [one, two] = [anna(), anna()];
+        for who in [&one, &one, &two] {
+            again.enter([0xff; 32], &front(), who, said(Verdict::Allowed, 0));
+        }
+        again.leave(&[0xff; 32], &one);
+        again.leave(&[0xee; 32], &one);
+        assert_eq!(again.handle_answer(&[0xff; 32], said(Verdict::Refused, 3)).unwrap().from.len(), 1);
+        again.enter([0xff; 32], &front(), &one, said(Verdict::Allowed, 4));
+        again.leave(&[0xff; 32], &one);
+        assert!(again.stood.is_empty());
     }
 
     #[test]

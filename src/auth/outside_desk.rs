@@ -152,8 +152,11 @@ impl OutsideDesk {
         deed: &Deed,
         answered: Answered,
     ) -> std::result::Result<(), TryLater> {
-        outsider.take(deed, answered.verdict);
+        let oldest = outsider.take(deed, answered.verdict);
         let (Verdict::Allowed, Some(again)) = (answered.verdict, &self.again) else { return Ok(()) };
+        if let Some(oldest) = oldest {
+            locked(again).leave(&self.key_of(outsider, Some(&oldest)), outsider);
+        }
         let key = self.key_of(outsider, Some(deed));
         if locked(again).enter(key, deed, outsider, answered) {
             return Ok(());

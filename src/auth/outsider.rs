@@ -33,6 +33,9 @@ pub struct Outsider {
     attempt: AtomicU8,
 }
 
+/// What one caller is allowed at once: more paths than a server has.
+const DEEDS: usize = 1024;
+
 #[derive(Debug, Default)]
 struct Said {
     allowed: Vec<Deed>,
@@ -90,21 +93,31 @@ impl Outsider {
 
     /// Whether this was allowed before.
     pub(super) fn may(&self, deed: &Deed) -> bool {
-        let allowed = self.said().permissions();
-        deed.permissions().iter().all(|one| allowed.contains(one))
+        let said = self.said();
+        // What is allowed on the server as a whole overlaps; on a path each thing is its own.
+        let whole = || {
+            let server_wide = said.allowed.iter().filter(|one| one.path().is_empty());
+            let allowed: Vec<_> = server_wide.flat_map(Deed::permissions).collect();
+            deed.permissions().iter().all(|one| allowed.contains(one))
+        };
+        said.allowed.contains(deed) || (deed.path().is_empty() && whole())
     }
 
-    /// Takes what came of a question.
-    pub(super) fn take(&self, deed: &Deed, verdict: Verdict) {
+    /// Takes what came of a question. Of too much that is allowed the oldest is so no more, and comes back.
+    pub(super) fn take(&self, deed: &Deed, verdict: Verdict) -> Option<Deed> {
         let mut said = self.said();
         match verdict {
-            Verdict::Allowed if said.allowed.contains(deed) => {}
-            Verdict::Allowed => {
+            Verdict::Allowed if !said.allowed.contains(deed) => {
+                let oldest = (said.allowed.len() >= DEEDS).then(|| said.allowed.remove(0));
                 said.allowed.push(deed.clone());
                 self.standing.change(Permissions::new(&said.permissions()));
+                oldest
             }
-            Verdict::Refused => {}
-            Verdict::Silent => said.silent = true,
+            Verdict::Allowed | Verdict::Refused => None,
+            Verdict::Silent => {
+                said.silent = true;
+                None
+            }
         }
     }
 
@@ -214,6 +227,21 @@ mod tests {
         anna.withdraw(&Deed::Metrics);
         anna.withdraw(&Deed::Read(back));
         assert_eq!((ended(), anna.known().is_some()), ([true; 4], false));
+    }
+
+    #[test]
+    fn what_one_caller_is_allowed_at_once_is_bounded_and_the_oldest_of_it_ends() {
+        let anna = outsider(Credential::of_password("anna", "pass").ok());
+        let path = |number: usize| -> crate::base::PathName { format!("cam-{number}").parse().unwrap() };
+        let deed = |number: usize| Deed::Read(path(number));
+        anna.take(&deed(0), Verdict::Allowed);
+        let standing = anna.known().unwrap().clone();
+        let first = standing.issue(Action::View, Some(&path(0)), &standing.permissions());
+        for number in 1..DEEDS + 10 {
+            anna.take(&deed(number), Verdict::Allowed);
+        }
+        assert_eq!(standing.permissions().list().count(), DEEDS);
+        assert!(first.is_cancelled() && !anna.may(&deed(0)) && anna.may(&deed(DEEDS)));
     }
 
     #[test]
