@@ -14,7 +14,7 @@ use super::{
     tokens::{TokenBook, TokenWatch},
 };
 use crate::{
-    auth::{DigestKeys, Gate, GatePolicy, User, password},
+    auth::{DigestKeys, EndedLogin, Gate, GatePolicy, User, password},
     base::{Clock, Error, Kind, Result, Secret, Tasks},
     config::{Action, AuthConfig, Config, PasswordHash, PathMatcher, PermissionConfig, UserName, UsersConfig},
     store::{DocumentChange, Documents},
@@ -267,7 +267,7 @@ fn watch(
 ) {
     let stopping = tasks.stopping().clone();
     tasks.spawn("users", info_span!("users"), async move {
-        let (mut readable, mut ended) = (true, gate.ended_logins().len());
+        let (mut readable, mut ended) = (true, gate.ended_logins());
         loop {
             tokio::select! {
                 biased;
@@ -276,9 +276,9 @@ fn watch(
             }
             gate.handle_timeout(Clock.moment());
             let now_ended = gate.ended_logins();
-            if now_ended.len() != ended {
-                ended = now_ended.len();
-                write_ended(&documents, &now_ended).await;
+            if now_ended != ended {
+                ended = now_ended;
+                write_ended(&documents, &ended).await;
             }
             // What cannot be read is said of the users.
             let _ = programs.look(&gate, &documents).await;
@@ -305,14 +305,14 @@ fn watch(
 async fn recall_ended(gate: &Gate, documents: &Documents) {
     match documents.one(DONE, ENDED.to_owned()).await {
         Ok(ended) => {
-            let ended: Option<Vec<(String, i64)>> = ended.and_then(|body| serde_json::from_str(&body).ok());
-            ended.iter().flatten().for_each(|(id, until)| gate.end_login(id, *until));
+            let ended: Option<Vec<EndedLogin>> = ended.and_then(|body| serde_json::from_str(&body).ok());
+            ended.into_iter().flatten().for_each(|login| gate.end_login(login));
         }
         Err(error) => warn!("tokens: the logins that ended cannot be read: {}", error.chain()),
     }
 }
 
-async fn write_ended(documents: &Documents, ended: &[(String, i64)]) {
+async fn write_ended(documents: &Documents, ended: &[EndedLogin]) {
     let body = serde_json::to_string(ended).ok();
     let change = DocumentChange { collection: DONE, key: ENDED.into(), body };
     if let Err(error) = documents.apply(vec![change]).await {

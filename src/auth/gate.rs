@@ -17,9 +17,9 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Action, ApiToken, Credential, Deed, DigestAnswer, Grant, Issued, IssuerDesk, Knock, Opened, OutsideDesk, Outsider,
-    Permission, Permissions, Purpose, Reach, Sighting, Standing, Subject, TokenKey, TryLater, User, decisions::Verdict,
-    logins::Logins, sightings::Sightings,
+    Action, ApiToken, Credential, Deed, DigestAnswer, EndedLogin, Grant, Issued, IssuerDesk, Knock, Opened,
+    OutsideDesk, Outsider, Permission, Permissions, Purpose, Reach, Sighting, Standing, Subject, TokenKey, TryLater,
+    User, decisions::Verdict, logins::Logins, sightings::Sightings,
 };
 use crate::{
     base::{Error, Kind, Moment, Monotonic, PathName, Result, Secret, WallTime},
@@ -217,15 +217,14 @@ impl Gate {
         self.logins.log_out(known, now.wall);
     }
 
-    /// Logins that were ended before their tokens end by themselves: what has to outlive a restart. The name, and the
-    /// second since 1970 at which it can be forgotten.
-    pub fn ended_logins(&self) -> Vec<(String, i64)> {
+    /// Logins that were ended before their tokens end by themselves, by id: what has to outlive a restart.
+    pub fn ended_logins(&self) -> Vec<EndedLogin> {
         self.logins.ended_logins()
     }
 
     /// A login was ended before this process began.
-    pub fn end_login(&self, id: &str, until: i64) {
-        self.logins.end_login(id, until);
+    pub fn end_login(&self, login: EndedLogin) {
+        self.logins.end_login(login);
     }
 
     /// Ends what tokens opened that have come to their end. To be called at least once a second.

@@ -25,7 +25,7 @@ use super::{
     TokenKey, User, Way,
     api_tokens::{ApiEntry, ApiTokens},
     digest_of,
-    held::{Held, HeldTokens},
+    held::{EndedLogin, Held, HeldTokens},
     issuer::{Foreigner, Verdict},
     limited, password,
     throttle::{Throttle, TooSoon},
@@ -498,7 +498,7 @@ mod tests {
         let again = Logins::default();
         again.set_keys(logins.keys.read().unwrap().clone());
         let (_, fresh) = logged_in(&again).await;
-        logins.ended_logins().iter().for_each(|(id, until)| again.end_login(id, *until));
+        logins.ended_logins().into_iter().for_each(|login| again.end_login(login));
         assert!(by(&again, &next.session.token, Way::Cookie, 5).is_none());
         assert!(by(&again, &fresh.session.token, Way::Cookie, 5).is_some());
         again.set_users(vec![cheap_user("anna", "another one", &[])], &BTreeMap::new());

@@ -42,6 +42,7 @@ pub use grant::{
     View,
 };
 pub use inspect::{Holds, Inspected, InspectedJwt, Signer};
+pub use held::EndedLogin;
 pub use issuer_desk::IssuerDesk;
 pub use issuer_keys::KeySetError;
 pub use logins::{Issued, Opened, TryLater};

@@ -206,16 +206,17 @@ impl Logins {
     pub(in crate::auth) fn log_out(&self, known: &Standing, now: WallTime) {
         // A program does not log in: its token is withdrawn.
         let Some(token) = known.token().filter(|token| token.purpose != Purpose::Api) else { return };
-        self.end_login(&token.id, seconds(token.until).max(seconds(now) + SESSION));
+        let until = seconds(token.until).max(seconds(now) + SESSION);
+        self.end_login(EndedLogin { id: token.id.clone(), until, user: known.name().clone() });
     }
 
-    /// No token of this login is right any more. The last of them ends by itself at `until`.
-    pub(in crate::auth) fn end_login(&self, id: &str, until: i64) {
-        self.held().end_login(id, until);
+    /// No token of this login is right any more.
+    pub(in crate::auth) fn end_login(&self, login: EndedLogin) {
+        self.held().end_login(login);
     }
 
     /// The logins that were ended and whose tokens would still hold.
-    pub(in crate::auth) fn ended_logins(&self) -> Vec<(String, i64)> {
+    pub(in crate::auth) fn ended_logins(&self) -> Vec<EndedLogin> {
         self.held().ended_logins()
     }
 
