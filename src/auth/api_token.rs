@@ -18,9 +18,10 @@ use crate::{
 const PREFIX: &str = "cmp_";
 /// Bytes of the secret: nobody guesses it, and a plain digest of it tells nothing.
 const SECRET: usize = 32;
-/// The longest name, and the most permissions.
+/// The longest name, and the most permissions; of those that are regular expressions each may take 64 KiB.
 const NAME_MAX: usize = 100;
 const PERMISSIONS_MAX: usize = 100;
+const EXPRESSIONS_MAX: usize = 10;
 
 /// What is kept of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,8 @@ impl ApiToken {
     /// A new one, and its text, which is nowhere else.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`]: the name is empty, too long or no text of one line; too many permissions; over already.
+    /// [`Kind::InvalidArgument`]: the name is empty, too long or no text of one line; too many permissions, or regular
+    /// expressions among them; over already.
     pub fn new(
         name: &str,
         user: UserName,
@@ -75,6 +77,10 @@ impl ApiToken {
         }
         if permissions.as_ref().is_some_and(|permissions| permissions.len() > PERMISSIONS_MAX) {
             return wrong(format!("permissions: {PERMISSIONS_MAX} at most"));
+        }
+        let expressions = permissions.iter().flatten().filter(|one| one.path.is_expression()).count();
+        if expressions > EXPRESSIONS_MAX {
+            return wrong(format!("permissions: {EXPRESSIONS_MAX} regular expressions at most"));
         }
         if until.is_some_and(|until| until <= now) {
             return wrong("expires: that is over".to_owned());
@@ -174,6 +180,17 @@ mod tests {
             assert!(!format!("{token:?}").contains(token.digest.md5.reveal()));
         }
         assert!(ApiToken::of_stored("a", "{}").is_err() && ApiToken::of_stored("a", "hunter2").is_err());
+    }
+
+    /// Whoever may view one camera may make fifty tokens.
+    #[test]
+    fn a_token_has_few_regular_expressions() {
+        let made = |text: &str, count: usize| {
+            let limit = vec![permissions(&[("view", text)]).remove(0); count];
+            ApiToken::new("a", "anna".parse().unwrap(), Some(limit), None, at(1)).map(|_| ())
+        };
+        assert!(made("~cam-\\d", 10).is_ok() && made("site/*", 100).is_ok());
+        assert_eq!(made("~cam-\\d", 11).unwrap_err().code(), "invalid_token");
     }
 
     #[test]

@@ -123,6 +123,8 @@ pub struct Gate {
     outside: Arc<OnceLock<Arc<OutsideDesk>>>,
     sightings: Arc<Mutex<Sightings>>,
     shelf: Shelf,
+    /// Held by whoever makes a token of a program, so that all of them are counted.
+    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Set once, at the start.

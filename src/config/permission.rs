@@ -139,6 +139,11 @@ impl PathMatcher {
         matches!(self, Self::Every)
     }
 
+    /// Whether it is a regular expression, which may take much more memory than its text.
+    pub fn is_expression(&self) -> bool {
+        self.text().starts_with('~')
+    }
+
     fn text(&self) -> &str {
         match self {
             Self::Every => "*",

@@ -27,6 +27,7 @@ impl Gate {
         until: Option<WallTime>,
         now: WallTime,
     ) -> Result<(ApiToken, Secret)> {
+        let _turn = self.making.lock().await;
         let (token, text) = self.logins.make_api_token(known, name, permissions, until, now)?;
         self.keep(&token.id, Some(token.to_stored())).await?;
         self.logins.add_api_token(token.clone());
@@ -63,5 +64,38 @@ impl Gate {
     async fn keep(&self, id: &str, token: Option<String>) -> Result<()> {
         let missing = || Error::new(Kind::Unavailable, "tokens cannot be kept").with_code("store_unavailable");
         self.shelf.0.get().ok_or_else(missing)?.put(id.to_owned(), token).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::{FutureExt, join_all};
+
+    use super::*;
+    use crate::{auth::testing::cheap_user, base::Clock};
+
+    /// A shelf that takes its time.
+    struct Slow;
+
+    impl TokenShelf for Slow {
+        fn put(&self, _: String, _: Option<String>) -> BoxFuture<'static, Result<()>> {
+            async {
+                tokio::task::yield_now().await;
+                Ok(())
+            }
+            .boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_ask_at_the_same_time_get_no_more_tokens_than_may_be() {
+        let gate = Gate::default();
+        gate.set_shelf(Box::new(Slow));
+        gate.set_users(vec![cheap_user("anna", "password", &[])], &BTreeMap::new());
+        let (shown, now) = (Credential::of_password("anna", "password").unwrap(), Clock.moment());
+        let identity = gate.identify(&shown, [10, 0, 0, 9].into(), now).await.unwrap();
+        let Identity::Known(anna) = identity else { panic!("anna is known") };
+        let made = join_all((0..60).map(|_| gate.add_api_token(&anna, "bell", None, None, now.wall))).await;
+        assert_eq!((made.iter().filter(|made| made.is_ok()).count(), gate.api_tokens(&anna).unwrap().len()), (50, 50));
     }
 }
