@@ -24,6 +24,7 @@ mod outsider;
 pub mod password;
 mod permissions;
 mod question;
+mod relay;
 mod sightings;
 mod standing;
 #[cfg(test)]
@@ -41,8 +42,8 @@ pub use grant::{
     Ack, Action, Admin, Alerts, Control, Grant, Permission, Playback, Proof, Publish, Reach, Sensors, Stats, Subject,
     View,
 };
-pub use inspect::{Holds, Inspected, InspectedJwt, Signer};
 pub use held::EndedLogin;
+pub use inspect::{Holds, Inspected, InspectedJwt, Signer};
 pub use issuer_desk::IssuerDesk;
 pub use issuer_keys::KeySetError;
 pub use logins::{Issued, Opened, TryLater};
@@ -51,6 +52,7 @@ pub use outsider::Outsider;
 pub use permissions::Permissions;
 use permissions::limited;
 pub use question::{Deed, Knock, Question};
+pub use relay::is_forwarding;
 pub use sightings::Sighting;
 pub use standing::{Standing, TokenFacts};
 pub use token::{Purpose, Way};

@@ -51,6 +51,11 @@ impl HttpHead {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// The names of the headers, as they were sent.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|(name, _)| name.as_str())
+    }
+
     /// Reads a head that ends with an empty line; `None` if the first line is not of HTTP.
     fn parse(head: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(head);

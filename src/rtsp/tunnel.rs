@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::framing::HttpHead;
-use crate::net::stream::Stream;
+use crate::{auth::is_forwarding, net::stream::Stream};
 
 /// The longest cookie that is kept.
 const COOKIE_MAX: usize = 256;
@@ -65,7 +65,7 @@ pub(super) fn refusal(status: &str) -> Vec<u8> {
 /// Whether a request came through somebody else: it carries a forwarding header, or names a host that is not this
 /// machine although it comes from it.
 pub(super) fn is_relayed(head: &HttpHead, peer: IpAddr) -> bool {
-    if ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| head.header(name).is_some()) {
+    if head.names().any(|name| is_forwarding(&name.to_ascii_lowercase())) {
         return true;
     }
     let Some(host) = head.header("host") else { return false };
@@ -204,6 +204,9 @@ mod tests {
             ("Host: cameras.example:8554", true),
             ("Via: 1.1 proxy", true),
             ("X-Forwarded-For: 10.0.0.9", true),
+            ("X-Forwarded-Host: cameras.example", true),
+            ("CF-Connecting-IP: 10.0.0.9", true),
+            ("True-Client-IP: 10.0.0.9", true),
         ];
         for (header, relayed) in table {
             let head = head(&format!("GET / HTTP/1.1\r\n{header}\r\n\r\n"));
