@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use http::request::Parts;
+use url::form_urlencoded;
 
 use super::caller::query_token;
 use crate::auth::{Caller, Identity, Purpose};
@@ -21,12 +22,16 @@ pub(super) fn carried(parts: &Parts, caller: &Caller) -> Option<String> {
 
 /// Whether a request's URL holds what nobody else should see.
 pub(super) fn is_secret(parts: &Parts) -> bool {
-    parts.uri.query().is_some_and(|query| query.contains("token="))
+    let Some(query) = parts.uri.query() else { return false };
+    // A name may be written with percent signs, too.
+    let named = || form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "token");
+    query.contains("token=") || (query.contains('%') && named())
 }
 
 /// A relative URL with the token.
 pub(super) fn with_token(url: &str, token: &str) -> String {
     let sign = if url.contains('?') { '&' } else { '?' };
+    let token: String = form_urlencoded::byte_serialize(token.as_bytes()).collect();
     format!("{url}{sign}token={token}")
 }
 
@@ -67,5 +72,30 @@ mod tests {
                         #EXT-X-RENDITION-REPORT:URI=\"sub.m3u8?a=1&token=T\",LAST-MSN=4\n#a comment with URI=\"x\"\n\
                         main.m3u8?a=1&token=T\n";
         assert_eq!(playlist(text, "T"), expected);
+    }
+
+    /// A server that decides elsewhere has tokens of any kind, and a `+` in a query is a space.
+    #[test]
+    fn a_token_comes_back_from_the_url_as_it_went_there() {
+        for token in ["abc.def-g_h", "a+b/c==", "~"] {
+            let (mut parts, ()) = http::Request::new(()).into_parts();
+            parts.uri = with_token("/cam/hls/a.mp4?x=1", token).parse().unwrap();
+            assert_eq!(query_token(&parts.uri).as_deref(), Some(token));
+            assert!(is_secret(&parts));
+        }
+    }
+
+    #[test]
+    fn a_url_with_a_token_is_a_secret_however_it_is_written() {
+        for (url, secret) in [
+            ("/cam/index.m3u8?token=a", true),
+            ("/cam/index.m3u8?x=1&t%6Fken=a", true),
+            ("/cam/index.m3u8?x=1%20", false),
+            ("/cam/index.m3u8", false),
+        ] {
+            let (mut parts, ()) = http::Request::new(()).into_parts();
+            parts.uri = url.parse().unwrap();
+            assert_eq!(is_secret(&parts), secret, "{url}");
+        }
     }
 }
