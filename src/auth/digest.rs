@@ -26,7 +26,7 @@ pub struct DigestAnswer {
     algorithm: DigestAlgorithm,
     realm: String,
     uri: String,
-    response: String,
+    response: Secret,
     /// `nc` and `cnonce`, with `qop=auth`.
     counted: Option<(String, String)>,
 }
@@ -73,7 +73,7 @@ impl DigestAnswer {
         };
         let (user, nonce) = (user.ok_or(Malformed)?, nonce.ok_or(Malformed)?);
         let (realm, uri) = (realm.ok_or(Malformed)?, uri.ok_or(Malformed)?);
-        Ok(Self { user, nonce, algorithm, realm, uri, response: response.ok_or(Malformed)?, counted })
+        Ok(Self { user, nonce, algorithm, realm, uri, response: Secret::new(response.ok_or(Malformed)?), counted })
     }
 
     /// Whether it is right for these keys. Without keys it takes as long, and is not. The URI is not compared with the
@@ -91,7 +91,9 @@ impl DigestAnswer {
             None => format!("{}:{}:{what}", key.reveal(), self.nonce),
         };
         let expected = self.hash(&expected);
-        let right = verify_slices_are_equal(expected.as_bytes(), self.response.to_ascii_lowercase().as_bytes()).is_ok();
+        let right =
+            verify_slices_are_equal(expected.as_bytes(), self.response.reveal().to_ascii_lowercase().as_bytes())
+                .is_ok();
         right && keys.is_some() && self.realm == super::REALM
     }
 
@@ -169,6 +171,13 @@ mod tests {
         }
         let elsewhere = answer("MD5", false).replace("campanile", "other");
         assert!(!DigestAnswer::parse(&elsewhere).unwrap().is_right("DESCRIBE", Some(&keys())), "another realm");
+    }
+
+    /// With all that goes into it, an answer is what a password is tried against at home.
+    #[test]
+    fn an_answer_shows_itself_to_nobody() {
+        let shown = DigestAnswer::parse(&BASE.replace("\"r\"", "\"0123456789abcdef\"")).unwrap();
+        assert!(!format!("{shown:?}").contains("0123456789abcdef"), "{shown:?}");
     }
 
     #[test]

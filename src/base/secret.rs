@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A secret text. `Debug`, `Display` and `Serialize` give `***`; only [`Secret::reveal`] gives the text.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 /// What stands for a secret wherever it would be shown.
@@ -38,6 +37,13 @@ impl fmt::Debug for Secret {
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // What it is instead, an error of the format would show.
+        String::deserialize(deserializer).map(Self).map_err(|_| D::Error::custom("expected a text"))
     }
 }
 
@@ -137,5 +143,14 @@ mod tests {
         let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
         assert_eq!(shown, "*** *** \"***\"");
         assert_eq!(secret.reveal(), "hunter2");
+    }
+
+    #[test]
+    fn what_should_have_been_a_secret_text_is_not_told_either() {
+        assert_eq!(serde_json::from_str::<Secret>("\"hunter2\"").unwrap().reveal(), "hunter2");
+        for text in ["12345678", "[12345678]", "{\"12345678\":1}", "12345678.5"] {
+            let error = serde_json::from_str::<Secret>(text).unwrap_err().to_string();
+            assert!(!error.contains("12345678"), "{error}");
+        }
     }
 }
