@@ -51,7 +51,7 @@ impl Login {
     /// From a header to a grant.
     pub(crate) fn decide(&self, header: &str) -> Grant<View> {
         let shown = Credential::of_header(header.as_bytes()).unwrap();
-        let identity = self.gate.recall(&shown, Clock.moment()).expect("it was shown before");
+        let identity = self.gate.recall(&shown, self.peer.peer.ip(), Clock.moment()).expect("it was shown before");
         self.gate.check(&Caller { identity, ..self.peer.clone() }, &self.path).unwrap()
     }
 }

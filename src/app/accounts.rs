@@ -1,44 +1,47 @@
-//! The users, for the API: those of the store are changed, one change after the other, and those of the file are shown.
+//! The users, for the API: those of the store are changed, one change after the other, each at work when it is answered, and
+//! those of the file are shown.
 
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio::sync::Mutex;
 
-use super::users::{UserBook, hash};
+use super::users::{UserBook, UserWatch, hash};
 use crate::{
     auth::{DigestKeys, User},
     base::{Error, Kind, Result, Secret},
-    config::{Action, AuthConfig, Config, PermissionConfig, UserName, UsersConfig},
+    config::{AuthConfig, Config, PermissionConfig, UserName, UsersConfig},
     http::{Account, Accounts, NewAccount},
     store::Documents,
 };
 
 /// The users of this configuration; nobody while auth is off.
-pub(super) fn start(config: &Config, documents: &Documents) -> Option<Arc<dyn Accounts>> {
+pub(super) fn start(
+    config: &Config,
+    documents: &Documents,
+    watch: Option<Arc<UserWatch>>,
+) -> Option<Arc<dyn Accounts>> {
     let AuthConfig::On(section) = &config.auth else { return None };
     let book = UserBook::over(documents.clone());
-    Some(Arc::new(Desk { book, section: section.clone(), turn: Mutex::default() }))
+    Some(Arc::new(Desk { book, section: section.clone(), watch, turn: Mutex::default() }))
 }
 
 #[derive(Debug)]
 struct Desk {
     book: UserBook,
     section: UsersConfig,
+    /// Who brings a change to the gate.
+    watch: Option<Arc<UserWatch>>,
     /// One change at a time: each looks at who there is before it writes.
     turn: Mutex<()>,
 }
 
 impl Desk {
-    async fn everybody(&self) -> Result<Vec<Account>> {
-        let of_file: Vec<User> = self.section.users.iter().map(User::of_config).collect();
-        let stored = self.book.users().await?.into_iter();
-        // The file stands above the store.
-        let stored = stored.filter(|user| of_file.iter().all(|known| known.name != user.name));
-        let stored: Vec<Account> = stored.map(|user| account(user, false)).collect();
-        let mut all: Vec<Account> = of_file.into_iter().map(|user| account(user, true)).chain(stored).collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(all)
+    async fn is_at_work(&self) -> Result<()> {
+        match &self.watch {
+            Some(watch) => watch.look().await,
+            None => Ok(()),
+        }
     }
 
     fn is_of_store(&self, name: &UserName) -> Result<()> {
@@ -59,23 +62,6 @@ impl Desk {
             }
         }
     }
-
-    fn administers(&self, groups: &[String], permissions: &[PermissionConfig]) -> bool {
-        let of_groups = groups.iter().filter_map(|group| self.section.groups.get(group)).flatten();
-        of_groups.chain(permissions).any(|one| one.action == Action::Admin && one.path.is_everything())
-    }
-
-    /// Somebody beside this one administers the server.
-    async fn has_another_admin(&self, name: &UserName) -> Result<()> {
-        let all = self.everybody().await?;
-        let other = |one: &Account| one.name != *name && self.administers(&one.groups, &one.permissions);
-        let is_admin = |one: &Account| one.name == *name && self.administers(&one.groups, &one.permissions);
-        if all.iter().any(other) || !all.iter().any(is_admin) {
-            return Ok(());
-        }
-        let message = format!("user {name}: nobody else administers the server");
-        Err(Error::new(Kind::FailedPrecondition, message).with_code("last_admin"))
-    }
 }
 
 fn account(user: User, of_file: bool) -> Account {
@@ -85,7 +71,11 @@ fn account(user: User, of_file: bool) -> Account {
 
 impl Accounts for Desk {
     fn list(&self) -> BoxFuture<'_, Result<Vec<Account>>> {
-        self.everybody().boxed()
+        async move {
+            let all = self.book.everybody(&self.section).await?;
+            Ok(all.into_iter().map(|(user, of_file)| account(user, of_file)).collect())
+        }
+        .boxed()
     }
 
     fn add(&self, wanted: NewAccount) -> BoxFuture<'_, Result<()>> {
@@ -96,7 +86,8 @@ impl Accounts for Desk {
             let hashed = hash(password.clone()).await?;
             let digest = digest.then(|| DigestKeys::new(&name, &password));
             let _turn = self.turn.lock().await;
-            self.book.add(&User { name, password: hashed, digest, groups, permissions }).await
+            self.book.add(&User { name, password: hashed, digest, groups, permissions }).await?;
+            self.is_at_work().await
         }
         .boxed()
     }
@@ -106,7 +97,8 @@ impl Accounts for Desk {
             self.is_of_store(&name)?;
             let hashed = hash(password.clone()).await?;
             let _turn = self.turn.lock().await;
-            self.book.change_password(&name, &password, hashed).await
+            self.book.change_password(&name, &password, hashed).await?;
+            self.is_at_work().await
         }
         .boxed()
     }
@@ -121,10 +113,9 @@ impl Accounts for Desk {
             self.is_of_store(&name)?;
             self.are_groups(&groups)?;
             let _turn = self.turn.lock().await;
-            if !self.administers(&groups, &permissions) {
-                self.has_another_admin(&name).await?;
-            }
-            self.book.change_rights(&name, groups, permissions).await
+            self.book.can_spare(&self.section, &name, Some((&groups, &permissions))).await?;
+            self.book.change_rights(&name, groups, permissions).await?;
+            self.is_at_work().await
         }
         .boxed()
     }
@@ -133,8 +124,9 @@ impl Accounts for Desk {
         async move {
             self.is_of_store(&name)?;
             let _turn = self.turn.lock().await;
-            self.has_another_admin(&name).await?;
-            self.book.remove(&name).await
+            self.book.can_spare(&self.section, &name, None).await?;
+            self.book.remove(&name).await?;
+            self.is_at_work().await
         }
         .boxed()
     }
@@ -177,7 +169,7 @@ mod tests {
         let file = r#"{ users: [{ name: filed, password: "$argon2id$v=19$m=16,t=1,p=1$c2FsdHNhbHRzYWx0$W1g3n5S7ic5Nr2rbQQ1cMw" }],
             groups: { bosses: [{ action: admin }] } }"#;
         let section: UsersConfig = serde_saphyr::from_str(file).unwrap();
-        let desk = Desk { book: UserBook::over(documents), section, turn: Mutex::default() };
+        let desk = Desk { book: UserBook::over(documents), section, watch: None, turn: Mutex::default() };
         let name = |text: &str| text.parse::<UserName>().unwrap();
         desk.add(wanted("anna", &[ADMIN])).await.unwrap();
         desk.add(wanted("bert", &[VIEW])).await.unwrap();

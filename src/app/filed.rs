@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::deeds::{self, Deed, FILE};
+use super::{
+    deeds::{self, Deed, FILE},
+    tokens, users,
+};
 use crate::{
     auth::digest_of,
     base::Result,
-    config::UsersConfig,
+    config::{UserName, UsersConfig},
     store::{DocumentChange, Documents},
 };
 
@@ -36,7 +39,15 @@ async fn written(documents: &Documents, section: &UsersConfig) -> Result<()> {
     let before = documents.all(FILED).await?;
     let before = before.into_iter().filter_map(|(key, body)| Some((key, serde_json::from_str(&body).ok()?))).collect();
     let now = kept(section);
-    let (changes, deeds) = difference(&before, &now);
+    let (mut changes, deeds) = difference(&before, &now);
+    let gone =
+        before.keys().filter(|key| !now.contains_key(*key)).filter_map(|key| key.strip_prefix("user:")?.parse().ok());
+    for name in gone.collect::<Vec<UserName>>() {
+        // Whoever has the name next is somebody else.
+        if !users::is_stored(documents, &name).await? {
+            changes.extend(tokens::without_user(documents, &name).await?);
+        }
+    }
     if changes.is_empty() { Ok(()) } else { deeds::apply(documents, changes, deeds).await }
 }
 

@@ -124,7 +124,7 @@ impl Server {
                 warn!("{file} is not there: {}", error.chain());
             }
         }
-        let (gate, first_password) = users::start(&config, store.documents(), &addresses, &tasks).await?;
+        let (gate, first_password, users) = users::start(&config, store.documents(), &addresses, &tasks).await?;
         // Its own set: what is said while everything else ends is still written.
         let records = Tasks::new();
         let events = Events::start(&store, &incidents, events::retention(&config), clock, &records).await;
@@ -212,7 +212,7 @@ impl Server {
             notifier,
             push: ways_out.push,
             gate,
-            accounts: accounts::start(&config, store.documents()),
+            accounts: accounts::start(&config, store.documents(), users),
             sessions,
             info: info.clone(),
             process: process::sample,

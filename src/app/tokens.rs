@@ -10,6 +10,7 @@ use super::deeds::{self, Deed};
 use crate::{
     auth::{ApiToken, ApiTokenSeen, Gate, TokenShelf},
     base::{Clock, Error, Kind, Result, WallTime},
+    config::UserName,
     store::{DocumentChange, Documents},
 };
 
@@ -87,6 +88,16 @@ impl TokenShelf for TokenBook {
         let documents = self.documents.clone();
         async move { documents.apply(changes(id, token)).await }.boxed()
     }
+}
+
+/// What takes a user's tokens away.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) async fn without_user(documents: &Documents, user: &UserName) -> Result<Vec<DocumentChange>> {
+    let stored = documents.all(TOKENS).await?;
+    let theirs = read(&stored).into_iter().filter(|token| token.user == *user);
+    Ok(theirs.flat_map(|token| changes(token.id, None)).collect())
 }
 
 /// A token as it is from now on; with one that is gone, when it was used.

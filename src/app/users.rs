@@ -1,9 +1,9 @@
-//! The users: those of the file, and those of the store, which `campanile user` and the first start write. The gate gets
-//! them at the start, and again within a second after they changed.
+//! The users: those of the file, and those of the store, which the API, `campanile user` and the first start write. The gate
+//! gets them at the start, at once when the API changes them, and within a second when another process does.
 
-use std::{collections::BTreeMap, io::Write, path::Path, time::Duration};
+use std::{collections::BTreeMap, io::Write, path::Path, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::{sync::Mutex, time::sleep};
 use tracing::{info_span, warn};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     deeds::{self, Deed},
     filed, issuer, outside,
     token_keys::KeyWatch,
-    tokens::{TokenBook, TokenWatch},
+    tokens::{self, TokenBook, TokenWatch},
 };
 use crate::{
     auth::{DigestKeys, EndedLogin, Gate, GatePolicy, User, password},
@@ -83,7 +83,9 @@ impl UserBook {
         if users.len() >= MOST {
             return Err(Error::new(Kind::FailedPrecondition, format!("there are {MOST} users, as many as may be")));
         }
-        self.write("user.added", &user.name, Some(user.to_stored())).await
+        // Nobody inherits what a namesake of the file left behind.
+        let tokens = tokens::without_user(&self.documents, &user.name).await?;
+        self.write("user.added", &user.name, Some(user.to_stored()), tokens).await
     }
 
     /// Gives a user another password; digest logins stay as they are, open or closed.
@@ -94,7 +96,7 @@ impl UserBook {
         let mut user = self.find(name).await?;
         user.digest = user.digest.map(|_| DigestKeys::new(name, password));
         user.password = hash;
-        self.write("user.password", name, Some(user.to_stored())).await
+        self.write("user.password", name, Some(user.to_stored()), Vec::new()).await
     }
 
     /// Gives a user other groups and permissions.
@@ -108,17 +110,54 @@ impl UserBook {
         permissions: Vec<PermissionConfig>,
     ) -> Result<()> {
         let user = User { groups, permissions, ..self.find(name).await? };
-        self.write("user.permissions", name, Some(user.to_stored())).await
+        self.write("user.permissions", name, Some(user.to_stored()), Vec::new()).await
     }
 
-    /// Removes a user, and what was kept for it.
+    /// Removes a user, its tokens, and what was kept for it.
     ///
     /// # Errors
     /// [`Kind::NotFound`]; the store cannot be written.
     pub async fn remove(&self, name: &UserName) -> Result<()> {
         self.find(name).await?;
-        self.prefer(name, None).await?;
-        self.write("user.removed", name, None).await
+        let mut gone = tokens::without_user(&self.documents, name).await?;
+        gone.push(DocumentChange { collection: PREFERENCES, key: name.to_string(), body: None });
+        self.write("user.removed", name, None, gone).await
+    }
+
+    /// Everybody, by name: those of the file, which stands above the store, and those of the store.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) async fn everybody(&self, section: &UsersConfig) -> Result<Vec<(User, bool)>> {
+        let of_file = section.users.iter().map(|user| (User::of_config(user), true));
+        let of_store = self.users().await?.into_iter().map(|user| (user, false));
+        let all: BTreeMap<UserName, (User, bool)> =
+            of_store.chain(of_file).map(|(user, of_file)| (user.name.clone(), (user, of_file))).collect();
+        Ok(all.into_values().collect())
+    }
+
+    /// Somebody administers the server also when this user may do no more than this, or is gone.
+    ///
+    /// # Errors
+    /// `last_admin`: nobody would; the store cannot be read.
+    pub async fn can_spare(
+        &self,
+        section: &UsersConfig,
+        name: &UserName,
+        left: Option<(&[String], &[PermissionConfig])>,
+    ) -> Result<()> {
+        if left.is_some_and(|(groups, permissions)| administers(section, groups, permissions)) {
+            return Ok(());
+        }
+        let all = self.everybody(section).await?;
+        let mut admins =
+            all.iter().filter(|(user, _)| administers(section, &user.groups, &user.permissions)).peekable();
+        if admins.peek().is_none() || admins.any(|(user, _)| user.name != *name) {
+            return Ok(());
+        }
+        let message = format!("user {name}: nobody else administers the server");
+        let error = Error::new(Kind::FailedPrecondition, message).with_code("last_admin");
+        Err(error.with_hint("let somebody else administer it before: `campanile user add NAME --admin`"))
     }
 
     /// What a user's pages keep.
@@ -132,7 +171,11 @@ impl UserBook {
         self.documents.apply(vec![change]).await
     }
 
-    async fn find(&self, name: &UserName) -> Result<User> {
+    /// The user of this name.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; the store cannot be read.
+    pub async fn find(&self, name: &UserName) -> Result<User> {
         let user = self.users().await?.into_iter().find(|user| user.name == *name);
         let missing = || {
             let message = format!("user {name}: there is none of this name in the store");
@@ -141,11 +184,17 @@ impl UserBook {
         user.ok_or_else(|| missing().with_hint("`campanile user list` shows who there is"))
     }
 
-    async fn write(&self, action: &str, name: &UserName, body: Option<String>) -> Result<()> {
-        let change = DocumentChange { collection: USERS, key: name.to_string(), body };
-        let deed = self.by.as_ref().map(|by| Deed::now(action, by, name.as_str(), None));
+    async fn write(
+        &self,
+        action: &str,
+        name: &UserName,
+        body: Option<String>,
+        mut changes: Vec<DocumentChange>,
+    ) -> Result<()> {
         // Whoever was added, by hand or at the first start: the first start is over.
-        deeds::apply(&self.documents, vec![change, done()], deed.into_iter().collect()).await
+        changes.extend([DocumentChange { collection: USERS, key: name.to_string(), body }, done()]);
+        let deed = self.by.as_ref().map(|by| Deed::now(action, by, name.as_str(), None));
+        deeds::apply(&self.documents, changes, deed.into_iter().collect()).await
     }
 }
 
@@ -157,13 +206,26 @@ fn read(name: &str, body: &str) -> Option<User> {
     User::of_stored(name, body).inspect_err(|error| warn!(user = name, "{error}")).ok()
 }
 
+/// Whether the store has a user of this name.
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) async fn is_stored(documents: &Documents, name: &UserName) -> Result<bool> {
+    Ok(documents.one(USERS, name.to_string()).await?.is_some())
+}
+
+fn administers(section: &UsersConfig, groups: &[String], permissions: &[PermissionConfig]) -> bool {
+    let of_groups = groups.iter().filter_map(|group| section.groups.get(group)).flatten();
+    of_groups.chain(permissions).any(|one| one.action == Action::Admin && one.path.is_everything())
+}
+
 /// Permission for everything.
 pub fn admin() -> PermissionConfig {
     PermissionConfig { action: Action::Admin, path: PathMatcher::Every }
 }
 
-/// The gate of this configuration, with its users. The first start makes an `admin`; the password comes back, and is
-/// nowhere else.
+/// The gate of this configuration, with its users, and what gives it those of the store. The first start makes an `admin`;
+/// the password comes back, and is nowhere else.
 ///
 /// # Errors
 /// A listener is open to others, there are no users, and the file does not say `auth: off`.
@@ -172,8 +234,8 @@ pub(super) async fn start(
     documents: &Documents,
     addresses: &Addresses,
     tasks: &Tasks,
-) -> Result<(Gate, Option<Secret>)> {
-    let AuthConfig::On(section) = &config.auth else { return Ok((Gate::new(GatePolicy::Off), None)) };
+) -> Result<(Gate, Option<Secret>, Option<Arc<UserWatch>>)> {
+    let AuthConfig::On(section) = &config.auth else { return Ok((Gate::new(GatePolicy::Off), None, None)) };
     let gate = Gate::new(GatePolicy::Closed);
     let stored = documents.all(USERS).await;
     let (stored, first) = match stored {
@@ -209,8 +271,11 @@ pub(super) async fn start(
             "add one: `campanile user add admin --admin`; or write `auth: off` to let everybody do everything",
         ));
     }
-    watch(gate.clone(), section.clone(), documents.clone(), stored, (programs, keys), tasks);
-    Ok((gate, first))
+    let users =
+        UserWatch { gate: gate.clone(), section: section.clone(), documents: documents.clone(), before: stored.into() };
+    let users = Arc::new(users);
+    watch(users.clone(), (programs, keys), tasks);
+    Ok((gate, first, Some(users)))
 }
 
 /// Makes the first user, unless that was done before.
@@ -256,15 +321,36 @@ fn set(gate: &Gate, section: &UsersConfig, stored: &[(String, String)]) -> usize
     gate.set_users(users.into_values().collect(), &section.groups)
 }
 
-/// Looks for changes that another process made.
-fn watch(
+/// Gives the gate the users of the store when they are others than before.
+#[derive(Debug)]
+pub(super) struct UserWatch {
     gate: Gate,
     section: UsersConfig,
     documents: Documents,
-    mut before: Vec<(String, String)>,
-    (mut programs, mut keys): (TokenWatch, KeyWatch),
-    tasks: &Tasks,
-) {
+    /// Held from the look to the change, so that an older look changes nothing back.
+    before: Mutex<Vec<(String, String)>>,
+}
+
+impl UserWatch {
+    /// Looks, and gives the gate what changed.
+    ///
+    /// # Errors
+    /// The store cannot be read: whoever was known stays known.
+    pub(super) async fn look(&self) -> Result<()> {
+        let mut before = self.before.lock().await;
+        let now = self.documents.all(USERS).await?;
+        if now != *before {
+            let count = set(&self.gate, &self.section, &now);
+            tracing::info!(count, "the users changed");
+            *before = now;
+        }
+        Ok(())
+    }
+}
+
+/// Looks for changes that another process made.
+fn watch(users: Arc<UserWatch>, (mut programs, mut keys): (TokenWatch, KeyWatch), tasks: &Tasks) {
+    let (gate, documents) = (users.gate.clone(), users.documents.clone());
     let stopping = tasks.stopping().clone();
     tasks.spawn("users", info_span!("users"), async move {
         let (mut readable, mut ended) = (true, gate.ended_logins());
@@ -283,14 +369,8 @@ fn watch(
             // What cannot be read is said of the users.
             let _ = programs.look(&gate, &documents).await;
             let _ = keys.look(&gate, &documents).await;
-            match documents.all(USERS).await {
-                Ok(now) if now != before => {
-                    let count = set(&gate, &section, &now);
-                    tracing::info!(count, "the users changed");
-                    (before, readable) = (now, true);
-                }
-                Ok(_) => readable = true,
-                // Whoever was known stays known.
+            match users.look().await {
+                Ok(()) => readable = true,
                 Err(error) if readable => {
                     warn!("users: the store cannot be read: {}", error.chain());
                     readable = false;
@@ -361,10 +441,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (config, tasks) = (Config::default(), Tasks::new());
         let documents = documents(folder.path()).await;
-        let (gate, first) = start(&config, &documents, &open(), &tasks).await.unwrap();
+        let (gate, first, _) = start(&config, &documents, &open(), &tasks).await.unwrap();
         let first = first.unwrap();
         assert!(logs_in(&gate, "admin", &first).await);
-        let (gate, second) = start(&config, &documents, &open(), &tasks).await.unwrap();
+        let (gate, second, _) = start(&config, &documents, &open(), &tasks).await.unwrap();
         assert!(second.is_none() && logs_in(&gate, "admin", &first).await);
         // The password itself is nowhere.
         for entry in std::fs::read_dir(folder.path()).unwrap() {
@@ -376,7 +456,7 @@ mod tests {
         assert_eq!(start(&config, &documents, &open(), &tasks).await.unwrap_err().code(), "no_users");
         assert!(start(&config, &documents, &Addresses::default(), &tasks).await.unwrap().1.is_none());
         let off = Config { auth: AuthConfig::Off, ..Config::default() };
-        let (gate, first) = start(&off, &documents, &open(), &tasks).await.unwrap();
+        let (gate, first, _) = start(&off, &documents, &open(), &tasks).await.unwrap();
         assert!(gate.is_off() && first.is_none());
         tasks.stop();
     }
@@ -390,7 +470,7 @@ mod tests {
         let hashed = hash(password.clone()).await.unwrap();
         let text = serde_json::json!({ "users": [{ "name": "anna", "password": hashed.reveal() }] });
         let config = Config { auth: serde_json::from_value(text).unwrap(), ..Config::default() };
-        let (gate, first) = start(&config, &documents, &open(), &tasks).await.unwrap();
+        let (gate, first, _) = start(&config, &documents, &open(), &tasks).await.unwrap();
         assert!(first.is_none() && logs_in(&gate, "anna", &password).await);
         tasks.stop();
     }
@@ -400,7 +480,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tasks = Tasks::new();
         let (config, shared) = (Config::default(), documents(folder.path()).await);
-        let (gate, _) = start(&config, &shared, &Addresses::default(), &tasks).await.unwrap();
+        let (gate, ..) = start(&config, &shared, &Addresses::default(), &tasks).await.unwrap();
         let caller = Caller::direct("127.0.0.1:9".parse().unwrap());
         let local = gate.check::<View>(&caller, &"cam".parse().unwrap()).unwrap();
         let book = UserBook::open(folder.path()).await.unwrap();

@@ -22,7 +22,7 @@ pub(super) enum UserCommand {
     /// Change a password
     Passwd(NameArguments),
     /// Remove a user; what was opened in the name ends
-    Remove(NameArguments),
+    Remove(RemoveArguments),
     /// Print the hash of a password, for `auth.users` in the configuration
     Hash,
 }
@@ -47,6 +47,16 @@ pub(super) struct AddArguments {
     /// Keep nothing that RTSP's digest logins need; the user logs in there with Basic over TLS only
     #[arg(long)]
     no_rtsp_digest: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RemoveArguments {
+    /// What the user is called
+    #[arg(value_name = "NAME")]
+    name: UserName,
+    /// Also when nobody administers the server then
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -118,13 +128,17 @@ pub(super) fn run(shared: &Shared, command: &UserCommand) -> Result<(), Failure>
         }
         UserCommand::Passwd(NameArguments { name }) => {
             is_of_file(name)?;
+            runtime.block_on(book.find(name))?;
             let password = new_password()?;
             let hashed = runtime.block_on(hash(password.clone()))?;
             runtime.block_on(book.change_password(name, &password, hashed))?;
             report::note(&format!("user {name} has another password"))
         }
-        UserCommand::Remove(NameArguments { name }) => {
+        UserCommand::Remove(RemoveArguments { name, force }) => {
             is_of_file(name)?;
+            if !force {
+                runtime.block_on(book.can_spare(section, name, None))?;
+            }
             runtime.block_on(book.remove(name))?;
             report::note(&format!("user {name} was removed"))
         }

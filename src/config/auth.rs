@@ -87,6 +87,10 @@ impl FromStr for UserName {
         if NOBODY.contains(&text) {
             return Err("`anonymous`, `guest`, `house` and `local` are callers without a name");
         }
+        // In a URL, `me` is who asks, and dots alone lead elsewhere (RFC 3986 §5.2.4).
+        if text == "me" || text.chars().all(|c| c == '.') && !text.is_empty() {
+            return Err("`me` and dots alone are nobody's names");
+        }
         let right = (1..=64).contains(&text.len()) && text.chars().all(fits);
         right.then(|| Self(text.into())).ok_or("expected a name: 1 to 64 letters, digits, `_`, `.`, `-` and `@`")
     }
@@ -267,7 +271,7 @@ mod tests {
         for right in ["admin", "a", "anna@example.org", "cam-viewer_2"] {
             assert!(right.parse::<UserName>().is_ok(), "{right}");
         }
-        for wrong in ["", "a b", "a:b", "ä", "a/b", "local", &"a".repeat(65)] {
+        for wrong in ["", "a b", "a:b", "ä", "a/b", "local", "me", ".", "..", &"a".repeat(65)] {
             assert!(wrong.parse::<UserName>().is_err(), "{wrong}");
         }
     }

@@ -670,7 +670,7 @@ pub fn token(data: &[u8]) {
         Moment { monotonic: Monotonic::from_nanos(1), wall: WallTime::from_unix_nanos(1_700_000_000_000_000_000) };
     for way in [Way::Header, Way::Cookie, Way::Query] {
         if let Ok(credential) = Credential::of_token(text, way) {
-            assert!(matches!(GATE.recall(&credential, now), Some(Known::Refused)));
+            assert!(matches!(GATE.recall(&credential, [10, 0, 0, 9].into(), now), Some(Known::Refused)));
         }
     }
 }

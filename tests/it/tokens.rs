@@ -125,6 +125,27 @@ async fn tokens_of_programs_are_made_shown_and_withdrawn_from_the_command_line()
 }
 
 #[tokio::test]
+async fn whoever_gets_a_name_that_somebody_had_gets_none_of_their_tokens() {
+    let closed = json!({ "auth": {}, "paths": { "demo": { "source": "demo" } } });
+    let mut server = Server::start(closed).await;
+    server.log_line(|line| line.contains("The first user is `admin`")).await;
+    said(&server, &["user", "add", "anna", "--allow", "view"], "correct horse\n");
+    let token = said(&server, &["token", "create", "tile", "--user", "anna"], "").trim().to_owned();
+    until_status(&server, "/api/v1/paths/demo", &token, 200).await;
+    said(&server, &["user", "remove", "anna"], "");
+    until_status(&server, "/api/v1/paths/demo", &token, 401).await;
+    assert_eq!(said(&server, &["token", "list"], ""), "");
+    said(&server, &["user", "add", "anna", "--admin"], "battery staple\n");
+    let login = json!({ "name": "anna", "password": "battery staple" });
+    let deadline = Instant::now() + PATIENCE;
+    while server.client().post(server.http("/api/v1/auth/login")).json(&login).send().await.unwrap().status() != 200 {
+        assert!(Instant::now() < deadline, "the new anna is known");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(status(&server, "/api/v1/paths/demo", &token).await, 401);
+}
+
+#[tokio::test]
 async fn keys_rotate_while_the_server_runs_and_nobody_is_logged_out() {
     let closed = |algorithm: &str| json!({ "auth": { "tokens": { "algorithm": algorithm } }, "paths": { "demo": { "source": "demo" } } });
     let mut server = Server::start(closed("HS256")).await;
