@@ -85,8 +85,9 @@ pub const ROUTES: &[(&str, &str, [u16; 6])] = &[
     ("PUT", "/api/v1/config/paths/{*path}", of_path(409)),
     ("DELETE", "/api/v1/config/paths/{*path}", of_path(409)),
     ("GET", "/api/v1/alerts", of_known(200)),
-    ("POST", "/api/v1/alerts/{fingerprint}/ack", of_server(404)),
-    ("POST", "/api/v1/alerts/{fingerprint}/silence", of_server(400)),
+    // An alert of another path is as one that is not there, to whoever may tend some.
+    ("POST", "/api/v1/alerts/{fingerprint}/ack", of_path(404)),
+    ("POST", "/api/v1/alerts/{fingerprint}/silence", of_path(400)),
     ("GET", "/api/v1/channels", of_server(200)),
     ("POST", "/api/v1/channels/{name}/test", of_server(404)),
     ("GET", "/api/v1/dead-letters", of_server(200)),

@@ -188,6 +188,19 @@ async fn no_route_tells_a_viewer_of_one_camera_of_another_one() {
         };
         assert_eq!((a, plain(&there)), (b, plain(&nowhere)), "{route}");
     }
+    // Nor does a fingerprint, which the other one's alerts and those that never were have alike.
+    let until = json!({ "until": "2100-01-01T00:00:00Z" });
+    for deed in ["ack", "silence"] {
+        let mut said = Vec::new();
+        for fingerprint in [&ids[0], "0123456789abcdef"] {
+            let url = format!("/api/v1/alerts/{fingerprint}/{deed}");
+            let (status, text) = house.ask(&house.viewer, Method::POST, &url, Some(until.clone())).await;
+            let mut body: Value = serde_json::from_str(&text).unwrap_or_default();
+            body["instance"] = Value::Null;
+            said.push((status, body));
+        }
+        assert!(said[0].0 == 404 && said[0] == said[1], "{deed}: {said:?}");
+    }
 }
 
 /// Something in the place of what a route leaves open.

@@ -24,9 +24,10 @@ use super::{
     listing::{Listing, PageOf},
     sent::{Sent, moment, name_of, note},
     silences::added,
+    tending::tended,
 };
 use crate::{
-    auth::{Ack, Alerts, Caller, Grant},
+    auth::{Alerts, Caller},
     base::{Error, Kind, PathName, SensorId, Severity, WallTime},
     events::{
         alarms::{Alarm, Matcher, Muted},
@@ -343,16 +344,6 @@ pub(in crate::http) async fn hush(
         note: note(said)?,
     };
     front.rooms.alerts.silence(wanted, name_of(grant.subject())).await
-}
-
-/// The right to tend an alert. Who may not learns nothing of it, not even that there is none.
-pub(in crate::http) fn tended(front: &Front, caller: &Caller, fingerprint: &str) -> Result<Grant<Ack>, Error> {
-    let snapshot = front.rooms.alerts.snapshot();
-    let alarm = snapshot.alarms.iter().find(|alarm| alarm.record.fingerprint == fingerprint);
-    match alarm.and_then(|alarm| alarm.record.path.as_ref()) {
-        Some(path) => front.rooms.gate.check(caller, path),
-        None => front.rooms.gate.check_server(caller),
-    }
 }
 
 fn describe(alarm: &Alarm) -> Alert {

@@ -20,6 +20,7 @@ pub(super) mod sent;
 pub(super) mod sessions;
 mod silences;
 pub(super) mod statistics;
+pub(super) mod tending;
 mod tokens;
 mod users;
 mod ws;

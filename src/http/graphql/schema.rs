@@ -17,6 +17,7 @@ use super::{
             sent,
             sessions::{self, Session},
             statistics::Statistics,
+            tending,
         },
         front::Front,
         problem::Problem,
@@ -291,7 +292,7 @@ impl Mutation {
     ) -> async_graphql::Result<bool> {
         let asker = asker(context)?;
         let until = until.map(|until| until.wall()).transpose()?;
-        let grant = alerts::tended(&asker.front, &asker.caller, &fingerprint)?;
+        let grant = tending::tended(&asker.front, &asker.caller, &fingerprint)?;
         let by = sent::name_of(grant.subject());
         asker.front.rooms.alerts.acknowledge(fingerprint, by, sent::note(note)?, until).await?;
         Ok(true)

@@ -12,10 +12,11 @@ use crate::{
     auth::GatePolicy,
     base::{Clock, Tasks},
     events::{
-        alarms::NoWitness,
-        alerts::{Alerts, AlertsOptions, Cameras, NoWaysOut},
-        rules::CameraSample,
-        testing::{Desk, attic},
+        alarms::{Alarm, NoWitness},
+        alerts::{Alerts, AlertsOptions, Cameras, NoWaysOut, SensorReport},
+        payload::ReadingValue,
+        rules::{CameraSample, Device, Reading},
+        testing::Desk,
     },
 };
 
@@ -41,15 +42,25 @@ pub(in crate::http) async fn warm(desk: &Desk) -> House {
     let (tasks, state_dir) = (Tasks::new(), tempfile::tempdir().unwrap());
     let rooms = crate::http::Rooms { alerts, ..rooms(&tasks, GatePolicy::Local, state_dir.path()) };
     let house = House::of(rooms, &HttpOptions::default(), tasks, state_dir);
-    read(&house, 40.0).await;
+    read(&house, "attic", None, 40.0).await;
     house
 }
 
-/// Gives a reading and waits until there is an alert.
-async fn read(house: &House, value: f64) {
-    house.rooms.alerts.observe(attic(value)).unwrap();
+/// Gives a reading of a sensor, and waits until there is an alert about it.
+async fn read(house: &House, sensor: &str, path: Option<&str>, value: f64) {
+    let sensor: crate::base::SensorId = sensor.parse().unwrap();
+    let device = Device {
+        sensor: sensor.clone(),
+        name: "Attic".into(),
+        kind: "temperature".into(),
+        unit: Some("°C".into()),
+        path: path.map(|path| path.parse().unwrap()),
+        every: None,
+    };
+    let reading = Some(Reading { sensor: sensor.clone(), value: ReadingValue::Number(value), time: Clock.wall() });
+    house.rooms.alerts.observe(SensorReport { device, reading, broken: false }).unwrap();
     for _ in 0..600 {
-        if !house.rooms.alerts.snapshot().alarms.is_empty() {
+        if house.rooms.alerts.snapshot().alarms.iter().any(|alarm| alarm.record.sensor.as_ref() == Some(&sensor)) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -185,4 +196,57 @@ async fn strangers_see_and_change_nothing() {
     ] {
         assert_eq!(house.ask(method, url, &[]).await.problem(401), "unauthenticated", "{method} {url}");
     }
+}
+
+#[tokio::test]
+async fn an_alert_of_a_path_that_is_not_ones_own_is_as_one_that_is_not_there() {
+    let desk = Desk::new().await;
+    let mut house = warm(&desk).await;
+    read(&house, "cellar", Some("secretlab"), 50.0).await;
+    let fingerprint = |house: &House, sensor: &str| {
+        let snapshot = house.rooms.alerts.snapshot();
+        let about = |alarm: &&Arc<Alarm>| alarm.record.sensor.as_ref().is_some_and(|id| id.as_str() == sensor);
+        snapshot.alarms.iter().find(about).unwrap().record.fingerprint.clone()
+    };
+    let (secret, general) = (fingerprint(&house, "cellar"), fingerprint(&house, "attic"));
+    let until = json!({"until": "2100-01-01T00:00:00Z"});
+    // Each way to tend it, and what is said: status, code and words, without what differs each time.
+    let tend = async |house: &House, fingerprint: &str| {
+        let mut said = Vec::new();
+        for deed in ["ack", "silence"] {
+            let reply = house.tell("POST", &format!("/api/v1/alerts/{fingerprint}/{deed}"), until.clone()).await;
+            let body = reply.json();
+            said.push(json!([reply.status.as_u16(), body["code"], body["detail"], body["hint"]]));
+        }
+        for mutation in [
+            format!(r#"acknowledgeAlert(fingerprint: "{fingerprint}")"#),
+            format!(r#"silenceAlert(fingerprint: "{fingerprint}", until: "2100-01-01T00:00:00Z")"#),
+        ] {
+            let query = json!({ "query": format!("mutation {{ {mutation} }}") });
+            let error = house.tell("POST", "/graphql", query).await.json()["errors"][0].clone();
+            said.push(json!([null, error["extensions"]["code"], error["message"], error["extensions"]["hint"]]));
+        }
+        said
+    };
+    let table = [
+        (&[("view", "*"), ("alerts", "front")][..], 403, "not_allowed"),
+        (&[("ack", "front"), ("alerts", "front")], 404, "alert_not_found"),
+        (&[("ack", "front"), ("view", "*")], 404, "alert_not_found"),
+        (&[("ack", "front"), ("control", "secretlab"), ("stats", "*")], 404, "alert_not_found"),
+    ];
+    for (permissions, status, code) in table {
+        house.log_in_from_elsewhere(permissions);
+        let unknown = tend(&house, "0123456789abcdef").await;
+        assert_eq!((&unknown[0][0], &unknown[0][1]), (&json!(status), &json!(code)), "{permissions:?}");
+        assert!(unknown.iter().all(|said| said[1] == code), "{permissions:?}: {unknown:?}");
+        for fingerprint in [&secret, &general] {
+            assert_eq!(tend(&house, fingerprint).await, unknown, "{permissions:?}");
+        }
+    }
+    // One that may be seen is no secret.
+    house.log_in_from_elsewhere(&[("alerts", "*"), ("ack", "front")]);
+    let url = format!("/api/v1/alerts/{secret}/ack");
+    assert_eq!(house.tell("POST", &url, json!({})).await.problem(403), "not_allowed");
+    house.log_in_from_elsewhere(&[("ack", "secretlab")]);
+    assert_eq!(house.tell("POST", &url, json!({})).await.status, 204);
 }
