@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts, uri::Authority};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use url::form_urlencoded;
 
 use super::{
     HttpOptions, Rooms,
@@ -193,10 +194,7 @@ impl Surface {
         }
         // To watch is to read, whatever the method.
         let reads = parts.method.is_safe() || (door == HttpDoor::Whep && page != Page::Foreign);
-        // RFC 6455 §10.2: a page that may not read the answer of a request could read all that comes on a WebSocket.
-        let path = parts.uri.path();
-        let socket = is_socket(path) || (path == GRAPHQL && asks_for_socket(&parts.headers));
-        let listens = socket && !matches!(page, Page::Own | Page::Listed);
+        let listens = follows(parts) && !matches!(page, Page::Own | Page::Listed);
         let problem = if listens || (!reads && !self.cors.lets_in(page, &parts.method)) {
             Some(foreign_page())
         } else if content_length(parts) > self.max_body {
@@ -303,7 +301,7 @@ fn shows_something(parts: &Parts, door: HttpDoor) -> bool {
 fn url_way(parts: &Parts, door: HttpDoor) -> Option<Way> {
     match door {
         HttpDoor::Events => Some(Way::Query),
-        HttpDoor::Api if parts.uri.path() == "/api/v1/events" && parts.method == Method::GET => Some(Way::Query),
+        HttpDoor::Api if parts.uri.path() == EVENTS && parts.method == Method::GET => Some(Way::Query),
         HttpDoor::Playlist | HttpDoor::Media | HttpDoor::Whep => Some(Way::Link),
         _ => None,
     }
@@ -337,6 +335,17 @@ fn foreign_page() -> Problem {
         .into()
 }
 
+/// Whether a request is answered for as long as something happens. RFC 6455 §10.2: a page that may not read the answer of a
+/// request could read all that comes on a WebSocket; and whatever is held open takes a place of the user's.
+fn follows(parts: &Parts) -> bool {
+    let waits = |query: &str| form_urlencoded::parse(query.as_bytes()).any(|(key, _)| key == "wait");
+    match parts.uri.path() {
+        GRAPHQL => asks_for_socket(&parts.headers),
+        EVENTS => parts.uri.query().is_some_and(waits),
+        path => is_socket(path) || path.starts_with(STREAMS),
+    }
+}
+
 fn content_length(parts: &Parts) -> u64 {
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     length.and_then(|length| length.parse().ok()).unwrap_or(0)
@@ -344,6 +353,12 @@ fn content_length(parts: &Parts) -> u64 {
 
 /// Where GraphQL is spoken.
 pub(super) const GRAPHQL: &str = "/graphql";
+
+/// Where events are asked for.
+const EVENTS: &str = "/api/v1/events";
+
+/// Where server-sent events come from.
+const STREAMS: &str = "/stream/";
 
 /// Whether a URL is one of the WebSockets'.
 fn is_socket(path: &str) -> bool {
@@ -354,7 +369,7 @@ fn is_socket(path: &str) -> bool {
 fn door(path: &str) -> HttpDoor {
     if path.starts_with("/api/") || path == GRAPHQL {
         HttpDoor::Api
-    } else if path.starts_with("/stream/") || is_socket(path) {
+    } else if path.starts_with(STREAMS) || is_socket(path) {
         HttpDoor::Events
     } else if path.starts_with("/assets/") {
         HttpDoor::Page

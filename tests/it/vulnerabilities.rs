@@ -97,6 +97,7 @@ const CLASSES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("src/http/ws/tests.rs", "ws_01_a_foreign_page_is_refused_before_the_upgrade"),
             ("tests/it/vulnerabilities.rs", "cross_site_websocket_hijacking_ends_before_the_upgrade"),
+            ("src/http/tests/mod.rs", "a_foreign_page_follows_nothing_by_server_sent_events_or_long_poll"),
         ],
     ),
     (

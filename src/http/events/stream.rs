@@ -47,7 +47,8 @@ use crate::{
     responses(
         (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
         (status = 400, description = "The query makes no sense.", body = ProblemBody, content_type = "application/problem+json"),
-        NeedsCredential,
+        (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The credential does not let do this; or `origin_not_allowed`: a page of another origin follows nothing here unless `http.allowed_origins` lists it.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "Too many streams of this user, or of this address: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "Too many follow: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
@@ -76,7 +77,8 @@ pub(in crate::http) async fn events(
 /// How the server is, as server-sent events: `system_status`, now and with every change.
 #[utoipa::path(get, path = "/stream/system-status", tag = "events", operation_id = "stream_system_status", responses(
     (status = 200, description = "The stream.", body = String, content_type = "text/event-stream"),
-    NeedsCredential,
+    (status = 401, description = "This needs a credential, or a caller on the server's own machine.", body = ProblemBody, content_type = "application/problem+json"),
+    (status = 403, description = "The credential does not let do this; or `origin_not_allowed`: a page of another origin follows nothing here unless `http.allowed_origins` lists it.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 404, description = "The door is switched off.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 429, description = "Too many streams of this user, or of this address: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),
     (status = 503, description = "Too many follow: try again after `Retry-After`.", body = ProblemBody, content_type = "application/problem+json"),

@@ -12,6 +12,7 @@ mod sockets;
 mod statistics;
 mod tokens;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ use crate::{
     auth::GatePolicy,
     base::{Clock, Rendition},
     config::AllowedOrigins,
-    stats::{HttpDoor, Protocol, SessionDetails},
+    stats::{EventDoor, HttpDoor, Protocol, SessionDetails},
 };
 
 #[tokio::test(start_paused = true)]
@@ -328,6 +329,46 @@ async fn foreign_pages_read_only_what_the_list_allows() {
     assert_eq!(reply.problem(403), "origin_not_allowed");
     let reply = house.ask("DELETE", kick, &[("origin", "http://localhost:8080")]).await;
     assert_eq!(reply.problem(404), "session_not_found", "this server's own page");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_page_follows_nothing_by_server_sent_events_or_long_poll() {
+    let list = || AllowedOrigins::List(vec!["https://a.example".into()]);
+    let own = "http://localhost:8080";
+    let table = [
+        (AllowedOrigins::None, Some("https://a.example"), false),
+        (AllowedOrigins::None, Some("null"), false),
+        (AllowedOrigins::None, Some("http://localhost:8081"), false),
+        (AllowedOrigins::None, Some("http://localhost"), false),
+        (AllowedOrigins::Any, Some("https://a.example"), false),
+        (list(), Some("https://b.example"), false),
+        (list(), Some("https://a.example"), true),
+        (list(), Some(own), true),
+        (AllowedOrigins::None, Some(own), true),
+        (AllowedOrigins::None, None, true),
+    ];
+    for (origins, origin, comes) in table {
+        let house = House::with(&HttpOptions { origins, ..HttpOptions::default() }, GatePolicy::Local);
+        let headers: Vec<_> = origin.iter().map(|origin| ("origin", *origin)).collect();
+        for url in [
+            "/stream/events",
+            "/stream/events?types=motion",
+            "/stream/system-status",
+            "/api/v1/events?wait=20",
+            "/api/v1/events?after=00000000-1&w%61it=20",
+        ] {
+            let answer = house.open("GET", url, &headers, Bytes::new()).await;
+            assert_eq!(answer.status(), if comes { 200 } else { 403 }, "{url} {origin:?}");
+            if !comes {
+                let reply = house.ask("GET", url, &headers).await;
+                assert_eq!(reply.problem(403), "origin_not_allowed");
+            }
+        }
+        let doors = [EventDoor::ServerSent, EventDoor::LongPoll].map(|door| house.rooms.event_doors.figures(door));
+        assert_eq!(doors.iter().any(|door| door.opened > 0), comes, "{origin:?}: nothing was opened before");
+        // What is there at once is as everything else that is read: the browser keeps it from the page.
+        assert_eq!(house.ask("GET", "/api/v1/events", &headers).await.status, 200);
+    }
 }
 
 #[tokio::test(start_paused = true)]
