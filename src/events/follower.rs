@@ -116,6 +116,11 @@ impl Follower {
         self.over = Over { waits: Box::pin(self.subscriber.over()), came: false };
     }
 
+    /// Whether nothing may be seen any more, until [`Follower::renew`].
+    pub fn is_over(&self) -> bool {
+        self.subscriber.is_over()
+    }
+
     /// What there is to tell now, without waiting for anything to happen; nothing if there is nothing.
     pub async fn ready(&mut self) -> Option<Delivery> {
         self.ready_at_most(BATCH).await

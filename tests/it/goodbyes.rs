@@ -9,6 +9,7 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap},
 };
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::support::{
     followers::{Said, Socket, Stream},
@@ -69,6 +70,8 @@ struct Everywhere {
     whep: WhepClient,
     socket: Socket,
     stream: Stream,
+    /// The status of a request that waits for what does not come.
+    waits: JoinHandle<u16>,
 }
 
 impl Everywhere {
@@ -87,7 +90,12 @@ impl Everywhere {
         let address = server.address("http");
         let (_, socket) = Socket::open(address, &format!("/ws/events?token={ticket}")).await;
         let stream = Stream::open(address, &format!("/stream/events?token={ticket}"), None).await;
-        let everywhere = Self { token: token.to_owned(), rtsp, whep, socket, stream };
+        let get = |url: &str| server.client().get(server.http(url)).bearer_auth(token);
+        let newest: Value = get("/api/v1/events").send().await.unwrap().json().await.unwrap();
+        let after = newest["cursor"].as_str().unwrap();
+        let waits = get(&format!("/api/v1/events?after={after}&types=nothing&wait=60")).send();
+        let waits = tokio::spawn(async { waits.await.unwrap().status().as_u16() });
+        let everywhere = Self { token: token.to_owned(), rtsp, whep, socket, stream, waits };
         assert_eq!(everywhere.playlist(server).await, 200);
         everywhere
     }
@@ -111,8 +119,13 @@ impl Everywhere {
         tokio::join!(rtsp, whep).into()
     }
 
-    /// The same of the doors of events, and the code that the WebSocket was closed with.
-    async fn events_end(socket: &mut Socket, stream: &mut Stream, begun: Instant) -> ([Duration; 2], u16) {
+    /// The same of the doors of events, and the code that the WebSocket was closed with, and the status of what waited.
+    async fn events_end(
+        socket: &mut Socket,
+        stream: &mut Stream,
+        waits: &mut JoinHandle<u16>,
+        begun: Instant,
+    ) -> ([Duration; 3], u16, u16) {
         let socket = async {
             loop {
                 match socket.next().await {
@@ -126,20 +139,25 @@ impl Everywhere {
             while stream.next().await.is_some() {}
             begun.elapsed()
         };
-        let both = async { tokio::join!(socket, stream) };
-        let ((socket, code), stream) = tokio::time::timeout(PATIENCE, both).await.expect("the doors of events close");
-        ([socket, stream], code)
+        let waits = async {
+            let status = waits.await.unwrap();
+            (begun.elapsed(), status)
+        };
+        let all = async { tokio::join!(socket, stream, waits) };
+        let ((socket, code), stream, (waited, status)) =
+            tokio::time::timeout(PATIENCE, all).await.expect("the doors of events close");
+        ([socket, stream, waited], code, status)
     }
 
     /// Waits until every door has said goodbye, and says when each did, in seconds after `begun`; the WebSocket's code comes
     /// back.
     async fn all_end(&mut self, server: &Server, begun: Instant) -> u16 {
         let media = Self::media_ends(&mut self.rtsp, &mut self.whep, begun);
-        let events = Self::events_end(&mut self.socket, &mut self.stream, begun);
-        let (media, (events, code)) = tokio::join!(media, events);
-        eprintln!("RTSP and WebRTC ended after {media:?}, the WebSocket and the stream after {events:?}");
+        let events = Self::events_end(&mut self.socket, &mut self.stream, &mut self.waits, begun);
+        let (media, (events, code, status)) = tokio::join!(media, events);
+        eprintln!("RTSP and WebRTC ended after {media:?}, WebSocket, stream and what waited after {events:?}");
         assert!(media.iter().chain(&events).all(|span| *span < SOON), "{media:?} {events:?}");
-        assert_eq!(self.playlist(server).await, 401);
+        assert_eq!((self.playlist(server).await, status), (401, 401));
         code
     }
 }
@@ -200,6 +218,7 @@ async fn a_right_that_is_withdrawn_ends_what_it_opened_and_the_others_go_on() {
     let nothing = json!({ "permissions": [] });
     let begun = Instant::now();
     assert_eq!(house.ask(Method::PUT, "/api/v1/users/anna/permissions", nothing).await, 204);
-    let (spans, code) = Everywhere::events_end(&mut anna.socket, &mut anna.stream, begun).await;
-    assert!(code == 4403 && spans.iter().all(|span| *span < SOON), "{code} {spans:?}");
+    let ended = Everywhere::events_end(&mut anna.socket, &mut anna.stream, &mut anna.waits, begun);
+    let (spans, code, status) = ended.await;
+    assert!(code == 4403 && status == 403 && spans.iter().all(|span| *span < SOON), "{code} {status} {spans:?}");
 }

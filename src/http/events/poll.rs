@@ -21,7 +21,7 @@ use super::{
     },
     Seat, Sees,
     asked::{Asked, FilterParams},
-    switched_off,
+    scope as scope_of, switched_off,
 };
 use crate::{
     events::{Cursor, Delivery, Fact, Follower, From, Types},
@@ -132,6 +132,10 @@ pub(in crate::http) async fn list(
         let answer = gather(&mut follower, asked.limit()).await;
         if !answer.is_empty() || asked.wait.is_zero() {
             break answer;
+        }
+        if follower.is_over() {
+            // With what is left; whoever is nobody any more, or has nothing left, learns why.
+            follower.renew(scope_of(&front.rooms.gate, &caller)?.within(Types::FACTS));
         }
         tokio::select! {
             biased;

@@ -1,6 +1,6 @@
 //! The doors of events as clients see them: what goes in comes out, once and in order, by whichever door.
 
-use std::{io::Write, time::Duration};
+use std::{collections::BTreeMap, io::Write, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::EventDoorOptions;
 use crate::{
-    auth::GatePolicy,
+    auth::{GatePolicy, testing::cheap_user},
     events::{EventType, testing::draft},
     http::{
         HttpOptions,
@@ -284,6 +284,61 @@ async fn streams_end_with_a_time_to_come_back_and_waiting_requests_with_their_pl
     stream.retry = None;
     assert!(stream.next().await.is_none());
     assert!(stream.retry.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waiting_request_ends_with_the_right_to_wait_and_goes_on_with_what_is_left() {
+    let all = &[("alerts", "*"), ("publish", "*")][..];
+    let mut house = House::new();
+    house.log_in_from_elsewhere(all);
+    let set = |permissions: &[(&str, &str)]| {
+        house.rooms.gate.set_users(vec![cheap_user("anna", "password", permissions)], &BTreeMap::new());
+    };
+    let last = say(&house, "motion").await;
+    let url = format!("/api/v1/events?after={last}&wait=20");
+    #[derive(Clone, Copy)]
+    enum Ends {
+        User,
+        Token,
+        Right,
+    }
+    for (what, status, code) in [
+        (Ends::User, 401, "invalid_credential"),
+        (Ends::Token, 401, "invalid_credential"),
+        (Ends::Right, 403, "not_allowed"),
+    ] {
+        set(all);
+        let login = house.tell("POST", "/api/v1/auth/login", json!({ "name": "anna", "password": "password" })).await;
+        let bearer = format!("Bearer {}", login.json()["access_token"].as_str().unwrap());
+        let own = [("authorization", bearer.as_str())];
+        let ends = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            match what {
+                Ends::User => drop(house.rooms.gate.set_users(Vec::new(), &BTreeMap::new())),
+                Ends::Token => {
+                    let out = house.send("POST", "/api/v1/auth/logout", &own, Bytes::new()).await;
+                    assert_eq!(out.status, 204, "{out:?}");
+                }
+                Ends::Right => set(&[("view", "*")]),
+            }
+        };
+        let started = Instant::now();
+        let (reply, ()) = tokio::join!(house.ask("GET", &url, &own), ends);
+        assert_eq!(reply.problem(status), code);
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+    // Fewer paths: it goes on with those.
+    set(all);
+    let narrows = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        set(&[("alerts", "demo"), ("publish", "*")]);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let elsewhere = json!({"type": "motion", "path": "site/gate"});
+        assert_eq!(post(&house, &[JSON], &elsewhere).await.status, 201);
+        say(&house, "online").await
+    };
+    let (reply, online) = tokio::join!(house.get(&url), narrows);
+    assert_eq!((reply.status.as_u16(), ids(&reply.json())), (200, vec![online]));
 }
 
 #[tokio::test(start_paused = true)]
