@@ -17,7 +17,6 @@ use super::{
         caller::Asking,
         front::Front,
         problem::{Problem, ProblemBody},
-        refusals::NeedsCredential,
     },
     Seat, Sees,
     asked::{Asked, FilterParams},

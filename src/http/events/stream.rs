@@ -20,7 +20,6 @@ use super::{
         caller::Asking,
         front::Front,
         problem::{Problem, ProblemBody},
-        refusals::NeedsCredential,
     },
     Seat, Sees,
     asked::{Asked, FilterParams},

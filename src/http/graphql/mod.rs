@@ -30,6 +30,7 @@ use axum::{
     extract::{FromRequest, Request, State},
     response::{IntoResponse, Response},
 };
+use futures_util::future::{BoxFuture, FutureExt};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
@@ -47,7 +48,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    auth::{Caller, Gate, View},
+    auth::{Ack, Caller, Control, Gate, Permission, Playback, Publish, View},
     base::{Error, Kind, Result},
     events::ws::login::Porch,
 };
@@ -154,7 +155,7 @@ pub(super) fn asks_for_socket(headers: &HeaderMap) -> bool {
     asked.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case("websocket"))
 }
 
-/// Whether a caller may do anything here. What, each field asks for itself.
+/// Whether a caller may do anything anywhere. What, each field asks for itself.
 ///
 /// # Errors
 /// As [`Gate::check_server`].
@@ -167,18 +168,30 @@ fn may_anything(gate: &Gate, caller: &Caller) -> Result<()> {
 /// # Errors
 /// As [`Gate::check_server`]: it may do nothing now.
 fn until_nothing(gate: &Gate, caller: &Caller) -> Result<impl Future<Output = ()> + Send + 'static> {
-    let (sees, watches) = match (scope(gate, caller), gate.check_somewhere::<View>(caller)) {
-        (Err(refused), Err(_)) => return Err(refused),
-        (sees, watches) => (sees.ok(), watches.ok()),
+    let acts = [
+        until_lost::<View>(gate, caller),
+        until_lost::<Ack>(gate, caller),
+        until_lost::<Playback>(gate, caller),
+        until_lost::<Publish>(gate, caller),
+        until_lost::<Control>(gate, caller),
+    ];
+    let sees = match scope(gate, caller) {
+        Err(refused) if acts.iter().all(Option::is_none) => return Err(refused),
+        sees => sees.ok(),
     };
     Ok(async move {
         if let Some(scope) = &sees {
             scope.over().await;
         }
-        if let Some(grant) = &watches {
-            grant.ended().cancelled().await;
+        for lost in acts.into_iter().flatten() {
+            lost.await;
         }
     })
+}
+
+fn until_lost<P: Permission>(gate: &Gate, caller: &Caller) -> Option<BoxFuture<'static, ()>> {
+    let grant = gate.check_somewhere::<P>(caller).ok()?;
+    Some(async move { grant.ended().cancelled().await }.boxed())
 }
 
 async fn answer(

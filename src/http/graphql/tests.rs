@@ -177,6 +177,40 @@ async fn a_caller_gets_what_it_may_and_a_word_for_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_may_anything_anywhere_is_let_in_and_each_field_asks_for_its_own_right() {
+    let mut house = House::new();
+    for action in ["view", "playback", "publish", "alerts", "ack", "sensors", "stats", "control", "admin"] {
+        house.log_in_from_elsewhere(&[(action, "demo")]);
+        house.data("{ __typename }").await;
+    }
+    house.log_in_from_elsewhere(&[]);
+    assert_eq!(house.question("{ __typename }", json!({})).await.problem(403), "not_allowed");
+    house.log_in_from_elsewhere(&[("view", "demo")]);
+    let page = house.data("{ paths { items { name } } path(name: \"demo\") { name } alerts { items { rule } } }").await;
+    assert_eq!((&page["paths"]["items"], &page["alerts"]["items"]), (&json!([{ "name": "demo" }]), &json!([])));
+    for query in [
+        "{ info { version } }",
+        "{ sensors { items { id } } }",
+        "{ sensor(id: \"attic\") { id history { stepMs } } }",
+        "{ statistics { viewers } }",
+        "{ rules { items { id } } }",
+        "{ sessions { items { id } } }",
+        "{ events { items { id } } }",
+        "{ events(filter: { types: [\"audit\"] }) { items { id } } }",
+        "mutation { silenceAlert(fingerprint: \"0\", until: \"2100-01-01T00:00:00Z\") }",
+    ] {
+        let reply = house.question(query, json!({})).await;
+        let answer = reply.json();
+        assert_eq!((reply.status.as_u16(), code(&answer)), (200, "not_allowed"), "{query}: {answer}");
+        assert_eq!(answer["data"], Value::Null, "{query}");
+    }
+    house.log_in_from_elsewhere(&[("alerts", "*")]);
+    house.rooms.events.append(draft(EventType::Audit, "changed")).await.unwrap();
+    let audit = house.data("{ events(filter: { types: [\"audit\"] }) { items { id } } }").await;
+    assert_eq!(audit["events"]["items"], json!([]), "the audit is for administrators");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_asks_for_too_much_is_refused_by_word_before_anything_is_looked_up() {
     let house = House::new();
     let tracks = "{ items { renditions { tracks { codec kind width height fps units } } } }";
