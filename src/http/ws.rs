@@ -31,6 +31,7 @@ use crate::{
         Cursor, Scope,
         ws::{
             Arrival, Host, Login, Preset, Renewed, Rights,
+            close::Violation,
             encoding::Encoding,
             handshake::{self, Agreed, Refusal},
             messages::{StreamUrl, VideoRequest},
@@ -57,12 +58,14 @@ pub(super) async fn open(
         })?),
     };
     let place = Place { encoding: agreed.encoding, preset, after };
-    let unknown = caller.shows_nothing() && front.rooms.gate.subject(&caller).is_none();
-    let connection = if unknown {
+    let gate = &front.rooms.gate;
+    let connection = if gate.subject(&caller).is_some() {
+        sockets.admit(place.arrival(&front, caller))
+    } else if caller.shows_nothing() {
         let address = caller.peer.ip();
         sockets.admit_unknown(agreed.encoding, address, Arc::new(Stranger { front, caller, place }))
     } else {
-        sockets.admit(place.arrival(&front, caller))
+        sockets.turn_away(agreed.encoding, Violation::of_nobody(&gate.nobody(&caller)))
     };
     let mut response = Upgrade::answer(HeaderValue::from_static("websocket"), move |stream, early, stopping| {
         connection.run(stream, early, stopping).boxed()
@@ -112,7 +115,8 @@ impl Login for Stranger {
             let wrong = || Error::new(Kind::Unauthenticated, "the token is not valid").with_code("invalid_credential");
             let shown = Credential::of_token(token, Way::Message).map_err(|_malformed| wrong())?;
             let caller = Box::pin(met(&self.front, &self.caller, &shown)).await?;
-            self.front.rooms.gate.subject(&caller).ok_or_else(wrong)?;
+            let gate = &self.front.rooms.gate;
+            gate.subject(&caller).ok_or_else(|| gate.nobody(&caller))?;
             Ok(self.place.arrival(&self.front, caller))
         }
         .boxed()

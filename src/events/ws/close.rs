@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::frame::{Opcode, frame};
+use crate::base::{Error, Kind};
 
 /// The number in a close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +68,15 @@ impl Violation {
 
     pub(super) const fn data(reason: &'static str) -> Self {
         Self { code: CloseCode::INVALID_DATA, reason }
+    }
+
+    /// What somebody is told who showed a credential, and is nobody.
+    pub fn of_nobody(error: &Error) -> Self {
+        match error.kind() {
+            // Whoever could say is not there, or too many ask.
+            Kind::Unavailable => Self { code: CloseCode::TRY_LATER, reason: "nobody can say now who you are" },
+            _ => Self { code: CloseCode::POLICY, reason: "the token or password is not valid" },
+        }
     }
 
     pub(super) const TOO_BIG: Self = Self { code: CloseCode::TOO_BIG, reason: "a message has at most 65536 bytes" };

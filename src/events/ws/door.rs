@@ -240,6 +240,12 @@ impl WebSockets {
         }
     }
 
+    /// Tells a client that showed a credential why that lets it in nowhere.
+    pub fn turn_away(&self, encoding: Encoding, violation: Violation) -> Connection {
+        self.turned_away();
+        Connection::refused(self.shared.clock, encoding, violation)
+    }
+
     /// Somebody did not say who they are, or it was nobody.
     pub(super) fn turned_away(&self) {
         self.shared.doors.refused(EventDoor::WebSocket, Refusal::Forbidden);

@@ -114,13 +114,10 @@ pub(super) async fn hear(
                 Ok(Ok(arrival)) => Ok(arrival),
                 Ok(Err(error)) => {
                     tracing::debug!(code = error.code(), "websocket: the first message lets nobody in");
-                    Err(Some(Violation {
-                        code: CloseCode::POLICY,
-                        reason: "the token is not valid, or allows nothing here",
-                    }))
+                    Err(Some(Violation::of_nobody(&error)))
                 }
                 Err(_elapsed) => {
-                    Err(Some(Violation { code: CloseCode::TRY_LATER, reason: "nobody can say who you are" }))
+                    Err(Some(Violation { code: CloseCode::TRY_LATER, reason: "nobody can say now who you are" }))
                 }
             };
         }

@@ -24,11 +24,11 @@ use super::{
     Seat, Sees,
     asked::{Asked, FilterParams},
     packed::Gzip,
-    sent, switched_off,
+    scope as scope_of, sent, switched_off,
 };
 use crate::{
-    auth::Caller,
-    base::Clock,
+    auth::{Caller, Gate},
+    base::{Clock, Kind},
     events::{Cursor, Delivery, EventType, Filter, Follower, Forms, From, Scope},
     stats::EventDoor,
 };
@@ -120,6 +120,8 @@ fn open(
         heartbeat: front.desk.options.heartbeat,
         ending: front.ending.clone(),
         clock: front.rooms.clock,
+        gate: front.rooms.gate.clone(),
+        caller: caller.clone(),
         over: false,
     };
     let retry = sent::retry(stream.seat.after_a_tear());
@@ -154,6 +156,9 @@ struct Stream {
     heartbeat: Duration,
     ending: CancellationToken,
     clock: Clock,
+    /// Who follows, and who knows what that may: to say why it ended.
+    gate: Gate,
+    caller: Caller,
     over: bool,
 }
 
@@ -222,8 +227,11 @@ impl Stream {
                     self.told = now;
                 }
                 Ok(Delivery::Over) => {
-                    let message = "the right to see anything here ended";
-                    let error = json!({"type": "error", "code": "permission_denied", "message": message});
+                    let (code, message) = match scope_of(&self.gate, &self.caller).map_err(|error| error.kind()) {
+                        Err(Kind::Unauthenticated) => ("unauthenticated", "the token or the login ended"),
+                        _ => ("permission_denied", "the right to see anything here ended"),
+                    };
+                    let error = json!({"type": "error", "code": code, "message": message});
                     self.say(&sent::notice("error", &error));
                     self.end();
                 }

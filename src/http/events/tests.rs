@@ -342,6 +342,27 @@ async fn a_waiting_request_ends_with_the_right_to_wait_and_goes_on_with_what_is_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_says_whether_the_token_ended_or_the_right() {
+    let mut house = House::new();
+    house.log_in_from_elsewhere(&[("alerts", "*")]);
+    let login = house.tell("POST", "/api/v1/auth/login", json!({ "name": "anna", "password": "password" })).await;
+    let bearer = format!("Bearer {}", login.json()["access_token"].as_str().unwrap());
+    let own = [("authorization", bearer.as_str())];
+    let mut by_token = Stream::open(&house, "/stream/events", &own).await;
+    let mut by_password = Stream::open(&house, "/stream/events", &[]).await;
+    assert_eq!(house.send("POST", "/api/v1/auth/logout", &own, Bytes::new()).await.status, 204);
+    let said = by_token.next().await.unwrap();
+    assert_eq!((said.name.as_str(), &said.data["code"]), ("error", &json!("unauthenticated")));
+    assert_eq!(said.data["message"], "the token or the login ended");
+    assert!(by_token.next().await.is_none());
+    let only_view = vec![cheap_user("anna", "password", &[("view", "*")])];
+    house.rooms.gate.set_users(only_view, &BTreeMap::new());
+    let said = by_password.next().await.unwrap();
+    assert_eq!((said.name.as_str(), &said.data["code"]), ("error", &json!("permission_denied")));
+    assert!(by_password.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_is_compressed_for_those_who_take_it_record_by_record() {
     let house = House::new();
     let response = house.open("GET", "/stream/events", &[("accept-encoding", "gzip, br")], Bytes::new()).await;

@@ -14,10 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     auth::{
-        Credential, Gate, GatePolicy, Identity, Purpose,
+        Credential, Decide, Gate, GatePolicy, Identity, OutsideDesk, Purpose, Question,
         testing::{cheap_user, permissions},
     },
-    base::{Clock, Tasks},
+    base::{Clock, Error, Kind, Tasks},
     config::AllowedOrigins,
     events::{
         EventType, Events,
@@ -573,6 +573,40 @@ async fn who_can_set_no_header_says_who_it_is_in_the_first_message() {
         stranger.send(&other).await;
         assert_eq!(stranger.close().await.0, 1008, "{other}");
     }
+}
+
+/// A server that decides about callers, and does not answer.
+#[derive(Debug)]
+struct Silent;
+
+impl Decide for Silent {
+    fn ask(&self, _: Question) -> BoxFuture<'static, crate::base::Result<bool>> {
+        async { Err(Error::new(Kind::Unavailable, "nobody answers")) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn who_shows_what_is_not_right_is_told_so_and_who_cannot_be_judged_now_comes_later() {
+    let server = Server::start().await;
+    let shown = [
+        ("/ws/events?token=nonsense", ""),
+        ("/ws/events", "Authorization: Bearer nonsense\r\n"),
+        ("/ws/events", "Authorization: Nonsense\r\n"),
+    ];
+    for (target, header) in shown {
+        let (head, mut client) = server.knock(target, header).await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        assert_eq!(client.close().await, (1008, "the token or password is not valid".to_owned()), "{target} {header}");
+    }
+    let desk = OutsideDesk::new(Box::new(Silent), Duration::ZERO, false, Clock);
+    server.gate.set_outside(Arc::new(desk));
+    for (target, header) in &shown[..2] {
+        let (_, mut client) = server.knock(target, header).await;
+        assert_eq!(client.close().await, (1013, "nobody can say now who you are".to_owned()), "{target} {header}");
+    }
+    let (_, mut client) = server.knock("/ws/events", FROM_ELSEWHERE).await;
+    client.send(&json!({"type": "token", "token": "nonsense"})).await;
+    assert_eq!(client.close().await.0, 1013);
 }
 
 #[tokio::test]
