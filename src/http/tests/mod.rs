@@ -311,6 +311,19 @@ async fn what_is_no_name_is_a_problem_and_touches_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_with_a_word_of_the_server_is_refused_with_that_word() {
+    let house = House::new();
+    for (name, word) in [("n/sub", "sub"), ("main", "main"), ("a/whep/b", "whep"), ("n%2Fhls", "hls")] {
+        for method in ["GET", "PUT", "DELETE"] {
+            let reply = house.tell(method, &format!("/api/v1/config/paths/{name}"), serde_json::json!({})).await;
+            assert_eq!(reply.problem(404), "not_found", "{method} {name}");
+            let hint = reply.json()["hint"].as_str().unwrap_or_default().to_owned();
+            assert!(hint.contains(&format!("`{word}` is reserved")), "{method} {name}: {hint:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn foreign_pages_read_only_what_the_list_allows() {
     let listed = AllowedOrigins::List(vec!["https://a.example".into()]);
     let house = House::with(&HttpOptions { origins: listed, ..HttpOptions::default() }, GatePolicy::Local);
