@@ -322,6 +322,33 @@ async fn with_tls_http_2_is_spoken_and_told_goodbye_when_idle() {
     timeout(PATIENCE, task.ended()).await.expect("an idle connection should be closed");
 }
 
+/// RFC 9113 §8.1: a server that has answered, and wants no more of a body, says so without calling it an error.
+#[tokio::test]
+async fn over_http_2_a_body_that_is_too_large_is_answered_whole_before_the_rest_is_declined() {
+    let (server_tls, client_tls) = certificate();
+    let server = Server::start_with(HttpOptions::default(), Some(server_tls)).await;
+    let (sender, _task) = http2(&server, &client_tls).await;
+    let login = "https://localhost/api/v1/auth/login";
+    for announced in [Some(1_200_000), None] {
+        let mut request = Request::post(login).header("content-type", "application/json");
+        if let Some(length) = announced {
+            request = request.header("content-length", length);
+        }
+        let request = request.body(()).unwrap();
+        let (response, mut body) = sender.clone().ready().await.unwrap().send_request(request, false).unwrap();
+        body.send_data(vec![b' '; 1_200_000].into(), false).unwrap();
+        let response = timeout(PATIENCE, response).await.unwrap().unwrap();
+        assert_eq!(response.status(), 413, "{announced:?}");
+        let (mut told, mut text) = (response.into_body(), Vec::new());
+        while let Some(piece) = timeout(PATIENCE, told.data()).await.unwrap() {
+            text.extend_from_slice(&piece.unwrap());
+        }
+        assert!(String::from_utf8(text).unwrap().contains("body_too_large"));
+        let reset = std::future::poll_fn(|cx| body.poll_reset(cx));
+        assert_eq!(timeout(PATIENCE, reset).await.unwrap().unwrap(), h2::Reason::NO_ERROR, "{announced:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_cut_off() {
     let (server_tls, _) = certificate();
