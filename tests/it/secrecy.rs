@@ -161,8 +161,8 @@ async fn no_route_tells_a_viewer_of_one_camera_of_another_one() {
     // Of rules and of statistics the part that is about nothing else.
     let (status, text) = house.get("/api/v1/rules").await;
     let rules: Value = serde_json::from_str(&text).unwrap();
-    let ids: Vec<_> = rules["items"].as_array().unwrap().iter().map(|rule| rule["id"].as_str().unwrap()).collect();
-    assert_eq!((status, ids), (200, vec!["hot", "smoke"]), "{text}");
+    let shown: Vec<_> = rules["items"].as_array().unwrap().iter().map(|rule| rule["id"].as_str().unwrap()).collect();
+    assert_eq!((status, shown), (200, vec!["hot", "smoke"]), "{text}");
     assert_eq!(rules["items"][0]["rule"]["inhibited_by"], json!(["smoke"]), "the names of others are left out");
     house.until_admin("/api/v1/statistics", |said| said["viewers"] == 1).await;
     for url in ["/api/v1/statistics", "/api/statistics"] {

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
     auth::{
-        Credential, Decide, Gate, GatePolicy, Identity, OutsideDesk, Purpose, Question,
+        Credential, Decide, Gate, GatePolicy, Identity, OutsideDesk, OutsideOptions, Purpose, Question,
         testing::{cheap_user, permissions},
     },
     base::{Clock, Error, Kind, Tasks},
@@ -598,7 +598,9 @@ async fn who_shows_what_is_not_right_is_told_so_and_who_cannot_be_judged_now_com
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
         assert_eq!(client.close().await, (1008, "the token or password is not valid".to_owned()), "{target} {header}");
     }
-    let desk = OutsideDesk::new(Box::new(Silent), Duration::ZERO, false, Clock);
+    let options =
+        OutsideOptions { remember: Duration::ZERO, anonymous: false, ask_again: None, timeout: Duration::from_secs(1) };
+    let desk = OutsideDesk::new(Box::new(Silent), options, Clock);
     server.gate.set_outside(Arc::new(desk));
     for (target, header) in &shown[..2] {
         let (_, mut client) = server.knock(target, header).await;
