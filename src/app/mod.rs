@@ -8,6 +8,7 @@ mod certificates;
 mod deeds;
 mod descriptors;
 mod directory;
+mod ended_logins;
 mod events;
 mod filed;
 mod http;

@@ -9,12 +9,12 @@ use tracing::{info_span, warn};
 use super::{
     addresses::Addresses,
     deeds::{self, Deed},
-    filed, issuer, outside,
+    ended_logins, filed, issuer, outside,
     token_keys::KeyWatch,
     tokens::{self, TokenBook, TokenWatch},
 };
 use crate::{
-    auth::{DigestKeys, EndedLogin, Gate, GatePolicy, User, password},
+    auth::{DigestKeys, Gate, GatePolicy, User, password},
     base::{Clock, Error, Kind, Result, Secret, Tasks},
     config::{Action, AuthConfig, Config, PasswordHash, PathMatcher, PermissionConfig, UserName, UsersConfig},
     store::{DocumentChange, Documents},
@@ -27,10 +27,8 @@ const PREFERENCES: &str = "preferences";
 /// Users in the store at most.
 const MOST: usize = 1000;
 /// What was done once and is not done again, by name.
-const DONE: &str = "auth";
+pub(super) const DONE: &str = "auth";
 const FIRST_START: &str = "first_start";
-/// Logins that were ended before their tokens ended by themselves.
-const ENDED: &str = "ended_logins";
 /// How often is looked whether users changed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -248,7 +246,7 @@ pub(super) async fn start(
     };
     let count = set(&gate, section, &stored);
     filed::compare(documents, section).await;
-    recall_ended(&gate, documents).await;
+    ended_logins::recall(&gate, documents).await;
     let mut keys = KeyWatch::new(section.tokens.clone());
     if let Err(error) = keys.look(&gate, documents).await {
         // The gate keeps the key it has, and all logins end with this process.
@@ -364,7 +362,7 @@ fn watch(users: Arc<UserWatch>, (mut programs, mut keys): (TokenWatch, KeyWatch)
             let now_ended = gate.ended_logins();
             if now_ended != ended {
                 ended = now_ended;
-                write_ended(&documents, &ended).await;
+                ended_logins::write(&documents, &ended).await;
             }
             // What cannot be read is said of the users.
             let _ = programs.look(&gate, &documents).await;
@@ -379,25 +377,6 @@ fn watch(users: Arc<UserWatch>, (mut programs, mut keys): (TokenWatch, KeyWatch)
             }
         }
     });
-}
-
-/// Gives the gate the logins that were ended before.
-async fn recall_ended(gate: &Gate, documents: &Documents) {
-    match documents.one(DONE, ENDED.to_owned()).await {
-        Ok(ended) => {
-            let ended: Option<Vec<EndedLogin>> = ended.and_then(|body| serde_json::from_str(&body).ok());
-            ended.into_iter().flatten().for_each(|login| gate.end_login(login));
-        }
-        Err(error) => warn!("tokens: the logins that ended cannot be read: {}", error.chain()),
-    }
-}
-
-async fn write_ended(documents: &Documents, ended: &[EndedLogin]) {
-    let body = serde_json::to_string(ended).ok();
-    let change = DocumentChange { collection: DONE, key: ENDED.into(), body };
-    if let Err(error) = documents.apply(vec![change]).await {
-        warn!("tokens: the logins that ended cannot be kept: {}", error.chain());
-    }
 }
 
 /// Shows the first password. On standard output, not in the log: a log is kept.
