@@ -17,7 +17,7 @@ use crate::{
     store::{DocumentChange, Documents},
 };
 
-/// Where the store keeps them, by [`key`].
+/// Where the store keeps them, by `user:` or `group:` and the name.
 const FILED: &str = "filed_users";
 
 /// What is kept of a user or a group.
